@@ -1,5 +1,5 @@
-//! The documentation says what is true: references are made from the sources, links lead somewhere, and
-//! snippets load. `UPDATE_DOCS=1 cargo test --test docs` writes what is made.
+//! The documentation is correct: references are generated from the sources, links resolve, and snippets load.
+//! `UPDATE_DOCS=1 cargo test --test docs` writes the generated pages.
 
 #![allow(
     clippy::unwrap_used,
@@ -110,35 +110,37 @@ const COMMANDS: &str = "# Commands
 | exit code | means |
 |---|---|
 | 0 | success |
-| 1 | it ran and failed |
+| 1 | the command ran and failed |
 | 2 | the arguments or the configuration are wrong |
 
-`RUST_LOG` overrides `log.level`, as in `RUST_LOG=wharfinger=debug`. `SPIFFE_ENDPOINT_SOCKET` is the default of
-`http.auth.spiffe.workloadAPI`. The log goes to standard error: as text where that is a terminal, and as one
-JSON object a line elsewhere; `log.format` decides otherwise. Where the registry serves is said at every level. A reader that stops
-reading holds up nothing: lines wait in a queue, then they are dropped, and a line with `log.dropped` says how many. A longer text is cut
-and says so.
+`RUST_LOG` overrides `log.level`, for example `RUST_LOG=wharfinger=debug`. `SPIFFE_ENDPOINT_SOCKET` is the default of
+`http.auth.spiffe.workloadAPI`.
+
+The log goes to standard error. It is text on a terminal and one JSON object per line elsewhere, unless `log.format` says otherwise. The line
+with the registry's address appears at every log level. If the reader of the log stops reading, requests continue: lines wait in a queue, and
+then they are dropped. A line with `log.dropped` says how many. A text that is too long is cut and marked.
 
 `wharfinger completion SHELL` prints completions for bash, zsh, fish, elvish and PowerShell. `wharfinger man FOLDER` writes manual pages. This
-page, the completions and the manual pages are made from the same definitions.
+page, the completions and the manual pages are generated from the same definitions.
 
-SIGTERM or SIGINT (Ctrl-C) ends `serve` and `dev` once the running requests have finished; a second one ends them at once, with code 1.
+SIGTERM or SIGINT (Ctrl-C) stops `serve` and `dev` after running requests have finished. A second signal stops them at once, with exit code 1.
 
-`verify` ends with 0 where `serve` would start. What `serve` would warn of is listed as warnings; with `--strict` they end it with 1. It
-opens certificates, bundles and key sets, takes no lock, writes nothing and asks nobody on the network. A file of keys, a CA or a bearer
-token that is missing is a warning, since it may appear later.
+`verify` exits with 0 if `serve` would start. It prints the same warnings as `serve`. With `--strict`, warnings make it exit with 1. It opens
+certificates, bundles and key sets. It takes no lock, writes nothing and uses no network. A missing key file, CA file or bearer token is only a
+warning, because the file may appear later.
 
-An issuer that anyone in the world can get a token of (GitHub, GitLab.com, Buildkite, Google, HCP Terraform, Vercel, Codeberg, Sigstore)
-needs a validation where a stranger could get something: through a `defaultPolicy`, a missing `accessControl`, or an expression for
-`username` or `groups` that could yield a name with rights. `--open`, or `WHARFINGER_OPEN=1`, makes that a warning of `serve` and `verify`. A
-reload opens nothing: what was said at start holds.
+Anyone can get a token from some issuers: GitHub, GitLab.com, Buildkite, Google, HCP Terraform, Vercel, Codeberg and Sigstore. Such an issuer
+needs a validation if a stranger could gain access: through a `defaultPolicy`, a missing `accessControl`, or an expression for `username` or
+`groups` that could yield a name with permissions. `--open`, or `WHARFINGER_OPEN=1`, turns this mistake into a warning of `serve` and `verify`.
+A reload cannot open the registry: the choice at the start applies until a restart.
 
-A TLS certificate that has expired, or will within a sixth of its life and two weeks at most, is a warning of `verify`. `serve` logs it
-at start, daily, and when a new certificate is like that; the metric `wharfinger_tls_certificate_expiry_days` says how long each has left.
+`verify` warns about a TLS certificate that has expired or will soon: within a sixth of its lifetime, and at most two weeks. `serve` logs the
+same warning at the start, once a day, and when a new certificate is loaded. The metric `wharfinger_tls_certificate_expiry_days` has the days
+that each certificate has left.
 
-`serve` reads the configuration, certificates, bundles and key sets again when they change, and at once on SIGHUP. A configuration with
-mistakes is refused with all of them, and the one before goes on. Addresses, storage, whether there is TLS, and the log's level and format
-take a restart; a warning says so.
+`serve` reloads the configuration, certificates, bundles and key sets when they change, and at once on SIGHUP. If the new configuration has
+mistakes, the log lists all of them and the old configuration stays in use. Changes to addresses, storage, whether TLS is on, and the log's
+level and format need a restart. A warning says so.
 ";
 
 #[test]
@@ -172,47 +174,47 @@ fn the_limits_are_those_of_the_sources() {
             amount(wharfinger::expr::SOURCE_BYTES as u64),
         ),
         (
-            "Connections at the same time; for one more, one that has identified nobody is closed, or it waits",
+            "Open connections. A further one replaces a connection without a login, or waits",
             amount(server.connections as u64),
         ),
         (
-            "Connections of one address that have identified nobody (`http.unidentified.connectionsPerAddress`)",
+            "Connections without a login from one address (`http.unidentified.connectionsPerAddress`)",
             bounds.connections.to_string(),
         ),
         (
-            "HTTP/2 streams of one address without a login, but for one of each connection (`http.unidentified.connectionsPerAddress`)",
+            "HTTP/2 streams without a login from one address, not counting the first of each connection (`http.unidentified.connectionsPerAddress`)",
             bounds.connections.to_string(),
         ),
         (
-            "Requests of one address in flight without a login (`http.unidentified.requestsPerAddress`)",
+            "Requests in flight without a login from one address (`http.unidentified.requestsPerAddress`)",
             bounds.requests.to_string(),
         ),
         (
-            "Bytes a second that a caller who has not logged in must send or take on average, after a credit of one minute",
+            "The slowest average rate of a caller without a login, in bytes per second, after the first minute",
             server.unidentified_rate.to_string(),
         ),
         (
-            "For the whole body of such a caller's request; only the time that the registry waits for it adds up",
+            "Time for the whole request body of a caller without a login. Only the time that the registry waits for the body counts",
             format!("{:?}", server.unidentified_body_timeout),
         ),
         (
-            "From a connection to the end of the TLS handshake, with the PROXY header if there is one",
+            "Time from the connection to the end of the TLS handshake, including a PROXY header",
             format!("{:?}", server.handshake_timeout),
         ),
         (
-            "For a request header to arrive, and between requests on one connection, HTTP/2 included",
+            "Time for a request header to arrive, and between requests on one connection, also over HTTP/2",
             format!("{:?}", server.header_timeout),
         ),
         (
-            "For the next piece of a body to come, or of an answer to be taken; an HTTP/2 stream is then reset",
+            "Time for the next part of a body to arrive or of an answer to be read. After that the connection is closed, or the HTTP/2 stream is reset",
             format!("{:?}", server.stall_timeout),
         ),
         (
-            "For the rest of a request's body to be thrown away behind an early answer",
+            "Time to discard the rest of a request body after an early answer",
             format!("{:?}", server.discard_timeout),
         ),
         (
-            "For running requests to finish after SIGTERM",
+            "Time for running requests to finish after SIGTERM",
             format!("{:?}", server.drain_timeout),
         ),
     ] {
@@ -225,15 +227,15 @@ const LIMITS: &str = "# Limits
 
 <!-- Made by `UPDATE_DOCS=1 cargo test --test docs`. -->
 
-What strangers may send, and what a connection may cost. A limit that names a setting is its default; the others are fixed. Bodies of blobs have no limit but the disk, and all bodies
-together hold the memory of `http.bodyMemory`, 64 MiB unless it says otherwise; an upload that nobody goes on
-with is removed after 24 hours.
+These limits bound what callers may send and what a connection may cost. A limit that names a setting shows its default. The others are fixed.
+The body of a blob is limited only by the disk. All bodies together use at most the memory of `http.bodyMemory`, by default 64 MiB. An upload
+that no client continues is removed after 24 hours.
 
 | what | at most |
 |---|---|
 ";
 
-/// With its factor, where it has one that reads better.
+/// The number, and the same in KiB or MiB if it is a multiple.
 fn amount(number: u64) -> String {
     match (number % (1 << 20), number % (1 << 10)) {
         (0, _) => format!("{number} ({} MiB)", number >> 20),
@@ -242,7 +244,7 @@ fn amount(number: u64) -> String {
     }
 }
 
-/// Every Markdown file that a reader may come across.
+/// Every Markdown file for readers.
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found: Vec<_> = [
@@ -332,7 +334,7 @@ fn file_names(folder: &Path) -> Vec<String> {
     names.collect()
 }
 
-/// Whoever copies an example must not make every pod a trusted proxy.
+/// An example that is copied must not make every pod a trusted proxy.
 #[test]
 fn no_example_trusts_a_network_that_pods_commonly_have() {
     let mut networks = 0;

@@ -1,5 +1,5 @@
-//! `wharfinger backup FILE TO`: a copy of the store, made by the registry that serves it, or here if none
-//! does.
+//! `wharfinger backup FILE TO`: copies the store. A running registry makes the copy itself; otherwise this
+//! process does.
 
 use super::bar::Bar;
 use super::{FAILED, SUCCESS, fail, interrupted, load, say, say_error};
@@ -16,11 +16,10 @@ use std::time::Duration;
 pub(super) struct Options {
     /// The configuration, in YAML or JSON
     file: PathBuf,
-    /// The folder of the backup: a new or empty one, or an earlier backup of the same store, which is brought
-    /// up to date
+    /// The folder of the backup. It is new, empty, or an earlier backup of the same store to update
     to: PathBuf,
-    /// Share the files of blobs with the store instead of copying them. It takes no space, and a damaged file
-    /// is damaged in both. The folder must be on the store's file system
+    /// Hard-link blobs instead of copying them. This takes no space, but a damaged file is damaged in both. The
+    /// folder must be on the store's file system
     #[arg(long)]
     hard_link: bool,
 }
@@ -55,7 +54,7 @@ pub(super) async fn run(options: &Options) -> u8 {
     };
     let made = tokio::select! {
         made = making => made,
-        () = stopped => Err("stopped before it was complete: run the same command again, and it goes on with what is missing".to_owned()),
+        () = stopped => Err("stopped before the backup was complete; run the same command again to copy the rest".to_owned()),
     };
     bar.end();
     match made {
@@ -81,19 +80,19 @@ fn report(to: &Path, done: &BackedUp) -> u8 {
         ..
     } = done;
     say(&format!(
-        "{}: complete: {files} files of {bytes} bytes; {copied} copied ({copied_bytes} bytes), {cloned} cloned, {linked} linked, {kept} were there, {removed} removed",
+        "{}: complete: {files} files of {bytes} bytes; {copied} copied ({copied_bytes} bytes), {cloned} cloned, {linked} linked, {kept} unchanged, {removed} removed",
         to.display()
     ));
     if *damages == 0 {
         return SUCCESS;
     }
     say_error(&format!(
-        "error: the store itself has lost something ({damages} damages, above), and the backup cannot have it: check the store with `wharfinger fsck`"
+        "error: the store itself is damaged ({damages} findings above), so the backup lacks the same content; check the store with `wharfinger fsck`"
     ));
     FAILED
 }
 
-/// Has the registry make it that holds the store.
+/// Asks the registry that holds the store to make the backup.
 async fn ask(
     state_directory: &Path,
     request: &BackupRequest,
@@ -103,7 +102,7 @@ async fn ask(
     let socket = state_directory.join(SOCKET);
     let unasked = |why: &dyn std::fmt::Display| {
         format!(
-            "{in_use}. The process was asked to make the backup, at {}, and: {why}. If it is a registry, does it use this configuration, and are you its user?",
+            "{in_use}. The request to make the backup, sent to {}, failed: {why}. If that process is a registry, check that it uses this configuration, and run this command as its user.",
             socket.display()
         )
     };
@@ -139,7 +138,7 @@ async fn ask(
                 Some(BackupNews::Failed(why)) => return Err(why),
                 None => {
                     return Err(
-                        "the registry is of another version than this command: use its own".to_owned(),
+                        "the registry has another version than this command; use the wharfinger binary that the registry runs".to_owned(),
                     );
                 }
             }
@@ -150,9 +149,9 @@ async fn ask(
 
 fn cut_short(why: &dyn std::fmt::Display) -> String {
     format!(
-        "the registry stopped before the backup was complete ({why}): run the same command again, and it goes on with what is missing"
+        "the registry stopped before the backup was complete ({why}); run the same command again to copy the rest"
     )
 }
 
-/// For the registry to say something. It says how far it is every two seconds.
+/// How long the registry may be silent. It reports progress every two seconds.
 const PATIENCE: Duration = Duration::from_secs(60);

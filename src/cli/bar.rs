@@ -1,8 +1,8 @@
-//! A bar that fills while a command works.
+//! A progress bar.
 
 use std::io::Write as _;
 
-/// How far it is, on a terminal.
+/// Shows progress on a terminal, and nothing elsewhere.
 pub(super) struct Bar {
     on: bool,
     shown: Option<u64>,
@@ -26,7 +26,7 @@ impl Bar {
         self.write(&bar(per_mille, done, of));
     }
 
-    /// Before something else is written.
+    /// Removes the bar before other output.
     pub(super) fn clear(&mut self) {
         if self.shown.take().is_some() {
             self.write("\r\x1b[K");

@@ -6,18 +6,18 @@ use crate::workload::docker::{self, Reply, Verb};
 use crate::workload::{Surroundings, Workload};
 use clap::ValueEnum;
 
-/// Whatever the client wants.
+/// The operation that a client requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Wanted {
-    /// The token for the registry whose address is on standard input
+    /// Print the token for the registry whose address is on standard input
     Get,
-    /// Nothing: no secret is ever kept
+    /// Do nothing: secrets are never stored
     Store,
-    /// Nothing: there is nothing to forget
+    /// Do nothing: no secret is stored
     Erase,
-    /// The registries that the settings name
+    /// Print the registries that the settings name
     List,
-    /// The helper's own version
+    /// Print the helper's version
     Version,
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn run(wanted: Wanted) -> u8 {
 }
 
 async fn answer(verb: Verb) -> Reply {
-    // Clients leave standard input open when they list, and have nothing to say.
+    // For `list`, clients write nothing and leave standard input open, so a read would wait forever.
     let input = if verb == Verb::List {
         Ok(String::new())
     } else {

@@ -1,5 +1,4 @@
-//! `wharfinger explain FILE`: why a credential is somebody or nobody, and what it may do, by the
-//! configuration's own word.
+//! `wharfinger explain FILE`: which identity a credential has under a configuration, or why it is rejected.
 
 use super::{FAILED, SUCCESS, WRONG, load, mistaken, say, say_error};
 use crate::access::Action;
@@ -21,30 +20,30 @@ pub(super) struct Options {
     file: PathBuf,
     #[command(flatten)]
     credential: Credential,
-    /// Say also what it may do in this repository, and which rule says so
+    /// Also show what the credential may do in this repository, and which rule decides
     #[arg(long, visible_alias = "repo", value_name = "NAME")]
     repository: Option<String>,
-    /// End with 1 unless it may do this there
+    /// Exit with 1 unless the credential may do this in the repository
     #[arg(long, value_name = "ACTION", requires = "repository", value_parser = ["read", "create", "update", "delete"])]
     action: Option<String>,
 }
 
-/// Exactly one.
+/// Exactly one of these is given.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct Credential {
-    /// An OIDC ID token or a JWT-SVID. Others on this machine can see it here: rather use --token-file
+    /// An OIDC ID token or a JWT-SVID. Other users of this machine can see it: prefer --token-file
     #[arg(long)]
     token: Option<String>,
-    /// A file with the token
+    /// A file that holds the token
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// A client certificate with its intermediates, in PEM; its key is not needed
+    /// A client certificate with its intermediates, in PEM. The key is not needed
     #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
 }
 
-/// What is presented.
+/// The credential to explain.
 enum Given {
     Token(Secret),
     Certificate(Peer),
@@ -103,8 +102,9 @@ impl Credential {
                 token_file: Some(path),
                 ..
             } => {
-                let text = String::from_utf8(read(&path)?)
-                    .map_err(|_| format!("{}: holds no token", path.display()))?;
+                let text = String::from_utf8(read(&path)?).map_err(|_| {
+                    format!("{}: this file is not text, so it holds no token", path.display())
+                })?;
                 Ok(Given::Token(Secret::new(text.trim())))
             }
             Self { cert: Some(path), .. } => {
@@ -112,7 +112,7 @@ impl Credential {
                 let chain = chain.ok().filter(|chain| !chain.is_empty());
                 chain
                     .map(|chain| Given::Certificate(Peer::new(chain)))
-                    .ok_or_else(|| format!("{}: holds no PEM certificate", path.display()))
+                    .ok_or_else(|| format!("{}: no PEM certificate was found in this file", path.display()))
             }
             Self { .. } => Err("give --token, --token-file or --cert".to_owned()),
         }
@@ -142,12 +142,12 @@ async fn identify(evaluator: &Evaluator, given: &Given) -> Result<Identity, u8> 
     for tried in &verdict.tried {
         let place = evaluator.place(tried.entry);
         match &tried.outcome {
-            Ok(_) => tell(&format!("entry        {place}: accepts it")),
+            Ok(_) => tell(&format!("entry        {place}: accepts the credential")),
             Err(Failure::Refused(Refusal { reason, .. })) => {
-                tell(&format!("entry        {place}: refuses it: {reason}"))
+                tell(&format!("entry        {place}: rejects the credential: {reason}"))
             }
             Err(why @ (Failure::Undecidable { .. } | Failure::Busy { .. })) => {
-                tell(&format!("entry        {place}: cannot tell: {why}"))
+                tell(&format!("entry        {place}: cannot decide: {why}"))
             }
         }
     }
@@ -161,14 +161,14 @@ async fn identify(evaluator: &Evaluator, given: &Given) -> Result<Identity, u8> 
     match &failure {
         Failure::Refused(Refusal { reason, evidence }) => {
             say_evidence(evidence);
-            tell(&format!("refused      {reason}"));
+            tell(&format!("rejected     {reason}"));
             if evidence
                 .issuer
                 .as_deref()
                 .is_some_and(|issuer| issuer.starts_with(OWN_ISSUERS))
             {
                 tell(
-                    "hint         a registry issued it: present it there, at /v2/_wharfinger/whoami, or explain the credential that it was issued for",
+                    "hint         a registry issued this token: present it to that registry at /v2/_wharfinger/whoami, or explain the credential that it was issued for",
                 );
             }
             if matches!(reason, Refused::UnknownIssuer | Refused::UnknownTrustDomain) {
@@ -189,7 +189,7 @@ async fn identify(evaluator: &Evaluator, given: &Given) -> Result<Identity, u8> 
     Err(FAILED)
 }
 
-/// One line, with what the credential's maker wrote in it.
+/// Prints one line. Escapes characters that the credential's issuer may have put there.
 fn tell(text: &str) {
     say(&printable(text));
 }
@@ -212,7 +212,7 @@ fn tell_identity(evaluator: &Evaluator, identity: &Identity) {
     tell(&format!("groups       {groups}"));
     tell(&format!("principal    {}", identity.principal()));
     tell(&format!(
-        "good until   {} ({} s)",
+        "valid until  {} ({} s)",
         identity.valid_until(),
         evaluator.left(identity).as_secs()
     ));
@@ -245,7 +245,7 @@ fn tell_access(
     if refused { FAILED } else { SUCCESS }
 }
 
-/// Only the registry that issued a token has its key.
+/// The prefix of a registry's own issuer name. Only the registry that issued such a token can verify it.
 const OWN_ISSUERS: &str = "urn:wharfinger:";
 
 fn wrong(why: &str) -> u8 {

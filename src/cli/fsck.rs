@@ -1,5 +1,4 @@
-//! `wharfinger fsck FILE`: every record, every reference and every byte of the store that a configuration
-//! names.
+//! `wharfinger fsck FILE`: checks every record, reference and byte of the store that a configuration names.
 
 use super::bar::Bar;
 use super::{FAILED, SUCCESS, fail, load, say};
@@ -40,7 +39,7 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
                 });
             }
             for _ in 0..left_over {
-                let what = "a large value that belongs to no record".into();
+                let what = "a large value without a record".into();
                 report.found(Finding {
                     severity: Severity::Leftover,
                     key: "v".into(),
@@ -64,7 +63,7 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
     report.bar.end();
     match checked {
         Ok(checked) => report.end(&config.fixed.storage, checked),
-        Err(why) => fail(&format!("the check could not be finished: {why}")),
+        Err(why) => fail(&format!("the check failed before it was complete: {why}")),
     }
 }
 
@@ -73,7 +72,7 @@ struct Report {
     bar: Bar,
     damages: u64,
     leftovers: u64,
-    /// Blobs.
+    /// Counts of blobs.
     marked: u64,
     cleared: u64,
     not_marked: u64,
@@ -112,7 +111,7 @@ impl Report {
             let counted = [
                 (marked, "blobs marked"),
                 (cleared, "marks cleared"),
-                (not_marked, "blobs not marked, since that may pass"),
+                (not_marked, "blobs not marked, since the error may be temporary"),
             ];
             let marked: String = counted
                 .iter()
@@ -145,17 +144,18 @@ impl Progress for Report {
         self.bar.clear();
         let (count, name, title, what) = match marking {
             Marking::Set => {
-                let what = "clients are told that the blob is not here, and its next push replaces the bytes";
+                let what =
+                    "the registry now reports this blob as missing, and its next push replaces the bytes";
                 (&mut self.marked, "marked", "marked", what)
             }
             Marking::Cleared => (
                 &mut self.cleared,
                 "cleared",
                 "cleared",
-                "its bytes are good, and clients are told so again",
+                "its bytes are good, and the registry serves it again",
             ),
             Marking::Uncertain => {
-                let what = "this may pass and says nothing about the bytes: remove the cause and run the same command again";
+                let what = "this error may be temporary and does not prove damage; fix the cause and run the same command again";
                 (&mut self.not_marked, "notMarked", "not marked", what)
             }
             Marking::Kept => return,

@@ -1,4 +1,4 @@
-//! `wharfinger login-check HOST`: what clients meet at a running registry, and what to change.
+//! `wharfinger login-check HOST`: whether clients can log in to a running registry, and what to fix.
 
 use super::{FAILED, SUCCESS, WRONG, say, say_error};
 use crate::clock::Clock;
@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub(super) struct Options {
-    /// The registry as clients call it, as registry.example.org:5000
+    /// The registry's host and port as clients write them, such as registry.example.org:5000
     host: String,
-    /// A file with the token to try; without it, what the credential helper would hand over here
+    /// A file that holds the token to try. Default: the token that the credential helper would provide here
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// The client certificate to try, in PEM
@@ -23,13 +23,13 @@ pub(super) struct Options {
     /// The certificate's private key, in PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// The authorities of the registry's own certificate, in PEM, instead of the system's
+    /// The CA certificates to verify the registry with, in PEM, instead of the system's
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// The registry has no TLS
+    /// Use HTTP: the registry has no TLS
     #[arg(long, conflicts_with_all = ["ca", "cert"])]
     plain_http: bool,
-    /// Say also whether this repository can be read
+    /// Also check whether this repository can be read
     #[arg(long, visible_alias = "repo", value_name = "NAME")]
     repository: Option<String>,
 }
@@ -114,7 +114,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|why| format!("{}: {}", path.display(), FileError::new(path, &why)))
 }
 
-/// What the credential helper would hand over here, or why it would not.
+/// The token that the credential helper would provide here, or why it provides none.
 async fn helper(host: &RegistryHost, clock: &Clock) -> Result<Secret, String> {
     let workload =
         Workload::find(Surroundings::of_process(), clock.clone()).map_err(|why| why.to_string())?;
@@ -128,7 +128,7 @@ async fn helper(host: &RegistryHost, clock: &Clock) -> Result<Secret, String> {
             Ok(handed.secret)
         }
         Found::Nothing(withheld) if withheld.is_empty() => {
-            Err("give --token-file, or run this where the credential helper finds one".to_owned())
+            Err("no token was found: give --token-file, or run this command where the credential helper finds a token".to_owned())
         }
         Found::Nothing(withheld) => Err(withheld
             .iter()

@@ -1,9 +1,9 @@
 //! The commands, one file each.
 //!
-//! The binary is also called by two other names, by which it is one command: `docker-credential-wharfinger`
-//! and `wharfinger-credential-provider`.
+//! Under two other names the binary runs one command only: `docker-credential-wharfinger` and
+//! `wharfinger-credential-provider`.
 //!
-//! Exit codes: 0 success; 1 it ran and failed; 2 the arguments or the configuration are wrong.
+//! Exit codes: 0 success; 1 the command ran and failed; 2 the arguments or the configuration are wrong.
 
 mod backup;
 mod bar;
@@ -40,94 +40,93 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the registry that a configuration file describes, until SIGTERM or SIGINT
+    /// Run the registry until SIGTERM or SIGINT
     #[command(
-        after_help = "Example:\n  wharfinger serve /etc/wharfinger/config.yaml\n\nSIGHUP has the configuration, TLS and key files read again; they are also watched."
+        after_help = "Example:\n  wharfinger serve /etc/wharfinger/config.yaml\n\nSIGHUP reloads the configuration, TLS files and keys. Changed files are also reloaded without it."
     )]
     Serve(serve::Options),
-    /// Do everything that serving would do short of listening, and report every mistake and every warning
+    /// Check a configuration and the files it names, and report all mistakes and warnings
     #[command(
-        after_help = "Examples:\n  wharfinger verify config.yaml && systemctl restart wharfinger\n  wharfinger verify --strict config.yaml\n\nExit codes: 0 `serve` would start with this file, 1 it would, but there are warnings and --strict was given, 2 it would not."
+        after_help = "Examples:\n  wharfinger verify config.yaml && systemctl restart wharfinger\n  wharfinger verify --strict config.yaml\n\nExit codes: 0 `serve` would start with this file, 1 `serve` would start but --strict was given and there are warnings, 2 `serve` would not start."
     )]
     Verify(verify::Options),
-    /// Say whom a running server, or a configuration, trusts: keys, their age, and what went wrong
+    /// Show which issuers and trust domains are trusted, the age of their keys, and failed sources
     #[command(
-        after_help = "Examples:\n  wharfinger trust --state-directory /var/lib/wharfinger/state\n  wharfinger trust config.yaml --json\n\nExit codes: 0 everyone who is trusted can be verified, 1 somebody cannot, 2 wrong arguments or configuration."
+        after_help = "Examples:\n  wharfinger trust --state-directory /var/lib/wharfinger/state\n  wharfinger trust config.yaml --json\n\nExit codes: 0 the registry has keys for every trusted issuer and trust domain, 1 keys are missing for at least one, 2 the arguments or the configuration are wrong."
     )]
     Trust(trust::Options),
-    /// Check every record, every reference and every byte of a store that is not in use
+    /// Check every record, reference and byte of a store while no registry uses it
     #[command(
-        after_help = "Examples:\n  wharfinger fsck /etc/wharfinger/config.yaml\n  wharfinger fsck --mark /etc/wharfinger/config.yaml\n\nDamage is what was acknowledged and is lost, could be, or cannot be read now. A leftover costs space, or one more push, and nothing else.\n\nExit codes: 0 no damage, 1 damage or the check could not be made, 2 the configuration is wrong."
+        after_help = "Examples:\n  wharfinger fsck /etc/wharfinger/config.yaml\n  wharfinger fsck --mark /etc/wharfinger/config.yaml\n\nDamage means that acknowledged content is lost, may be lost, or cannot be read now. A leftover only costs space or one more push.\n\nExit codes: 0 no damage, 1 damage was found or the check failed, 2 the configuration is wrong."
     )]
     Fsck {
         /// The configuration, in YAML or JSON
         file: PathBuf,
-        /// A JSON object a line: each finding, then the summary
+        /// Print one JSON object per line: each finding, then the summary
         #[arg(long)]
         json: bool,
-        /// Mark the blobs whose bytes are damaged: clients that push are told that they are not here, so that
-        /// they send them again. Clear the marks of those whose bytes are good
+        /// Mark damaged blobs, so that the registry reports them as missing and clients push them again. Clear
+        /// the mark of each blob whose bytes are good
         #[arg(long)]
         mark: bool,
     },
-    /// Copy the store, while a registry serves it or not, to a folder that a registry can be started on
+    /// Copy the store to a folder, even while a registry serves it. A registry can start on the copy
     #[command(
-        after_help = "Examples:\n  wharfinger backup /etc/wharfinger/config.yaml /backup/wharfinger\n  wharfinger backup /etc/wharfinger/config.yaml /var/lib/wharfinger-backup --hard-link\n\nA running registry makes the copy itself: FILE says where it can be asked, and its user must be able to write TO. A run that was stopped\ngoes on where it was when the command is given again. The state directory, and the configuration, are not in the copy.\n\nExit codes: 0 the backup is complete, 1 it is not, or the store itself has lost something, 2 the configuration is wrong."
+        after_help = "Examples:\n  wharfinger backup /etc/wharfinger/config.yaml /backup/wharfinger\n  wharfinger backup /etc/wharfinger/config.yaml /var/lib/wharfinger-backup --hard-link\n\nA running registry makes the copy itself. The command finds it through FILE, and the registry's user must be able to write to TO.\nIf a run is interrupted, run the same command again to continue. The copy does not include the state directory or the configuration.\n\nExit codes: 0 the backup is complete, 1 it is incomplete or the store itself is damaged, 2 the configuration is wrong."
     )]
     Backup(backup::Options),
-    /// Serve a registry with a throw-away trust domain, and push and pull through it once. For trials only
+    /// Try the registry: serve it with a temporary trust domain, then push and pull an image
     #[command(
         after_help = "Examples:\n  wharfinger dev\n  wharfinger dev --folder /tmp/registry --port 0 --once"
     )]
     Dev(dev::Options),
-    /// Say why a credential is somebody or nobody, and what it may do, by the word of a configuration file
+    /// Show which identity a credential has under a configuration, or why it is rejected
     #[command(
-        after_help = "Examples:\n  wharfinger explain config.yaml --token-file token\n  wharfinger explain config.yaml --cert svid.pem --repository team/app --action create\n\nIt verifies with the sources that the file names, so it needs what the registry needs to reach them.\nExit codes: 0 it is somebody (and may do ACTION), 1 it is not, 2 wrong arguments or configuration."
+        after_help = "Examples:\n  wharfinger explain config.yaml --token-file token\n  wharfinger explain config.yaml --cert svid.pem --repository team/app --action create\n\nThe command fetches keys from the sources in the file, so it needs the same network access as the registry.\nExit codes: 0 the credential is accepted (and may do ACTION), 1 it is rejected or may not do ACTION, 2 the arguments or the configuration are wrong."
     )]
     Explain(explain::Options),
-    /// Try every way in that clients know against a running registry, and say what to change
+    /// Log in to a running registry in each way that clients use, and show what to fix
     #[command(
-        after_help = "Examples:\n  wharfinger login-check registry.example.org\n  wharfinger login-check localhost:5000 --ca ca.pem --token-file token --cert svid.pem --key svid.key --repository team/app\n\nNo secret is printed. Exit codes: 0 nothing is to be changed, 1 something is, 2 wrong arguments."
+        after_help = "Examples:\n  wharfinger login-check registry.example.org\n  wharfinger login-check localhost:5000 --ca ca.pem --token-file token --cert svid.pem --key svid.key --repository team/app\n\nNo secret is printed. Exit codes: 0 all is well, 1 something needs to be fixed, 2 the arguments are wrong."
     )]
     LoginCheck(login_check::Options),
-    /// Hand this workload's token to docker, podman, skopeo, crane, helm and others, as their credential
-    /// helper
+    /// Credential helper: give this workload's token to docker, podman, skopeo, crane, helm and others
     #[command(
-        after_help = "Clients run it as docker-credential-wharfinger: put the binary, or a link to it, on the PATH under this name.\n\nExample:\n  echo registry.example.org | wharfinger docker-credential get"
+        after_help = "Clients run this command as docker-credential-wharfinger. Put the binary, or a link to it, on the PATH under that name.\n\nExample:\n  echo registry.example.org | wharfinger docker-credential get"
     )]
     DockerCredential {
-        /// What the client wants
+        /// The operation that the client requests
         verb: docker_credential::Wanted,
     },
-    /// Hand a pod's or the node's token to the kubelet, as its image credential provider
+    /// Image credential provider: give a pod's or the node's token to the kubelet
     #[command(
-        after_help = "The kubelet runs it as wharfinger-credential-provider: put the binary, or a link to it, into --image-credential-provider-bin-dir under this name."
+        after_help = "The kubelet runs this command as wharfinger-credential-provider. Put the binary, or a link to it, into --image-credential-provider-bin-dir under that name."
     )]
     CredentialProvider,
-    /// Print the completions of a shell
+    /// Print a completion script for a shell
     #[command(
         after_help = "Examples:\n  wharfinger completion bash > /etc/bash_completion.d/wharfinger\n  wharfinger completion zsh > \"${fpath[1]}/_wharfinger\"\n  wharfinger completion fish > ~/.config/fish/completions/wharfinger.fish"
     )]
     Completion {
-        /// The shell that reads them
+        /// The shell
         shell: clap_complete::Shell,
     },
-    /// Write the manual pages, one for each command
+    /// Write a manual page for each command
     #[command(after_help = "Example:\n  wharfinger man /usr/local/share/man/man1")]
     Man {
-        /// The folder to write them to. It is created if it does not exist
+        /// The folder for the pages. It is created if it does not exist
         folder: PathBuf,
     },
 }
 
 const EXAMPLES: &str = "Examples:
-  wharfinger dev                   try it: a registry of its own, with a real push and pull
-  wharfinger verify config.yaml    every mistake of a configuration at once
-  wharfinger serve config.yaml     serve
-  wharfinger explain config.yaml --token-file token     why a token is refused
-  wharfinger login-check registry.example.org           what clients meet
+  wharfinger dev                                        try a registry, with a real push and pull
+  wharfinger verify config.yaml                         show every mistake in a configuration
+  wharfinger serve config.yaml                          run the registry
+  wharfinger explain config.yaml --token-file token     show why a token is rejected
+  wharfinger login-check registry.example.org           show why a client cannot log in
 
-Exit codes: 0 success, 1 it ran and failed, 2 wrong arguments or configuration.";
+Exit codes: 0 success, 1 the command ran and failed, 2 the arguments or the configuration are wrong.";
 
 /// The commands and their options, from which the reference, the completions and the manual pages are made.
 #[must_use]
@@ -135,7 +134,7 @@ pub fn definition() -> clap::Command {
     Arguments::command()
 }
 
-/// Runs the command line and says how it went.
+/// Runs the command line and returns the exit code.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = match Arguments::try_parse_from(by_name(arguments)) {
@@ -148,7 +147,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(why) => return ExitCode::from(fail(&format!("no threads could be started: {why}"))),
+        Err(why) => return ExitCode::from(fail(&format!("cannot start the runtime's threads: {why}"))),
     };
     let code = runtime.block_on(async {
         match command {
@@ -166,13 +165,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Man { folder } => man::run(&folder),
         }
     });
-    // Whatever still blocks (a read of a file, say) must not keep the process.
+    // A task that still blocks, for example on reading a file, must not keep the process alive.
     runtime.shutdown_background();
     logging::flush();
     ExitCode::from(code)
 }
 
-/// The same arguments with the command in front that the program's name stands for.
+/// Inserts the command that the program's name stands for in front of the arguments.
 fn by_name(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     let name = arguments
@@ -185,7 +184,7 @@ fn by_name(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         .map(|(_, command)| *command);
     if let Some(command) = command {
         arguments.insert(1, command.into());
-        // As docker's own helpers answer them.
+        // Docker's own helpers accept these flags.
         if let Some(flag) = arguments
             .get_mut(2)
             .filter(|flag| command == DOCKER_CREDENTIAL && (*flag == "--version" || *flag == "-v"))
@@ -196,7 +195,7 @@ fn by_name(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// All of it.
+/// Reads standard input to its end.
 fn standard_input() -> std::io::Result<String> {
     let mut text = String::new();
     std::io::stdin()
@@ -206,21 +205,22 @@ fn standard_input() -> std::io::Result<String> {
     Ok(text)
 }
 
-/// Reads a configuration that is not served, and tells every mistake, those in the files that it names too.
+/// Reads a configuration for a command that does not serve. Prints every mistake, including those in the files
+/// that it names.
 fn load(file: &Path) -> Result<Config, u8> {
     load_to_serve(file, true)
 }
 
-/// The value of `WHARFINGER_OPEN`. Empty, as a template leaves a variable that is not set, it says nothing.
+/// Parses `WHARFINGER_OPEN`. An empty value means no, because templates leave an unset variable empty.
 fn yes_or_no(text: &str) -> Result<bool, &'static str> {
     match text.trim().to_ascii_lowercase().as_str() {
         "" | "0" | "f" | "false" | "n" | "no" | "off" => Ok(false),
         "1" | "t" | "true" | "y" | "yes" | "on" => Ok(true),
-        _ => Err("the environment variable WHARFINGER_OPEN must be 1 or 0, or not be set"),
+        _ => Err("the environment variable WHARFINGER_OPEN must be 1, 0 or unset"),
     }
 }
 
-/// The same of one that is served, by an operator who says whether strangers are to be let in.
+/// Reads a configuration to serve. `open` is the operator's permission to serve a file that admits strangers.
 fn load_to_serve(file: &Path, open: bool) -> Result<Config, u8> {
     config::load(
         file,
@@ -252,7 +252,7 @@ fn fail(why: &str) -> u8 {
     FAILED
 }
 
-/// To standard output. A reader that has gone is no reason to stop.
+/// Prints to standard output. Ignores errors: the reader may have closed the pipe.
 fn say(text: &str) {
     drop(writeln!(std::io::stdout().lock(), "{text}"));
 }
@@ -261,8 +261,8 @@ fn say_error(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
-/// Resolves at SIGTERM or SIGINT, and a second one ends the process at once. They are caught from this call
-/// on, not only once somebody waits.
+/// Resolves at SIGTERM or SIGINT. A second signal ends the process at once. Signals are caught from this call
+/// on, even before the future is polled.
 fn interrupted() -> impl Future<Output = ()> {
     let signals = Signals::catch();
     async {
@@ -272,7 +272,7 @@ fn interrupted() -> impl Future<Output = ()> {
         signals.next().await;
         tokio::spawn(async move {
             signals.next().await;
-            tracing::warn!("ended at once by a second signal; requests that were running are cut off");
+            tracing::warn!("a second signal ended the process at once and cut off running requests");
             logging::flush();
             std::process::exit(FAILED.into());
         });
@@ -300,13 +300,13 @@ impl Signals {
     }
 }
 
-/// Other names of the binary, and the command that each stands for.
+/// Other names of the binary, and the command that each name runs.
 const NAMES: [(&str, &str); 2] = [
     ("docker-credential-wharfinger", DOCKER_CREDENTIAL),
     ("wharfinger-credential-provider", "credential-provider"),
 ];
 const DOCKER_CREDENTIAL: &str = "docker-credential";
-/// No request of a client is longer, in bytes.
+/// The longest request that a client may send, in bytes.
 const LARGEST_INPUT: u64 = 1 << 20;
 const SUCCESS: u8 = 0;
 const FAILED: u8 = 1;

@@ -13,28 +13,26 @@ use std::path::PathBuf;
 pub(super) struct Options {
     /// The configuration, in YAML or JSON
     file: PathBuf,
-    /// Serve a file that lets strangers in: one without a login at an address that is not loopback, or an
-    /// issuer that anyone can get a token of, without a validation
+    /// Serve even if the file admits strangers: no login on an address that is not loopback, or an issuer that
+    /// anyone can get a token from, without a validation
     #[arg(long, env = "WHARFINGER_OPEN", hide_env_values = true, value_parser = yes_or_no)]
     open: bool,
 }
 
 pub(super) async fn run(options: &Options) -> u8 {
     let Options { file, open } = options;
-    // Its clock is held against the system's for a millisecond, while the configuration is read.
+    // Calibrating the metrics clock takes a millisecond, so it happens while the configuration is read.
     std::thread::spawn(telemetry::install);
     let config = match load_to_serve(file, *open) {
         Ok(config) => config,
         Err(code) => return code,
     };
     if let Err(why) = logging::start(config.fixed.level, config.fixed.log_format) {
-        return fail(&format!(
-            "the thread that writes the log cannot be started: {why}"
-        ));
+        return fail(&format!("cannot start the thread that writes the log: {why}"));
     }
     raise_open_files();
     keep_freed_memory();
-    // Before the store is opened, so that no signal is lost and none ends it halfway.
+    // Signals are caught before the store is opened, so that none is lost and none ends the process halfway.
     let mut shutdown = Box::pin(interrupted());
     let clock = Clock::system();
     let registrar = tokio::select! {
@@ -43,7 +41,7 @@ pub(super) async fn run(options: &Options) -> u8 {
             Err(mistakes) => return mistaken(file, mistakes),
         },
         () = &mut shutdown => {
-            tracing::info!("stopped before the store was ready; if it was being converted, the next start goes on with it");
+            tracing::info!("stopped before the store was ready; the next start continues a conversion of the store, if one was running");
             return SUCCESS;
         }
     };
@@ -51,23 +49,23 @@ pub(super) async fn run(options: &Options) -> u8 {
         Ok(address) => {
             tracing::info!(target: logging::SERVING, { server.address = %address, version = env!("CARGO_PKG_VERSION") }, "serving")
         }
-        Err(why) => return fail(&format!("the listener is gone: {why}")),
+        Err(why) => return fail(&format!("cannot read the listener's address: {why}")),
     }
     if let Some(address) = registrar.health_address() {
         tracing::info!(target: logging::SERVING, { health.address = %address }, "serving probes");
     }
-    // As a task: this future has a thread of its own, to which every new connection would have to be handed
-    // first.
+    // Serve in a task. The main future runs on its own thread, and each new connection would have to be handed
+    // over from there.
     if let Err(why) = tokio::spawn(registrar.run(shutdown)).await {
-        tracing::error!("serving ended with a panic, which is a bug: {why}");
+        tracing::error!("the server panicked, which is a bug; please report it: {why}");
         return FAILED;
     }
     tracing::info!("stopped");
     SUCCESS
 }
 
-/// Each connection is an open file, and so is each blob that goes through it. The usual limit of 1,024 is for
-/// programs that use `select`, and theirs to raise for those that do not.
+/// Raises the soft limit of open files to the hard limit. Each connection needs a descriptor, and each blob in
+/// transfer another. The usual soft limit of 1,024 only protects programs that use `select`.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(why) = setrlimit(
@@ -77,7 +75,7 @@ fn raise_open_files() {
             ..limit
         },
     ) {
-        tracing::warn!("the limit of open files cannot be raised: {why}");
+        tracing::warn!("cannot raise the limit of open files: {why}");
     }
     let (connections, Some(most)) = (
         Limits::default().connections as u64,
@@ -87,18 +85,17 @@ fn raise_open_files() {
     };
     if most < 2 * connections {
         tracing::warn!(
-            "{most} files may be open at once, so {} connections are served and not {connections}, which may need {} files: raise the hard \
-             limit (LimitNOFILE=, ulimit -Hn)",
+            "only {most} files may be open at once, so the registry serves {} connections instead of {connections}; raise the hard limit to {} \
+             (LimitNOFILE=, ulimit -Hn)",
             Limits::default().for_open_files(Some(most)).connections,
             2 * connections
         );
     }
 }
 
-/// What one upload has in memory at once is kept when it is freed, since the next one needs as much:
-/// otherwise glibc gives it back to the kernel with each batch, and gets it again page by page. Measured: a
-/// tenth of a push. That something this large is freed is what makes glibc keep twice as much (mallopt(3),
-/// "dynamic mmap threshold"); elsewhere it changes nothing.
+/// Makes glibc keep the memory that an upload frees, because the next upload needs as much. Otherwise glibc
+/// returns it to the kernel and faults it in again page by page, which costs a tenth of a push. Freeing one
+/// large allocation raises glibc's threshold (mallopt(3), "dynamic mmap threshold"). Other allocators ignore it.
 fn keep_freed_memory() {
     const UPLOAD: usize = 2 << 20;
     drop(std::hint::black_box(Vec::<u8>::with_capacity(UPLOAD)));

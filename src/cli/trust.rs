@@ -10,10 +10,9 @@ use std::time::Duration;
 
 #[derive(Args)]
 pub(super) struct Options {
-    /// A configuration to evaluate here and now, without a server: its sources are read and asked
+    /// A configuration to evaluate without a server: the command fetches from its sources itself
     file: Option<PathBuf>,
-    /// The state directory of the running server to ask: `stateDirectory`, by default `state` in the store's
-    /// folder
+    /// The state directory of the running server: `stateDirectory`, by default `state` in the store's folder
     #[arg(
         long,
         value_name = "FOLDER",
@@ -32,7 +31,7 @@ pub(super) async fn run(options: &Options) -> u8 {
         (Some(file), _) => evaluate(file).await,
         (None, Some(folder)) => ask(folder).await,
         (None, None) => Err(fail(
-            "whom to ask? Name the running server's state directory (--state-directory, or WHARFINGER_STATE_DIRECTORY), or give a configuration file",
+            "name the running server's state directory (--state-directory or WHARFINGER_STATE_DIRECTORY), or give a configuration file",
         )),
     };
     let report = match report {
@@ -47,8 +46,8 @@ pub(super) async fn run(options: &Options) -> u8 {
     } else {
         say(table(&report).trim_end());
     }
-    // A server that has just started may still wait for an answer. A report of our own has waited as long as
-    // it wants to.
+    // A server that has just started may still wait for its sources. Our own report has already waited, so a
+    // missing answer is a failure.
     let good = !report.is_alarming() && (options.file.is_none() || report.is_complete());
     if good { SUCCESS } else { FAILED }
 }
@@ -63,7 +62,7 @@ async fn ask(folder: &Path) -> Result<Report, u8> {
     let socket = folder.join(SOCKET);
     let failed = |why: &dyn std::fmt::Display| {
         fail(&format!(
-            "{}: {why}; does a server run with this state directory, and are you its user?",
+            "{}: {why}; check that a server runs with this state directory, and run this command as its user",
             socket.display()
         ))
     };
@@ -90,5 +89,5 @@ async fn ask(folder: &Path) -> Result<Report, u8> {
     serde_json::from_slice(&body).map_err(|why| failed(&why))
 }
 
-/// For a server to answer.
+/// How long the server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);

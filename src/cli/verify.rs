@@ -12,10 +12,10 @@ use std::path::PathBuf;
 pub(super) struct Options {
     /// The configuration, in YAML or JSON
     file: PathBuf,
-    /// End with 1 if there are warnings, as a check before a change is merged
+    /// Exit with 1 if there are warnings, for example in CI
     #[arg(long)]
     strict: bool,
-    /// Verify the file for `serve --open`
+    /// Check the file for `serve --open`
     #[arg(long, env = "WHARFINGER_OPEN", hide_env_values = true, value_parser = yes_or_no)]
     open: bool,
 }
@@ -47,7 +47,7 @@ pub(super) fn run(options: &Options) -> u8 {
         ) => {
             return mistaken(file, vec![Mistake::new("storage.rootDirectory", why.to_string())]);
         }
-        // Whoever verifies a file need not be the one who may look into the store.
+        // The user who verifies the file may lack permission to read the store.
         Ok(()) | Err(_) => {}
     }
     for note in &notes {
@@ -63,7 +63,7 @@ pub(super) fn run(options: &Options) -> u8 {
     };
     if *strict && !warnings.is_empty() {
         say_error(&format!(
-            "{}: `serve` would start{count}, which --strict does not allow",
+            "{}: `serve` would start{count}; --strict makes warnings an error",
             file.display()
         ));
         return FAILED;

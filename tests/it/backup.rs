@@ -276,7 +276,7 @@ async fn during_pushes_and_deletions_every_backup_can_be_started_on() {
     let before = histories.lock().unwrap().clone();
     let daily = elsewhere.path().join("daily");
     let (code, out, errors) = run(&app.setup, &daily, &[]).await;
-    assert!(code == 0 && !out.contains(" 0 were there"), "{out}{errors}");
+    assert!(code == 0 && !out.contains(" 0 unchanged"), "{out}{errors}");
     compare(&daily, &before, &histories).await;
 }
 
@@ -299,7 +299,7 @@ async fn without_a_server_the_command_makes_the_backup_itself() {
     );
     // The registry's backup and this one are of the same store.
     let (code, out, _) = run(&app.setup, &served, &[]).await;
-    assert!(code == 0 && out.contains(" 3 were there, 0 removed"), "{out}");
+    assert!(code == 0 && out.contains(" 3 unchanged, 0 removed"), "{out}");
     for backup in [&served, &stopped] {
         image.must_be(&restored(backup).await.anonymous(), "v1").await;
     }

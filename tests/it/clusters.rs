@@ -88,7 +88,7 @@ async fn namesakes_share_nothing() {
     );
     assert_eq!(code, 0, "{said}{err}");
     assert!(
-        said.contains(&format!("oidc[1] ({ISSUER} (prod)): accepts it")),
+        said.contains(&format!("oidc[1] ({ISSUER} (prod)): accepts the credential")),
         "{said}"
     );
 

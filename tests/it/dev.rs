@@ -178,7 +178,7 @@ fn where_it_cannot_listen_the_option_is_named() {
     for (arguments, said) in [
         (
             ["--port", port.as_str()],
-            "; choose another port with --port; 0 takes a free one",
+            "; choose another port with --port, or a free one with --port 0",
         ),
         (
             ["--address", "192.0.2.1"],

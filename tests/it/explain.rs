@@ -43,9 +43,15 @@ async fn a_token_is_told_with_its_entry_its_identity_and_its_rights() {
     has(
         &said,
         &[
-            &format!("http.auth.bearer.oidc[0] ({}): refuses it: ", issuer.url),
+            &format!(
+                "http.auth.bearer.oidc[0] ({}): rejects the credential: ",
+                issuer.url
+            ),
             "another.test",
-            &format!("http.auth.bearer.oidc[1] ({}): accepts it", issuer.url),
+            &format!(
+                "http.auth.bearer.oidc[1] ({}): accepts the credential",
+                issuer.url
+            ),
             "credential   oidc\n",
             "username     ann\n",
             "groups       dev\n",
@@ -68,7 +74,7 @@ async fn a_token_is_told_with_its_entry_its_identity_and_its_rights() {
     setup.write("mallory", &issuer.token("mallory"));
     let (code, said) = explained(&setup, "--token-file=mallory", &[]);
     assert_eq!(code, 1, "{said}");
-    has(&said, &["oidc[1]", "mallory is not welcome", "refused      "]);
+    has(&said, &["oidc[1]", "mallory is not welcome", "rejected     "]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +86,7 @@ async fn a_stranger_is_told_who_is_configured_and_nobody_the_token() {
         (
             pki.domain.jwt_svid(id, "another.test"),
             vec![
-                "trustDomains[0] (prod.test): refuses it: ",
+                "trustDomains[0] (prod.test): rejects the credential: ",
                 "another.test",
                 AUDIENCE,
             ],
@@ -92,7 +98,7 @@ async fn a_stranger_is_told_who_is_configured_and_nobody_the_token() {
                 "configured   http.auth.spiffe.trustDomains[0] (prod.test)",
             ],
         ),
-        ("aaa.bbb.qqzz".to_owned(), vec!["refused      "]),
+        ("aaa.bbb.qqzz".to_owned(), vec!["rejected     "]),
     ] {
         setup.write("token", &token);
         let (code, text) = explained(&setup, "--token-file=token", &[]);
@@ -109,7 +115,7 @@ async fn a_stranger_is_told_who_is_configured_and_nobody_the_token() {
     );
     has(
         &explained(&setup, "--token-file=token", &[]).1,
-        &["hint         a registry issued it"],
+        &["hint         a registry issued this token"],
     );
     let token = pki.domain.jwt_svid(id, AUDIENCE);
     let (code, text) = explained(&setup, "--token", &[&token]);
@@ -134,14 +140,14 @@ async fn a_certificate_is_judged_without_its_key() {
     has(
         &said,
         &[
-            "trustDomains[0] (prod.test): accepts it",
+            "trustDomains[0] (prod.test): accepts the credential",
             "credential   x509-svid",
             "username     spiffe://prod.test/ns/ci/sa/builder",
         ],
     );
     let (code, said) = explained(&setup, "--cert=other.pem", &[]);
     assert_eq!(code, 1, "{said}");
-    has(&said, &["trustDomains[0] (prod.test): refuses it: "]);
+    has(&said, &["trustDomains[0] (prod.test): rejects the credential: "]);
     for wrong in [
         &["--cert=nothing.pem"][..],
         &[],
@@ -175,8 +181,8 @@ async fn a_certificate_that_is_no_svid_is_told_by_each_entry_with_its_name() {
     has(
         &said,
         &[
-            "(office): refuses it: ",
-            "(lab): accepts it",
+            "(office): rejects the credential: ",
+            "(lab): accepts the credential",
             "credential   x509\n",
             "username     ann\n",
         ],
@@ -204,7 +210,7 @@ async fn a_refusal_has_the_same_reason_in_the_log_under_the_id_that_the_client_i
         .await;
     let why = line["why"].as_str().unwrap();
     assert!(
-        said.contains(&format!("refused      {why}")),
+        said.contains(&format!("rejected     {why}")),
         "{why} is not in {said}"
     );
 }

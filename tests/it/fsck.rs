@@ -147,7 +147,7 @@ async fn marked_blobs_are_sent_again_and_healed() {
     let (code, out, err) = store.fsck(&["--mark"]);
     assert_eq!((code, err.as_str()), (1, ""), "{out}");
     let marked = format!(
-        "marked: {}: clients are told that the blob is not here, and its next push replaces the bytes\n",
+        "marked: {}: the registry now reports this blob as missing, and its next push replaces the bytes\n",
         blob_key()
     );
     assert!(
@@ -197,7 +197,7 @@ async fn the_mark_of_bytes_that_came_back_is_shown_and_cleared() {
     );
     let (code, out, _) = store.fsck(&["--mark"]);
     let cleared = format!(
-        "cleared: {}: its bytes are good, and clients are told so again\n",
+        "cleared: {}: its bytes are good, and the registry serves it again\n",
         blob_key()
     );
     assert!(
@@ -248,7 +248,7 @@ async fn leftovers_alone_are_named_and_end_with_0() {
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     for said in [
         &format!("leftover: bytes {nobodys}: nothing refers to them\n"),
-        "leftover: v: a large value that belongs to no record\n",
+        "leftover: v: a large value without a record\n",
         ": clean: 0 damages, 2 leftovers; ",
     ] {
         assert!(out.contains(said), "expected {said} in {out}");

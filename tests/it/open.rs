@@ -184,7 +184,7 @@ fn an_empty_variable_opens_nothing_and_stops_nothing() {
         (closed.file(), "", 0, ": good"),
         (open.clone(), "", 2, "http.auth: is missing"),
         (open.clone(), "1", 0, ": good"),
-        (open, "perhaps", 2, "WHARFINGER_OPEN must be 1 or 0"),
+        (open, "perhaps", 2, "WHARFINGER_OPEN must be 1, 0 or unset"),
     ] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_wharfinger"));
         let output = command

@@ -180,7 +180,7 @@ async fn a_second_signal_ends_it_at_once() {
         let is_it = |line: &serde_json::Value| {
             line["message"]
                 .as_str()
-                .is_some_and(|text| text.starts_with("ended at once by a second"))
+                .is_some_and(|text| text.starts_with("a second signal ended the process at once"))
         };
         app.log.wait("it was ended", 0, is_it).await;
         uploading.abort();

@@ -304,7 +304,7 @@ async fn explain_names_the_rule_and_verify_the_malformed_ones() {
             setup.folder.path(),
         );
         assert_eq!(code, 1, "{said}{err}");
-        let rule = "refused      the operator revoked this credential: http.auth.deny[1] (spiffe://prod.test/ns/ci/)";
+        let rule = "rejected     the operator revoked this credential: http.auth.deny[1] (spiffe://prod.test/ns/ci/)";
         assert!(said.contains(rule), "{said}");
     }
     setup.config["http"]["auth"]["deny"] =

@@ -48,7 +48,7 @@ async fn a_file_that_may_appear_later_is_a_warning_of_both() {
     let (code, out, err) = verify(&["--strict"], &setup);
     assert_eq!((code, out.as_str()), (1, ""), "{err}");
     assert!(
-        err.contains("`serve` would start, with 3 warnings, which --strict does not allow"),
+        err.contains("`serve` would start, with 3 warnings; --strict makes warnings an error"),
         "{err}"
     );
 

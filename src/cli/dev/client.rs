@@ -1,5 +1,4 @@
-//! A client as small as can be: pushes one image with the X.509-SVID and pulls it with the JWT-SVID, over
-//! real TLS.
+//! A minimal client. It pushes one image with the X.509-SVID and pulls it with the JWT-SVID, over TLS.
 
 use super::folder::Folder;
 use super::image::{Image, MANIFEST, digest};
@@ -14,7 +13,7 @@ pub(super) struct Done {
     pub digest: String,
     pub pushed: StatusCode,
     pub pulled: StatusCode,
-    /// What the reader got for trying to push.
+    /// The status of the reader's attempt to push.
     pub refused: StatusCode,
 }
 
@@ -22,7 +21,7 @@ pub(super) struct Done {
 pub(super) enum ClientError {
     #[error("{}: {why}", path.display())]
     File { path: PathBuf, why: FileError },
-    #[error("the registry could not be reached: {}", explain(.0))]
+    #[error("cannot reach the registry: {}", explain(.0))]
     Http(#[from] reqwest::Error),
     #[error("{step}: the registry answered {status}: {body}")]
     Status {
@@ -30,9 +29,9 @@ pub(super) enum ClientError {
         status: StatusCode,
         body: String,
     },
-    #[error("the upload's Location is missing")]
+    #[error("the registry's answer has no Location header for the upload")]
     NoLocation,
-    #[error("what was pulled is not what was pushed")]
+    #[error("the pulled image differs from the pushed one")]
     Different,
 }
 

@@ -1,4 +1,4 @@
-//! The folder of `wharfinger dev`: what is in it, and what of it must be issued anew.
+//! The folder of `wharfinger dev`: its files, and which of them must be issued again.
 
 use super::folder_error::FolderError;
 use super::ledger::{Earlier, Ledger};
@@ -14,7 +14,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-/// A folder that has everything.
+/// A folder that holds every file that `dev` needs.
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
@@ -22,7 +22,7 @@ impl Folder {
         self.0.join(CONFIG)
     }
 
-    /// In docker's layout, as `--cert-dir` takes it: `ca.crt`, `client.cert`, `client.key`.
+    /// The folder for `--cert-dir`, in docker's layout: `ca.crt`, `client.cert`, `client.key`.
     pub(super) fn certificates(&self) -> PathBuf {
         self.0.join("certs")
     }
@@ -48,8 +48,8 @@ impl Folder {
     }
 }
 
-/// Makes what is missing and issues anew what has expired or soon will. Overwrites nothing that it did not
-/// make.
+/// Creates missing files and replaces credentials that have expired or soon will. Overwrites only files that
+/// `dev` itself made.
 pub(super) fn prepare(
     path: &Path,
     address: IpAddr,
@@ -111,13 +111,13 @@ pub(super) fn prepare(
     pair(SERVER, SERVER_KEY, names_it, &|| {
         authority.server_certificate(address, now)
     })?;
-    // A token is cheap to sign, and reading its expiry back would be more work than signing it.
+    // Signing a new token is cheaper than reading the old one's expiry.
     ledger.write(TOKEN, &authority.jwt_svid(READER, now).map_err(pki)?)?;
     ledger.write(CONFIG, &config(address, port))?;
     Ok(folder)
 }
 
-/// The rules come last, so that a reader of the tutorial adds one at the end.
+/// The rules come last, so that a reader of the tutorial can append one.
 fn config(address: IpAddr, port: u16) -> String {
     format!(
         "{HEADER} at every start. Copy it to change it: `wharfinger serve` takes it as it is.
@@ -150,7 +150,7 @@ accessControl:
     )
 }
 
-/// The configuration as the version wrote it that kept no list of its files.
+/// The configuration of the earlier version, which kept no list of its files.
 fn earlier_config(port: u16) -> String {
     format!(
         "{HEADER} at every start. Copy it to change it: `wharfinger serve` takes it as it is.
@@ -190,7 +190,7 @@ fn is_earlier(config: &str) -> bool {
     port.is_some_and(|port| config == earlier_config(port))
 }
 
-/// Whether a certificate is missing, cannot be read, or ends within `left`.
+/// Whether a certificate is missing, cannot be read, or expires within `left`.
 fn is_old(certificate: &Path, now: Timestamp, left: std::time::Duration) -> bool {
     let end = read(certificate)
         .ok()
@@ -205,8 +205,7 @@ fn not_after(der: &CertificateDer<'_>) -> Option<Timestamp> {
     Some(Timestamp::from_secs(certificate.validity().not_after.timestamp()))
 }
 
-/// Whether a client that calls the server by this address finds it in its certificate. The loopback addresses
-/// always are.
+/// Whether the server's certificate covers this address. It always covers the loopback addresses.
 fn names_address(certificate: &Path, address: IpAddr) -> bool {
     use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
     if address.is_unspecified() || address.is_loopback() {
@@ -248,7 +247,7 @@ fn failed(path: &Path, why: &io::Error) -> FolderError {
     }
 }
 
-/// How the configuration begins. An earlier version is known by it.
+/// How the configuration begins. The earlier version's configuration begins in the same way.
 const HEADER: &str = "# Written by `wharfinger dev`";
 const EARLIER: Earlier<'static> = Earlier {
     config: CONFIG,

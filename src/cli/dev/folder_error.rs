@@ -7,15 +7,15 @@ use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FolderError {
-    #[error("{}: {why}; --folder names another folder", path.display())]
+    #[error("{}: {why}; choose another folder with --folder", path.display())]
     Io { path: PathBuf, why: FileError },
-    #[error("{}: {why}; remove the folder to begin anew", path.display())]
+    #[error("{}: {why}; remove the folder to start again", path.display())]
     Pki { path: PathBuf, why: PkiError },
-    #[error("{}: holds no certificate; remove the folder to begin anew", path.display())]
+    #[error("{}: the file holds no certificate; remove the folder to start again", path.display())]
     NoCertificate { path: PathBuf },
     #[error(
-        "`wharfinger dev` did not make these files, or they were changed since, and it would overwrite them:{}\n\
-         Move them away, or name another folder with --folder. `wharfinger serve` takes a changed config.yaml as it is.",
+        "`wharfinger dev` would overwrite these files, which it did not make or which were changed since:{}\n\
+         Move them away, or choose another folder with --folder. To use a changed config.yaml, run `wharfinger serve`.",
         listed(.paths)
     )]
     Foreign { paths: Vec<PathBuf> },

@@ -1,4 +1,4 @@
-//! Which files `dev` made, so that it overwrites none that somebody else made or changed.
+//! The list of files that `dev` made. `dev` overwrites no file that is not on it or was changed since.
 
 use super::folder_error::FolderError;
 use crate::file_error::FileError;
@@ -11,31 +11,31 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// One line for each content that was written, as `sha256sum` writes them.
+/// The file that lists each written content, one per line, in the format of `sha256sum`.
 const NAME: &str = ".made-by-dev";
-/// How the name of a file ends that takes the place of another.
+/// The ending of a temporary file that will replace another.
 const AFTER: &str = ".new";
 
-/// What was written into a folder.
+/// The files that `dev` wrote into a folder.
 pub(super) struct Ledger {
     folder: PathBuf,
     /// The file's name in the folder, and the hash of its content.
     made: BTreeSet<(String, String)>,
 }
 
-/// How to know the files of the version that wrote no list.
+/// How to recognise the files of the earlier version, which wrote no list.
 pub(super) struct Earlier<'a> {
     /// The name of its configuration.
     pub(super) config: &'a str,
-    /// How that begins, whether it was changed since or not.
+    /// How that file begins, even if it was changed since.
     pub(super) header: &'a str,
-    /// Whether it is as it was written.
+    /// Whether its content is unchanged.
     pub(super) is_unchanged: fn(&str) -> bool,
 }
 
 impl Ledger {
-    /// What is known of a folder, in which `dev` makes files with these `names`. The earlier version wrote no
-    /// list: its files are taken over as `earlier` says.
+    /// Reads the list of a folder in which `dev` makes files with these `names`. If there is no list, files of
+    /// the earlier version are recognised with `earlier`.
     pub(super) fn open(folder: &Path, names: &[&str], earlier: &Earlier<'_>) -> Result<Self, FolderError> {
         for name in names.iter().chain([&NAME]) {
             remove_leftovers(&folder.join(name))?;
@@ -60,8 +60,8 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Takes over what the earlier version made, and notes it at once: the configuration may have been
-    /// changed, and be moved away for that.
+    /// Adds the files of the earlier version to the list and saves it at once. If the user changed the
+    /// configuration and then moves it away, the other files must still be known.
     fn take_over(&mut self, names: &[&str], earlier: &Earlier<'_>) -> Result<(), FolderError> {
         let Ok(config) = fs::read_to_string(self.folder.join(earlier.config)) else {
             return Ok(());
@@ -78,12 +78,12 @@ impl Ledger {
         self.save()
     }
 
-    /// Nothing was made here.
+    /// Whether `dev` made no file here.
     pub(super) fn is_empty(&self) -> bool {
         self.made.is_empty()
     }
 
-    /// Those of these files that are there and were not made by `dev`, or not like this.
+    /// The files among `names` that exist, but that `dev` did not make or that were changed since.
     pub(super) fn foreign(&self, names: &[&str]) -> Result<Vec<PathBuf>, FolderError> {
         let mut foreign = Vec::new();
         for name in names {
@@ -97,15 +97,15 @@ impl Ledger {
         Ok(foreign)
     }
 
-    /// Replaces a file that is not foreign. A stop in between leaves the old one; only its owner can read it.
+    /// Replaces a file that is not foreign. An interruption leaves the old file. Only its owner can read it.
     pub(super) fn write(&mut self, name: &str, text: &str) -> Result<(), FolderError> {
-        // First, so that no stop leaves a file of which nothing is known.
+        // The list is saved first, so that an interruption leaves no unknown file.
         self.made.insert((name.to_owned(), hash(text.as_bytes())));
         self.save()?;
         replace(&self.folder.join(name), text)
     }
 
-    /// The hash of what is there now.
+    /// The hash of the file's present content.
     fn present(&self, name: &str) -> Result<Option<String>, FolderError> {
         let path = self.folder.join(name);
         match fs::read(&path) {
@@ -115,7 +115,7 @@ impl Ledger {
         }
     }
 
-    /// Keeps what is true of the files as they are, or the list would grow with every start.
+    /// Drops entries that match no present file. Otherwise the list would grow with every start.
     fn forget_the_past(&mut self) -> Result<(), FolderError> {
         let mut kept = BTreeSet::new();
         for (name, hash) in &self.made {
@@ -149,7 +149,7 @@ fn replace(path: &Path, text: &str) -> Result<(), FolderError> {
                 .write_all(text.as_bytes())
                 .and_then(|()| fs::rename(&beside, path));
             if written.is_err() {
-                // The first error is the one to tell.
+                // Report the first error, not this one.
                 drop(fs::remove_file(&beside));
             }
             written
@@ -157,8 +157,8 @@ fn replace(path: &Path, text: &str) -> Result<(), FolderError> {
     written.map_err(|why| failed(path, &why))
 }
 
-/// Removes what [`replace`] left where it was killed: files of this process's id, which a container gives to
-/// each, and of processes that are gone.
+/// Removes temporary files that a killed [`replace`] left: those of ended processes, and those with this
+/// process's own id, since containers reuse ids.
 fn remove_leftovers(path: &Path) -> Result<(), FolderError> {
     let (Some(folder), start) = (path.parent(), before(path)) else {
         return Ok(());
@@ -186,7 +186,7 @@ fn is_gone(process: u32) -> bool {
     process.is_some_and(|process| test_kill_process(process) == Err(Errno::SRCH))
 }
 
-/// How the name of a file begins that takes the place of another; then comes the process's id.
+/// The beginning of a temporary file's name. The process's id follows.
 fn before(path: &Path) -> String {
     format!(".{}.", path.file_name().unwrap_or_default().display())
 }

@@ -1,4 +1,4 @@
-//! `wharfinger dev`: a registry with a throw-away trust domain, and one push and pull through it by SVID.
+//! `wharfinger dev`: serves a registry with a temporary trust domain, and pushes and pulls one image with SVIDs.
 
 mod client;
 mod folder;
@@ -19,13 +19,13 @@ use std::time::Duration;
 
 #[derive(Args)]
 pub(super) struct Options {
-    /// Where the trust domain, the configuration and the store are kept; reused at the next start
+    /// The folder for the trust domain, the configuration and the store. The next start reuses it
     #[arg(long, default_value = "wharfinger-dev")]
     folder: PathBuf,
-    /// The address to listen on; 0.0.0.0 is every IPv4 address, as in a container whose port is published
+    /// The address to listen on. In a container use 0.0.0.0, which means every IPv4 address
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
-    /// The port to listen on; 0 takes a free one
+    /// The port to listen on. 0 chooses a free port
     #[arg(long, default_value_t = 8443)]
     port: u16,
     /// Exit after the push and the pull
@@ -46,21 +46,19 @@ pub(super) async fn run(options: &Options) -> u8 {
         Err(code) => return code,
     };
     if let Err(why) = logging::start(config.fixed.level, config.fixed.log_format) {
-        return fail(&format!(
-            "the thread that writes the log cannot be started: {why}"
-        ));
+        return fail(&format!("cannot start the thread that writes the log: {why}"));
     }
     let registrar = match Registrar::open(config, None, clock.clone()).await {
         Ok(registrar) => registrar,
         Err(mistakes) => return not_opened(&file, mistakes),
     };
     let Ok(listening) = registrar.address() else {
-        return fail("the listener is gone");
+        return fail("cannot read the listener's address");
     };
     let address = called(listening);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(registrar.run(async {
-        // Either half ends it; a dropped sender too.
+        // A message and a dropped sender both stop the server.
         drop(stopped.await);
     }));
     let code = match client::round_trip(&folder, address).await {
@@ -68,7 +66,7 @@ pub(super) async fn run(options: &Options) -> u8 {
             let ready: Duration = clock.now().since(began);
             report::tell(&folder, address, &done, ready);
             if !options.once {
-                // Before Ctrl-C is named to anybody.
+                // Catch signals before the output mentions Ctrl-C.
                 let stopped = interrupted();
                 report::tell_to_try(&folder, listening, address);
                 stopped.await;
@@ -85,7 +83,7 @@ pub(super) async fn run(options: &Options) -> u8 {
     code
 }
 
-/// By which address clients on this machine call it.
+/// The address that clients on this machine use.
 const fn called(listening: SocketAddr) -> SocketAddr {
     match listening {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
@@ -98,10 +96,10 @@ const fn called(listening: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Nobody wrote the configuration, so what is wrong with where it listens is said of the options.
+/// `dev` wrote the configuration itself, so a mistake about the address or port names the command's options.
 fn not_opened(file: &Path, mistakes: Vec<Mistake>) -> u8 {
     let option = |mistake: &Mistake| match mistake.key.as_str() {
-        "http.port" => Some("choose another port with --port; 0 takes a free one"),
+        "http.port" => Some("choose another port with --port, or a free one with --port 0"),
         "http.address" => Some("choose another address with --address"),
         _ => None,
     };

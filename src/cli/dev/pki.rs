@@ -1,5 +1,4 @@
-//! A throw-away trust domain: its authority, its bundle, and the SVIDs that it issues. For trying things out,
-//! never for production.
+//! A temporary trust domain: its authority, its bundle, and the SVIDs that it issues. Never use it in production.
 
 use crate::clock::Timestamp;
 use base64::Engine;
@@ -15,22 +14,22 @@ use std::time::Duration;
 
 pub(super) const TRUST_DOMAIN: &str = "dev.wharfinger.test";
 pub(super) const AUDIENCE: &str = "wharfinger-dev";
-/// Pushes, with its X.509-SVID.
+/// The identity that pushes, with its X.509-SVID.
 pub(super) const BUILDER: &str = "spiffe://dev.wharfinger.test/ci/builder";
-/// Pulls, with its JWT-SVID.
+/// The identity that pulls, with its JWT-SVID.
 pub(super) const READER: &str = "spiffe://dev.wharfinger.test/ns/default/sa/reader";
 
-/// How long the authority lives.
+/// The lifetime of the authority.
 pub(super) const AUTHORITY_LIFE: Duration = Duration::from_secs(365 * DAY);
-/// How long what it issues lives.
+/// The lifetime of the SVIDs that it issues.
 pub(super) const SVID_LIFE: Duration = Duration::from_secs(DAY);
 const DAY: u64 = 24 * 60 * 60;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PkiError {
-    #[error("a certificate could not be made: {0}")]
+    #[error("cannot create a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
-    #[error("a JWT-SVID could not be signed: {0}")]
+    #[error("cannot sign a JWT-SVID: {0}")]
     Token(#[from] jsonwebtoken::errors::Error),
     #[error("a date is out of range")]
     Date,
@@ -49,7 +48,7 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    /// From its two keys in PEM. The certificate itself is needed only where it is published.
+    /// Loads the authority from its two keys in PEM. Its certificate is needed only in the bundle.
     pub(super) fn load(key: &str, token_key: &str) -> Result<Self, PkiError> {
         Ok(Self {
             issuer: Issuer::new(authority_params()?, KeyPair::from_pem(key)?),
@@ -57,7 +56,7 @@ impl Authority {
         })
     }
 
-    /// A new one: its certificate and key, and the key for tokens.
+    /// Creates an authority. Returns its certificate and key, and the key that signs tokens.
     pub(super) fn create(now: Timestamp) -> Result<(Pair, String), PkiError> {
         let key = KeyPair::generate()?;
         let mut params = authority_params()?;

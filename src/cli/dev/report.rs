@@ -1,4 +1,4 @@
-//! What `wharfinger dev` tells: what happened, and commands to paste.
+//! The output of `wharfinger dev`: what happened, and commands to paste.
 
 use super::super::say;
 use super::client::{Done, REPOSITORY, TAG};
@@ -8,7 +8,7 @@ use crate::shell::quoted;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// What happened at `address`.
+/// Prints what happened at `address`.
 pub(super) fn tell(folder: &Folder, address: SocketAddr, done: &Done, ready: Duration) {
     let config = folder.config();
     let Done {
@@ -28,13 +28,13 @@ Wharfinger serves https://{address}, ready after {ready:.0?}, from {}
           JWT-SVID as bearer token; username {READER}
           allowed by '**': {pulled}
   refused a push by {READER}
-          it may only read: {refused}
+          this identity may only read: {refused}
 ",
         config.display()
     ));
 }
 
-/// Commands for as long as it serves.
+/// Prints commands to try while the registry serves.
 pub(super) fn tell_to_try(folder: &Folder, listening: SocketAddr, address: SocketAddr) {
     if !listening.ip().is_loopback() {
         let where_to = if listening.ip().is_unspecified() {
@@ -44,8 +44,8 @@ pub(super) fn tell_to_try(folder: &Folder, listening: SocketAddr, address: Socke
         };
         say(&format!(
             "\
-It listens on {where_to}, so other machines can reach it. It admits nobody without a token or a key from
-{}. Keep that folder to yourself, and use this for trials only.
+The registry listens on {where_to}, so other machines can reach it. It accepts only credentials from
+{}. Keep that folder private, and use this registry for trials only.
 ",
             folder.whole().display()
         ));
@@ -66,7 +66,7 @@ Try it:
   export SSL_CERT_FILE={authority}
   crane auth login {address} -u jwt -p \"$(cat {token})\" && crane manifest {address}/{REPOSITORY}:{TAG}
 
-Ctrl-C ends it.
+Press Ctrl-C to stop.
 "
     ));
 }

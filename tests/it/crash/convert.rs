@@ -136,7 +136,7 @@ async fn stopped_while_it_converts(own_listener: bool) {
     }
     let pid = Pid::from_raw(i32::try_from(serving.id().unwrap()).unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
-    timeout(PATIENCE, says("the next start goes on with it"))
+    timeout(PATIENCE, says("the next start continues a conversion"))
         .await
         .expect("it hears the signal");
     assert!(

@@ -74,7 +74,7 @@ const MATRIX: &[Row] = &[
             Works,
             Works,
             Works,
-            Cannot("ctr knows no helpers; the kubelet's plugin is the helper of containerd's CRI"),
+            Cannot("ctr supports no helpers; for pods, use the kubelet's credential provider"),
             Works,
             Works,
         ],
@@ -376,13 +376,14 @@ fn page() -> String {
     page
 }
 
-const PAGE: &str = "# What clients can carry
+const PAGE: &str = "# What clients support
 
-<!-- Made by `UPDATE_DOCS=1 cargo test --test it clients`, whose tests walk every `yes` with the real client. -->
+<!-- Made by `UPDATE_DOCS=1 cargo test --test it clients`, whose tests try every `yes` with the real client. -->
 
-A *password* is a token beside any username. A *bearer token* goes straight to the registry (`registrytoken` in docker's configuration, an option, or a
-header). An *identity token* is a token that the client exchanges at the token endpoint. The *helper* is `docker-credential-wharfinger`. A
-*certificate* is an X.509-SVID alone. *Anonymous* reads what is public beside what is not.
+The columns are ways to log in. *Password*: a token as the password, with any username. *Bearer token*: the client sends the token directly
+(`registrytoken` in docker's configuration, an option, or a header). *Identity token*: the client exchanges the token at the token endpoint. *Helper*:
+`docker-credential-wharfinger`. *Certificate*: an X.509-SVID without a token. *Anonymous*: the client pulls public content without a credential, from a
+registry that also has private content.
 
 | client | password | bearer token | identity token | helper | certificate | anonymous |
 |---|---|---|---|---|---|---|

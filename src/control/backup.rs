@@ -1,5 +1,5 @@
-//! How a command asks the running registry for a backup: a request in JSON, and as an answer a JSON object a
-//! line, the last of which says how it ended. When the command goes away, the backup stops.
+//! How a command asks the running registry for a backup. The request is JSON. The answer has one JSON object per
+//! line, and the last line has the result. When the command disconnects, the backup stops.
 
 use crate::storage::local::{BackedUp, Copied};
 use bytes::Bytes;
@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 /// The path of the request, which is a POST.
 pub const BACKUP: &str = "/backup";
 
-/// What is to be copied where. The path is absolute, and is the registry's: it may see other folders than the
-/// command does.
+/// A request for a backup. The path is absolute, and the registry resolves it: a command in another container may
+/// see other folders.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupRequest {
@@ -31,17 +31,17 @@ pub enum BackupNews {
     Failed(String),
 }
 
-/// Makes a backup and says how it goes. It stops when the receiver is gone.
+/// Makes a backup and sends its progress. It stops when the receiver is dropped.
 pub type MakeBackup = dyn Fn(BackupRequest, mpsc::Sender<BackupNews>) -> BoxFuture<'static, ()> + Send + Sync;
 
 impl BackupRequest {
     #[must_use]
     pub fn encode(&self) -> Option<Vec<u8>> {
-        // A path that is not text in UTF-8 cannot be written.
+        // This fails for a path that is not UTF-8.
         serde_json::to_vec(self).ok()
     }
 
-    /// What the command of this version sends.
+    /// Parses a request of this version's command. The path must be absolute.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes)
             .ok()
@@ -62,7 +62,7 @@ impl BackupNews {
     }
 }
 
-/// The lines of an answer. They are asked for only while somebody reads them.
+/// The lines of an answer. They are produced only as fast as the client reads them.
 pub(super) fn lines(mut news: mpsc::Receiver<BackupNews>) -> impl Stream<Item = Result<Bytes, Infallible>> {
     stream::poll_fn(move |context| {
         news.poll_recv(context)

@@ -1,13 +1,13 @@
-//! A report as metrics.
+//! Turns a report into metrics.
 
 use super::report::{Report, What};
 use crate::telemetry::Samples;
 
-/// The most authorities of one source that are shown, those that expire first.
+/// How many authorities of one source get a metric. Those that expire first are chosen.
 const AUTHORITIES: usize = 50;
 const DAY: f64 = 86_400.0;
 
-/// Adds what a report says.
+/// Adds the report's figures to the samples.
 pub fn gauges(report: &Report, samples: &mut Samples) {
     for trusted in &report.trusted {
         let of = match trusted.what {
@@ -26,7 +26,7 @@ pub fn gauges(report: &Report, samples: &mut Samples) {
             ];
             let mut add = |name, value| samples.add(name, &labels, value);
             add("wharfinger_keys_count", count(source.keys.len()));
-            // An alert on zero must not fire because the registry has just started.
+            // A missing sample keeps an alert on zero from firing while the registry starts.
             if !trusted.is_pending() {
                 add("wharfinger_keys_in_use", if source.counts { 1.0 } else { 0.0 });
             }
@@ -68,7 +68,7 @@ pub fn gauges(report: &Report, samples: &mut Samples) {
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "a metric is a float, and nobody counts that far"
+    reason = "a metric is a float, and real values are exact in it"
 )]
 const fn seconds(value: i64) -> f64 {
     value as f64
@@ -76,7 +76,7 @@ const fn seconds(value: i64) -> f64 {
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "a metric is a float, and nobody counts that far"
+    reason = "a metric is a float, and real values are exact in it"
 )]
 const fn number(value: u64) -> f64 {
     value as f64

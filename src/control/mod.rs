@@ -1,5 +1,5 @@
-//! What the registry tells its own operator: on a unix socket that only its own user may open, and as
-//! metrics. The socket answers questions and makes backups. Nothing else changes.
+//! The operator's view of the running registry: a unix socket that only the registry's user and root may open, and
+//! metrics. The socket reports trust and makes backups. It changes nothing else.
 
 mod backup;
 mod gauges;

@@ -1,20 +1,20 @@
-//! Everything that is trusted now, and how fresh it is.
+//! The issuers and trust domains that are trusted now, and the age of their keys.
 
 use crate::clock::Timestamp;
 use crate::identity::Authenticator;
 use crate::trust::{Authorities, KeyStatus, Keys, Status};
 use serde::{Deserialize, Serialize};
 
-/// One moment's answer to "whom do you trust, and why?". Nothing in it is secret.
+/// The trust of the registry at one moment. It contains no secret.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// RFC 3339.
+    /// The time of the report, in RFC 3339.
     pub at: String,
-    /// Of the configuration.
+    /// The generation of the configuration.
     pub generation: u64,
     pub trusted: Vec<Trusted>,
-    /// What the server's side of TLS presents.
+    /// The certificates that the server presents.
     pub certificates: Vec<CertificateReport>,
 }
 
@@ -25,10 +25,9 @@ pub struct Trusted {
     pub what: What,
     pub name: String,
     pub verifies: Verifies,
-    /// In order of preference.
+    /// The sources in order of preference.
     pub sources: Vec<SourceReport>,
-    /// Keys that are held and do not count, since a trust domain that comes before this one in the
-    /// configuration holds them too.
+    /// Keys that are ignored because a trust domain earlier in the configuration has them too.
     #[serde(default)]
     pub withheld: Vec<String>,
 }
@@ -64,28 +63,29 @@ pub struct SourceReport {
     pub source: String,
     /// `inline`, `file`, `workload-api`, `federation` or `oidc`.
     pub kind: String,
-    /// Whether its keys are the ones that verify now: those of the first source that has fresh ones.
+    /// Whether this source's keys are in use: it is the first source with fresh keys.
     pub counts: bool,
-    /// It was not asked yet, or its first answer is still on its way. A source that failed is not pending.
+    /// Whether the source has not been queried yet or its first answer is pending. A failed source is not pending.
     #[serde(default)]
     pub pending: bool,
-    /// What it holds was kept on disk by an earlier process.
+    /// Whether its keys come from the disk, where an earlier process saved them.
     pub from_disk: bool,
     pub keys: Vec<KeyReport>,
-    /// Since it last said or confirmed what it holds. Absent if it never answered, as the next one is.
+    /// The time since the source last sent or confirmed its keys. Absent if it never answered.
     pub age_seconds: Option<i64>,
-    /// Absent also if what it holds does not grow stale. Zero once it is stale.
+    /// The time until the keys expire, and zero after that. Absent if the source never answered or its keys do not
+    /// expire.
     pub stale_in_seconds: Option<i64>,
-    /// `spiffe_sequence`.
+    /// The bundle's `spiffe_sequence`.
     pub sequence: Option<u64>,
-    /// Zero if it is due.
+    /// Zero if the next refresh is due.
     pub next_refresh_in_seconds: Option<i64>,
     pub refreshes: u64,
     pub failures: u64,
     pub last_error: Option<String>,
-    /// Elements of what it holds that cannot be used.
+    /// Unusable elements of its answer.
     pub skipped: Vec<String>,
-    /// Those that a standard says to ignore: keys for another use, or of an unknown type.
+    /// Elements that a standard says to ignore: keys for another use, or of an unknown type.
     #[serde(default)]
     pub ignored: Vec<String>,
 }
@@ -96,11 +96,11 @@ pub struct KeyReport {
     /// The `kid`, or the subject of an X.509 authority.
     pub id: Option<String>,
     pub algorithms: Vec<String>,
-    /// Of an X.509 authority, RFC 3339.
+    /// The expiry of an X.509 authority, in RFC 3339.
     pub not_after: Option<String>,
-    /// Zero once it has expired.
+    /// Zero after it has expired.
     pub expires_in_seconds: Option<i64>,
-    /// Of a JWT key that the issuer's latest key set lacks: until when it verifies, RFC 3339.
+    /// For a JWT key that the issuer's latest key set lacks: the time until which it still verifies, in RFC 3339.
     #[serde(default)]
     pub withdrawn_until: Option<String>,
 }
@@ -114,7 +114,7 @@ pub struct CertificateReport {
 }
 
 impl Report {
-    /// `certificates` by where they are from, with their last second.
+    /// Builds a report. `certificates` have their source and their expiry.
     #[must_use]
     pub fn new(
         generation: u64,
@@ -124,7 +124,7 @@ impl Report {
     ) -> Self {
         let mut trusted: Vec<Trusted> = Vec::new();
         for issuer in authenticator.issuers() {
-            // Entries of one issuer, and of one name if they have names, share their keys.
+            // Entries with the same issuer and name share their keys.
             let label = issuer.label();
             if !trusted
                 .iter()
@@ -170,13 +170,13 @@ impl Report {
         }
     }
 
-    /// Whether everyone who is trusted can be verified now.
+    /// Whether the registry has keys for every trusted issuer and trust domain.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.trusted.iter().all(Trusted::is_verifiable)
     }
 
-    /// Whether some source has neither answered nor failed yet.
+    /// Whether a source has neither answered nor failed yet.
     #[must_use]
     pub fn is_pending(&self) -> bool {
         self.trusted
@@ -184,8 +184,8 @@ impl Report {
             .any(|trusted| trusted.sources.iter().any(|source| source.pending))
     }
 
-    /// Whether somebody who is trusted cannot be verified, and not only because an answer is still on its
-    /// way, or two trust domains hold the same key.
+    /// Whether a trusted issuer or trust domain has no keys although no answer is pending, or two trust domains hold
+    /// the same key.
     #[must_use]
     pub fn is_alarming(&self) -> bool {
         self.trusted.iter().any(|trusted| {
@@ -199,7 +199,7 @@ impl Trusted {
         self.sources.iter().any(|source| source.counts)
     }
 
-    /// Nothing counts, and an answer may still come.
+    /// Whether no source is in use, but an answer is pending.
     pub(super) fn is_pending(&self) -> bool {
         !self.is_verifiable() && self.sources.iter().any(|source| source.pending)
     }

@@ -1,4 +1,4 @@
-//! The control socket: HTTP/1.1 with JSON, in the state directory, for the registry's own user and root.
+//! The control socket in the state directory. It speaks HTTP/1.1 with JSON, for the registry's own user and root.
 
 use super::backup::{BACKUP, BackupRequest, MakeBackup, lines};
 use super::report::Report;
@@ -26,7 +26,7 @@ use tokio::sync::{Semaphore, mpsc};
 /// The socket's name in the state directory.
 pub const SOCKET: &str = "control.sock";
 
-/// What can be asked.
+/// The functions behind the socket's requests.
 pub struct Answers {
     pub trust: Box<dyn Fn() -> Report + Send + Sync>,
     pub backup: Box<MakeBackup>,
@@ -38,9 +38,9 @@ impl fmt::Debug for Answers {
     }
 }
 
-/// Answers on the socket in `state_directory` until dropped. A path that is too long for a socket, or a
-/// folder that cannot be written, is an error; a socket that an earlier process left is replaced, so the
-/// caller must be the only one that serves this directory.
+/// Serves the socket in `state_directory` until dropped. Fails if the path is too long for a socket or the folder
+/// cannot be written. Replaces the socket of an earlier process, so the caller must be the only process that serves
+/// this directory.
 pub async fn serve(state_directory: &Path, answers: Answers) -> io::Result<Infallible> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -53,7 +53,7 @@ pub async fn serve(state_directory: &Path, answers: Answers) -> io::Result<Infal
     }
     if path.as_os_str().len() > PATH_BYTES {
         let why = format!(
-            "{} is longer than the {PATH_BYTES} bytes that a socket's path may have: set a shorter stateDirectory",
+            "{} is too long for a socket, whose path has at most {PATH_BYTES} bytes: set a shorter stateDirectory",
             path.display()
         );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
@@ -77,8 +77,8 @@ pub async fn serve(state_directory: &Path, answers: Answers) -> io::Result<Infal
     }
 }
 
-/// Answers a connection. A question and its answer may take only so long, but for a backup, which ends when
-/// the command goes away.
+/// Serves a connection. A request and its answer have a time limit, except for a backup, which ends when the command
+/// disconnects.
 async fn converse(stream: UnixStream, answers: &Answers) {
     let backing_up = AtomicBool::new(false);
     let service =
@@ -95,15 +95,14 @@ async fn converse(stream: UnixStream, answers: &Answers) {
     }
 }
 
-/// The next connection. Out of descriptors, most likely, there is none for now: others that end will free
-/// some.
+/// Waits for the next connection. An error usually means that no file descriptor is free, so it tries again later.
 async fn accept(listener: &UnixListener) -> UnixStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
             Err(why) => {
                 tracing::error!(
-                    "the control socket cannot accept connections at the moment, and will try again: {why}"
+                    "the control socket cannot accept a connection now and will try again: {why}"
                 );
                 tokio::time::sleep(PAUSE).await;
             }
@@ -111,7 +110,8 @@ async fn accept(listener: &UnixListener) -> UnixStream {
     }
 }
 
-/// The folder and the socket keep others out already; this holds where somebody opened them up.
+/// Whether the peer is the registry's own user or root. The permissions of folder and socket already ensure this,
+/// unless someone changed them.
 fn is_ours(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
     stream
@@ -164,14 +164,14 @@ fn whole(body: Vec<u8>) -> UnsyncBoxBody<Bytes, Infallible> {
     Full::new(Bytes::from(body)).boxed_unsync()
 }
 
-/// What fits into `sockaddr_un` of Linux.
+/// The longest path that fits into Linux's `sockaddr_un`.
 const PATH_BYTES: usize = 107;
 const PAUSE: Duration = Duration::from_millis(500);
-/// Questions at the same time.
+/// How many requests may run at the same time.
 const AT_ONCE: usize = 8;
-/// For a question and its answer.
+/// How long a request and its answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Lines that a command which does not read misses none of.
+/// How many lines wait for a command that does not read.
 const NEWS: usize = 16;
-/// In bytes. A request is a path and little more.
+/// The largest request, in bytes. It contains little more than a path.
 const LARGEST_REQUEST: usize = 64 << 10;

@@ -1,4 +1,4 @@
-//! A report for people: one line a source, and under it what is wrong.
+//! A report as a table: one line for each source, and its problems below.
 
 use super::report::{Report, SourceReport};
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ const HEAD: [&str; 9] = [
     "NAME", "VERIFIES", "SOURCE", "KEYS", "EXPIRES", "AGE", "STALE IN", "NEXT", "STATE",
 ];
 
-/// Ends with a newline.
+/// The report as a table. It ends with a newline.
 #[must_use]
 pub fn table(report: &Report) -> String {
     let mut rows = vec![(HEAD.map(str::to_owned), Vec::new())];
@@ -97,7 +97,7 @@ pub fn table(report: &Report) -> String {
 
 fn state(source: &SourceReport) -> String {
     let state = match (source.counts, source.age_seconds) {
-        (true, _) if source.keys.is_empty() => "counts, and revokes everyone",
+        (true, _) if source.keys.is_empty() => "counts, but has no keys",
         (true, _) if source.from_disk => "counts, from disk",
         (true, _) => "counts",
         (false, None) if source.pending => "no answer yet",
@@ -108,7 +108,7 @@ fn state(source: &SourceReport) -> String {
     state.to_owned()
 }
 
-/// The two largest units that say something, as in `5d` or `3h20m`. A time that is past is `0s`.
+/// The largest useful units, for example `5d` or `3h20m`. A time in the past is `0s`.
 fn length(seconds: Option<i64>) -> String {
     let Some(seconds) = seconds else {
         return "-".to_owned();

@@ -1,12 +1,12 @@
-//! One event as one line, as JSON for programs or as text for people. Written by hand because each request
-//! has such a line, and the general way costs more than the rest of a small answer.
+//! Formats one event as one line of JSON or text. This is our own code because every request logs a line, and the
+//! library's formatter costs more than the rest of a small answer.
 //!
-//! JSON is flat: `timestamp`, `level`, the message and the fields as they come, `target`. Text is the time,
-//! the level, the message, then `name=value` for each field, quoted where it must be.
+//! JSON is flat: `timestamp`, `level`, the message and the fields in their order, `target`. Text has the time, the
+//! level, the message, then `name=value` for each field, with quotes if needed.
 //!
-//! The one place that bounds what strangers wrote: every text has at most [`LOG_FIELD_BYTES`] as it is
-//! written, so that no request and no certificate, whatever is in it, makes a longer line than its number of
-//! fields allows. Characters that steer a terminal, reorder a line or split it are escaped.
+//! This is the only place that limits text from strangers. Every field has at most [`LOG_FIELD_BYTES`] after escaping,
+//! so the number of fields limits the length of a line. Characters that control a terminal, or reorder or split a line,
+//! are escaped.
 
 use crate::clock::{Clock, Timestamp};
 use crate::limits::{LOG_FIELD_BYTES, MESSAGE_BYTES};
@@ -18,10 +18,9 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
-/// The longest reason of a refusal, in bytes: it repeats what other fields say, and the client reads no more
-/// of it.
+/// The longest reason of a rejection, in bytes. It repeats other fields, and the client's copy is no longer.
 const WHY_BYTES: usize = MESSAGE_BYTES;
-/// What stands behind a text that is cut.
+/// The mark at the end of a truncated text.
 const MORE: &str = "… (cut)";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +32,7 @@ pub(super) enum Form {
 pub(super) struct Lines {
     form: Form,
     clock: Clock,
-    /// The second that was written last, and its text up to there.
+    /// The last written second, and its text.
     second: Mutex<(i64, String)>,
 }
 
@@ -46,12 +45,10 @@ impl Lines {
         }
     }
 
-    /// The line that says how many lines were dropped.
+    /// A line with the number of dropped lines.
     pub(super) fn dropped(&self, count: u64) -> String {
         let mut line = String::new();
-        let message = format!(
-            "{count} lines of the log were dropped here, since its reader did not take them fast enough"
-        );
+        let message = format!("{count} log lines were dropped here because the log's reader was too slow");
         let _ = self.begin(&mut line, Level::WARN);
         let mut fields = Fields {
             form: self.form,
@@ -125,7 +122,7 @@ struct Fields<'a, W> {
 }
 
 impl<W: Write> Fields<'_, W> {
-    /// Of at most so many bytes.
+    /// Writes a text of at most `most` bytes.
     fn text(&mut self, name: &str, most: usize, value: impl FnOnce(&mut dyn Write) -> fmt::Result) {
         if self.result.is_ok() {
             self.result = match self.form {
@@ -135,7 +132,7 @@ impl<W: Write> Fields<'_, W> {
         }
     }
 
-    /// A number or a truth value.
+    /// Writes a number or a boolean.
     fn plain(&mut self, name: &str, value: impl Display) {
         if self.result.is_ok() {
             self.result = self.name(name).and_then(|()| write!(self.line, "{value}"));
@@ -169,7 +166,8 @@ impl<W: Write> Fields<'_, W> {
         self.line.write_str("\"")
     }
 
-    /// The message stands alone; a value has quotes where it could be taken for more than one word.
+    /// Writes the message without a name, and other fields with one. A value with spaces or special characters gets
+    /// quotes.
     fn readable_text(
         &mut self,
         name: &str,
@@ -223,7 +221,7 @@ fn most(field: &Field) -> usize {
     }
 }
 
-/// Text that ends after so many bytes as they are written, and then says that there was more.
+/// Truncates a text after a number of escaped bytes, and marks it as truncated.
 struct Cut<'a, W> {
     line: &'a mut W,
     quoted: bool,
@@ -254,12 +252,12 @@ impl<'a, W: Write> Cut<'a, W> {
 }
 
 impl<W: Write> Write for Cut<'_, W> {
-    /// The error of a text that is full keeps the rest from being formatted.
+    /// Returns an error when the text is full, so that the rest is not formatted.
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if self.full {
             return Err(fmt::Error);
         }
-        // As most texts are.
+        // Most texts take this path.
         if text.len() <= self.left && !text.bytes().any(may_need_escaping) {
             self.left -= text.len();
             return self.line.write_str(text);
@@ -276,8 +274,7 @@ impl<W: Write> Write for Cut<'_, W> {
     }
 }
 
-/// As much of a text as takes at most so many bytes when it is escaped between quotes, and how many these
-/// are.
+/// The longest start of a text that takes at most `most` bytes after escaping, and its number of bytes.
 fn fitting(text: &str, most: usize) -> (&str, usize) {
     let mut written = 0;
     for (at, character) in text.char_indices() {
@@ -295,13 +292,13 @@ fn fitting(text: &str, most: usize) -> (&str, usize) {
     (text, written)
 }
 
-/// Characters that are not ASCII are looked at one by one.
+/// Whether a byte may need escaping. Non-ASCII characters are checked one by one later.
 const fn may_need_escaping(byte: u8) -> bool {
     byte < b' ' || byte >= 0x7f || matches!(byte, b'"' | b'\\')
 }
 
-/// Whether a character steers a terminal, reorders or splits the line, or cannot be seen: Unicode's
-/// categories Cc, Cf, Zl and Zp.
+/// Whether a character controls a terminal, reorders or splits the line, or is invisible: Unicode's categories Cc, Cf,
+/// Zl and Zp.
 fn is_unseen(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -311,8 +308,8 @@ fn is_unseen(character: char) -> bool {
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }
 
-/// Writes what stands between the quotes of a JSON string (RFC 8259, 7), and escapes more than JSON demands:
-/// see [`is_unseen`]. Without quotes around it, quotes and backslashes stay as they are.
+/// Writes the content of a JSON string (RFC 8259, section 7). It escapes more characters than JSON requires: see
+/// [`is_unseen`]. In unquoted text, quotes and backslashes are not escaped.
 struct Escaped<'a, W> {
     line: &'a mut W,
     quoted: bool,
@@ -452,7 +449,7 @@ mod tests {
                 && read["message"]
                     .as_str()
                     .unwrap()
-                    .starts_with("7 lines of the log were dropped"),
+                    .starts_with("7 log lines were dropped"),
             "{line}"
         );
         assert_eq!(
@@ -489,7 +486,7 @@ mod tests {
             ]
         );
         let dropped = Lines::new(Form::Text, clock).dropped(7);
-        let message = "7 lines of the log were dropped here, since its reader did not take them fast enough";
+        let message = "7 log lines were dropped here because the log's reader was too slow";
         assert_eq!(
             dropped,
             format!("2026-11-23T04:55:59.007Z  WARN {message} log.dropped=7\n")

@@ -1,8 +1,8 @@
-//! The log on standard error: text where a person reads it, else JSON lines, at the configuration's level
-//! unless `RUST_LOG` says otherwise.
+//! The log on standard error: text on a terminal, JSON lines elsewhere, at the configuration's level unless `RUST_LOG`
+//! overrides it.
 //!
-//! What strangers wrote is bounded in `line`, whatever the field; no thread that serves requests writes,
-//! which is `sink`'s task.
+//! `line` limits the length of every field, because strangers choose some values. `sink` writes from its own thread, so
+//! that no thread that serves requests waits for the log's reader.
 
 mod line;
 mod sink;
@@ -17,12 +17,12 @@ use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 
-/// The target of the lines that say where the registry serves. They are written whatever the level is.
+/// The target of the lines with the registry's addresses. They are written at every level.
 pub(super) const SERVING: &str = ALWAYS_LOGGED;
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 
-/// Only the first call has an effect. Fails if the thread that writes cannot be started.
+/// Starts the log. Only the first call has an effect. Fails if the writing thread cannot be started.
 pub(super) fn start(level: Level, format: LogFormat) -> std::io::Result<()> {
     let level = match level {
         Level::Trace => "trace",
@@ -57,19 +57,20 @@ pub(super) fn start(level: Level, format: LogFormat) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Writes what waits, as far as the log's reader takes it. To be called before the process ends.
+/// Writes all waiting lines, unless the log's reader is too slow. Call it before the process ends.
 pub(super) fn flush() {
     if let Some(sink) = SINK.get() {
         sink.flush();
     }
 }
 
-/// The usual hook writes to standard error from the thread that panicked, which may serve requests.
+/// Logs a panic. The default hook would write to standard error from the thread that panicked, and that thread may
+/// serve requests.
 fn panicked(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string);
     tracing::error!(
         panic.at = place,
-        "a thread panicked, which is a bug: {}",
+        "a thread panicked, which is a bug; please report it: {}",
         text(panic.payload())
     );
     if std::thread::current().name() == Some("main") {

@@ -1,9 +1,9 @@
-//! Where log lines go: standard error, written by one thread. Other threads put their lines into a bounded
-//! queue and go on, so that a log reader that stops reading holds up nothing but the log. When the queue is
-//! full, lines are dropped and counted, and the log says how many once it can be written again.
+//! Writes log lines to standard error from one thread. Other threads put their lines into a bounded queue and continue,
+//! so a log reader that stops reading blocks only the log. When the queue is full, lines are dropped and counted. The
+//! log reports their number when it can be written again.
 //!
-//! Warnings and errors are written at once, the rest within a twentieth of a second, and what waits before
-//! the process ends.
+//! Warnings and errors are written at once, and other lines within 50 ms. Waiting lines are written before the process
+//! ends.
 
 use crate::limits::LOG_QUEUE_BYTES;
 use std::io::{self, ErrorKind, Write};
@@ -14,33 +14,33 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// How long a line may wait for others, so that they are written with one system call.
 const DELAY: Duration = Duration::from_millis(50);
-/// Lines of this many bytes wait for no others.
+/// Waiting lines of this many bytes are written at once.
 const ENOUGH: usize = 64 << 10;
 /// How long the end of the process waits for the reader of the log.
 const AT_THE_END: Duration = Duration::from_secs(2);
 
-/// Cheap to clone; all clones share the queue.
+/// A handle to the log. Clones are cheap and share the queue.
 #[derive(Clone)]
 pub(super) struct Sink(Arc<Shared>);
 
 struct Shared {
     queue: Mutex<Queue>,
-    /// Notified when there is something to write, or more urgently.
+    /// Notified when there is something to write, or when it becomes urgent.
     came: Condvar,
     /// Notified when everything is written.
     written: Condvar,
-    /// The line that says how many lines were dropped.
+    /// Makes the line with the number of dropped lines.
     notice: Box<dyn Fn(u64) -> String + Send + Sync>,
 }
 
 #[derive(Default)]
 struct Queue {
     lines: Vec<u8>,
-    /// How many bytes the thread has taken and not written yet.
+    /// How many bytes the thread has taken but not written yet.
     taken: usize,
-    /// Whether something matters among the lines.
+    /// Whether a waiting line is a warning or an error, or a flush waits.
     urgent: bool,
-    /// Lines that found no room and that the log has not mentioned.
+    /// Dropped lines that the log has not reported yet.
     dropped: u64,
 }
 
@@ -54,14 +54,14 @@ impl Queue {
     }
 }
 
-/// Takes one line.
+/// Accepts one line.
 pub(super) struct Line<'a> {
     shared: &'a Shared,
     urgent: bool,
 }
 
 impl Sink {
-    /// `notice` makes the line that says how many lines were dropped.
+    /// Creates a sink. `notice` makes the line with the number of dropped lines.
     pub(super) fn new(notice: impl Fn(u64) -> String + Send + Sync + 'static) -> Self {
         let queue = Mutex::default();
         let came = Condvar::new();
@@ -83,7 +83,7 @@ impl Sink {
             .map(drop)
     }
 
-    /// Returns when everything is written, or the reader has not taken it for [`AT_THE_END`].
+    /// Returns when everything is written, or after [`AT_THE_END`].
     pub(super) fn flush(&self) {
         let mut queue = self.0.queue();
         queue.urgent = true;
@@ -98,7 +98,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Never ends.
+    /// Writes lines for ever.
     fn write_on(&self, mut out: impl Write) {
         loop {
             let queue = self
@@ -115,7 +115,7 @@ impl Shared {
             drop(queue);
             self.write(&mut out, &lines);
             if dropped > 0 {
-                // They came after those that had room.
+                // The dropped lines came after the written ones.
                 self.write(&mut out, (self.notice)(dropped).as_bytes());
             }
             self.queue().taken = 0;
@@ -123,7 +123,7 @@ impl Shared {
         }
     }
 
-    /// Gives room back as the reader takes the lines.
+    /// Writes the lines, and frees their space in the queue as the reader accepts them.
     fn write(&self, out: &mut impl Write, mut lines: &[u8]) {
         while !lines.is_empty() {
             match out.write(lines) {
@@ -133,10 +133,10 @@ impl Shared {
                     queue.taken = queue.taken.saturating_sub(count);
                 }
                 Err(why) if why.kind() == ErrorKind::Interrupted => {}
-                // Another process that shares the pipe has made it so.
+                // Another process that shares the pipe may have made it non-blocking.
                 Err(why) if why.kind() == ErrorKind::WouldBlock => std::thread::park_timeout(DELAY),
                 Ok(_) | Err(_) => {
-                    // The reader has gone. That is no reason to stop, and only the metric can still say so.
+                    // The reader has gone. The registry continues, and only the metric can report it.
                     count_dropped(lines.iter().filter(|byte| **byte == b'\n').count() as u64);
                     return;
                 }

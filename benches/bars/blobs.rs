@@ -1,9 +1,9 @@
-//! P1 to P4: what it costs to pull blobs that are in memory.
+//! P1 to P4: the cost of a pull of blobs that are in memory.
 //!
-//! A pull of 100 MiB is a connection of its own, as it is for real clients, so that TCP begins slowly each
-//! time. Smaller ones come one after another on connections that stay open. Before each sample, and outside
-//! of what is measured, the server's file is read once: a kernel that reclaims before it must (DAMON) or a
-//! push in between may have dropped parts of it, and every server is to serve from the page cache.
+//! A pull of 100 MiB uses a new connection, as with real clients, so TCP starts slowly each time. Smaller
+//! pulls follow one another on open connections. Before each sample, and outside the measurement, the
+//! server's file is read once, because every server must serve from the page cache. A kernel that reclaims
+//! early (DAMON) or a push in between may have dropped parts of the file.
 
 use super::compare::{Bar, Contender, Line, compare, spent};
 use super::content::{KIB, MIB};
@@ -11,7 +11,7 @@ use super::load::Ask;
 use super::servers::Server;
 use super::site::{Over, Site, cpu_gib, gib, line, micros};
 
-/// At 7 rounds, at least 0.8 GiB a sample.
+/// With 7 rounds, at least 0.8 GiB per sample.
 pub(crate) fn large(site: &Site, over: Over) -> Vec<Line> {
     let size = 100 * MIB;
     let path = site.blob(size);
@@ -91,7 +91,7 @@ pub(crate) fn small(site: &Site, over: Over) -> Vec<Line> {
     lines
 }
 
-/// CPU microseconds a request for a blob of `size` bytes.
+/// CPU microseconds per request for a blob of `size` bytes.
 fn from_memory(server: &Server, ask: Ask, size: usize, count: usize, connections: usize) -> Contender<'_> {
     Box::new(move || {
         server.with_cached(size, || spent(server, || ask.many(count, connections))) / count as f64 * 1e6

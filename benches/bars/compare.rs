@@ -1,23 +1,22 @@
-//! Comparing on a machine that others use too: what is compared takes turns, the order is reversed every
-//! other round, the first round only warms up and does not count, and what counts is the median of the other
-//! rounds' ratios.
+//! Comparisons on a shared machine. The contenders take turns, and the order is reversed every other round.
+//! The first round is a warm-up. The result is the median of the other rounds' ratios.
 
 use super::servers::Server;
 use std::fmt;
 
-/// One thing that is measured, in some unit: less is better.
+/// One measured contender, in some unit. Less is better.
 pub(crate) type Contender<'a, T = f64> = Box<dyn FnMut() -> T + 'a>;
 
-/// What came of comparing.
+/// The result of a comparison.
 pub(crate) struct Compared {
     /// Each contender's median.
     pub(crate) medians: Vec<f64>,
-    /// Of the first to each of the others.
+    /// The ratios of the first contender to each of the others.
     pub(crate) ratios: Vec<f64>,
 }
 
 impl Compared {
-    /// By one figure of those that each sample has. A row for each round.
+    /// Compares one of the figures in each sample. `rows` has one row for each round.
     pub(crate) fn by<T>(rows: &[Vec<T>], figure: impl Fn(&T) -> f64) -> Self {
         let count = rows.first().map_or(0, Vec::len);
         let of = |value: &dyn Fn(&Vec<T>) -> f64| median(rows.iter().map(value).collect());
@@ -34,7 +33,7 @@ pub(crate) fn compare(rounds: usize, contenders: Vec<Contender<'_>>) -> Compared
     Compared::by(&in_turns(rounds, contenders), |figure| *figure)
 }
 
-/// What each contender found in each round.
+/// The samples of each contender in each round.
 pub(crate) fn in_turns<T>(rounds: usize, mut contenders: Vec<Contender<'_, T>>) -> Vec<Vec<T>> {
     let mut rows = Vec::new();
     for round in 0..=rounds {
@@ -68,7 +67,7 @@ pub(crate) fn spent(server: &Server, work: impl FnOnce()) -> f64 {
     (server.cpu() - before).max(0.001)
 }
 
-/// A measure beside its bar.
+/// A figure and its bar.
 pub(crate) struct Line {
     pub(crate) id: &'static str,
     pub(crate) what: String,
@@ -79,10 +78,10 @@ pub(crate) struct Line {
 
 #[derive(Clone, Copy)]
 pub(crate) enum Bar {
-    /// What is more than the first has failed, what is not more than the second is what we aim at.
+    /// A figure above the first value fails. A figure up to the second value meets the aim.
     AtMost(f64, f64),
     AtLeast(f64, f64),
-    /// Nothing is demanded.
+    /// The figure has no bar.
     Told,
 }
 

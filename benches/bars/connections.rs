@@ -1,4 +1,4 @@
-//! P12: what a handshake costs. P14: what connections have in memory.
+//! P12: the cost of a handshake. P14: the memory of connections.
 
 use super::compare::{Bar, Line, compare, spent};
 use super::content::{KIB, MIB};
@@ -100,7 +100,7 @@ pub(crate) fn memory(site: &Site) -> Vec<Line> {
     ]
 }
 
-/// KiB that are resident once that no longer changes.
+/// The resident memory in KiB, once it no longer changes.
 pub(crate) fn settled(server: &Server) -> f64 {
     let mut last = f64::NAN;
     loop {

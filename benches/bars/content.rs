@@ -1,4 +1,4 @@
-//! What all servers serve.
+//! The content that all servers serve.
 
 use super::image::{image, layer, random};
 use super::push::{push_blob, push_manifest};
@@ -21,7 +21,7 @@ pub(crate) struct Content {
 }
 
 impl Content {
-    /// Blobs of these sizes.
+    /// Creates blobs of these sizes.
     pub(crate) fn new(root: &Path, sizes: &[usize]) -> Self {
         let blobs: Vec<(String, Vec<u8>)> = sizes
             .iter()
@@ -69,7 +69,7 @@ pub(crate) fn files(folder: &Path, sizes: impl Fn(usize) -> bool + Copy) -> Vec<
     found
 }
 
-/// Has the page cache have all of a file.
+/// Loads a file into the page cache.
 pub(crate) fn read_through(file: &Path) {
     let mut file = fs::File::open(file).unwrap();
     let mut room = vec![0; MIB];

@@ -1,4 +1,4 @@
-//! P7 and P10: what can be counted exactly. `tests/it/costs.rs` has every change keep to these bars.
+//! P7 and P10: costs that can be counted exactly. `tests/it/costs.rs` checks these bars at every change.
 
 use super::compare::{Bar, Line};
 use super::content::{KIB, MIB};
@@ -10,7 +10,7 @@ use super::servers::Server;
 use super::sha256;
 use super::site::{Site, line};
 
-/// Requests over which what happens in the background is spread.
+/// The number of requests, which is high enough to make background work negligible.
 const MANY: usize = 400;
 
 pub(crate) fn system_calls(site: &Site) -> Vec<Line> {
@@ -26,7 +26,7 @@ pub(crate) fn system_calls(site: &Site) -> Vec<Line> {
     let blob = Ask::get(site.ours.plain, &site.blob(10 * KIB));
     let counted = |what: &str, ask: Ask, most| {
         let mut connection = ask.idle();
-        // What is read once is in memory from now on, and threads that were needed are there.
+        // From now on the content is in memory and the threads are running.
         (0..10).for_each(|_| connection.ask());
         let trace = Trace::begin(site.ours.program.pid(), &site.path(""));
         (0..MANY).for_each(|_| connection.ask());

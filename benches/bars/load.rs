@@ -1,6 +1,5 @@
-//! The client's questions. It does as little as it can, so that the machine is the servers': bodies are
-//! counted in the kernel and never copied, and of what TLS carries only the first answer of a connection is
-//! decrypted.
+//! The client's requests. The client does as little as possible, to leave the machine to the servers. It
+//! counts bodies in the kernel without a copy, and decrypts only the first TLS answer on a connection.
 
 use super::tls::Tls;
 use rustix::net::{RecvFlags, recv};
@@ -11,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// What to ask for, and how.
+/// A request to send.
 #[derive(Clone)]
 pub(crate) struct Ask {
     address: SocketAddr,
@@ -39,7 +38,7 @@ impl Ask {
         }
     }
 
-    /// With another method.
+    /// The same request with another method.
     pub(crate) fn by(self, method: &'static str) -> Self {
         Self { method, ..self }
     }
@@ -63,7 +62,7 @@ impl Ask {
         text + if last { "Connection: close\r\n\r\n" } else { "\r\n" }
     }
 
-    /// Asks `count` times on `connections` connections that stay open.
+    /// Sends the request `count` times on `connections` open connections.
     pub(crate) fn many(&self, count: usize, connections: usize) {
         let left = AtomicUsize::new(count);
         std::thread::scope(|scope| {
@@ -81,8 +80,7 @@ impl Ask {
         });
     }
 
-    /// Asks `count` times, `connections` at a time, each on a connection of its own, for something of `size`
-    /// bytes.
+    /// Sends `count` requests for content of `size` bytes, `connections` at a time, each on a new connection.
     pub(crate) fn large(&self, size: usize, count: usize, connections: usize) {
         let left = AtomicUsize::new(count);
         std::thread::scope(|scope| {
@@ -100,7 +98,7 @@ impl Ask {
         });
     }
 
-    /// How many bytes came before the server closed the connection.
+    /// The number of bytes that arrived before the server closed the connection.
     fn throw_away(&self) -> usize {
         let stream = TcpStream::connect(self.address).unwrap();
         let stream = match &self.tls {
@@ -125,11 +123,11 @@ impl Ask {
         }
     }
 
-    /// To ask on; `last` if only once.
+    /// Opens a connection. `last` means that it is used for one request only.
     fn connect(&self, last: bool) -> Connection {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_nodelay(true).unwrap();
-        // Whoever waits for what will not come says so.
+        // A wait without an answer fails with a message.
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let wire = match &self.tls {
             Some(tls) => Wire::Tls {
@@ -145,21 +143,21 @@ impl Ask {
         }
     }
 
-    /// Connects, asks once and closes, `count` times.
+    /// Connects, sends one request and closes, `count` times.
     pub(crate) fn handshakes(&self, count: usize) {
         for _ in 0..count {
             self.connect(true).ask();
         }
     }
 
-    /// A connection that has had one answer and stays open.
+    /// An open connection after one answer.
     pub(crate) fn idle(&self) -> Connection {
         let mut connection = self.connect(false);
         connection.ask();
         connection
     }
 
-    /// A download of which the beginning was read, and nothing more.
+    /// Starts a download, reads its beginning and stops.
     pub(crate) fn begun(&self) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.write_all(self.request(true).as_bytes()).unwrap();
@@ -168,7 +166,7 @@ impl Ask {
     }
 }
 
-/// A connection on which the same is asked again and again.
+/// A connection that repeats one request.
 pub(crate) struct Connection {
     request: String,
     bodiless: bool,
@@ -177,7 +175,7 @@ pub(crate) struct Connection {
 
 enum Wire {
     Plain(TcpStream),
-    /// With the length of the first answer, which all others must have.
+    /// The length of the first answer. All others must have the same.
     Tls {
         stream: Box<StreamOwned<ClientConnection, TcpStream>>,
         length: Option<usize>,
@@ -185,7 +183,7 @@ enum Wire {
 }
 
 impl Connection {
-    /// Asks once. The answer must be 200.
+    /// Sends the request once. The answer must be 200.
     pub(crate) fn ask(&mut self) {
         let Self {
             request,
@@ -212,8 +210,8 @@ impl Connection {
     }
 }
 
-/// Takes an answer of `length` bytes that nobody decrypts: records of TLS 1.3, each with a header, and,
-/// sealed, a byte for its kind and a tag (RFC 8446, section 5.2).
+/// Reads an answer of `length` bytes without decryption. It consists of TLS 1.3 records, each with a header,
+/// and an encrypted type byte and a tag (RFC 8446, section 5.2).
 fn throw_away_sealed(stream: &mut TcpStream, length: usize) {
     const KIND_AND_TAG: usize = 1 + 16;
     let mut left = length;
@@ -228,7 +226,7 @@ fn throw_away_sealed(stream: &mut TcpStream, length: usize) {
     }
 }
 
-/// What can be read, and read without looking at it.
+/// A stream whose bytes can be read or skipped.
 pub(crate) trait Stream: Read {
     fn discard(&mut self, length: usize);
 }
@@ -251,8 +249,8 @@ impl Stream for StreamOwned<ClientConnection, TcpStream> {
     }
 }
 
-/// How many bytes there were, and no longer are, in the kernel: at most as many as `room` has, into which
-/// nothing is written (`tcp(7)`).
+/// Discards bytes in the kernel and returns their number, at most the length of `room`. Nothing is written
+/// into `room` (`tcp(7)`).
 fn uncopied(stream: &TcpStream, room: &mut [u8]) -> usize {
     loop {
         match recv(stream, &mut *room, RecvFlags::TRUNC) {
@@ -263,7 +261,7 @@ fn uncopied(stream: &TcpStream, room: &mut [u8]) -> usize {
     }
 }
 
-/// The head of an answer and the length of all of it; its body is thrown away.
+/// The head of an answer and its total length. The body is discarded.
 pub(crate) fn answer(stream: &mut impl Stream, bodiless: bool) -> (String, usize) {
     let mut buffer = [0; 16 << 10];
     let mut filled = 0;

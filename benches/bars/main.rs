@@ -1,6 +1,6 @@
-//! What a request costs, as ratios to Debian's nginx and docker-registry in one run, each beside its bar, P1
-//! to P16; what has no bar is told without one. CPU time is the server's own, from `/proc`, since that
-//! survives a busy machine; wall-clock figures are only told.
+//! Measures the cost of requests, as ratios to Debian's nginx and docker-registry in one run, with the bars
+//! P1 to P16. Some figures have no bar. CPU time is the server's own, from `/proc`, because it is reliable on
+//! a busy machine. Wall-clock figures are for information only.
 //!
 //! ```sh
 //! apt-get install nginx docker-registry strace
@@ -60,7 +60,7 @@ pub(crate) const AUDIENCE: &str = "registry.test";
 
 type Measure = fn(&Site) -> Vec<Line>;
 
-/// With the bars that each is for.
+/// The measurements, with the bars that each belongs to.
 const MEASURES: &[(&[&str], Measure)] = &[
     (&["P1", "P2"], |site| blobs::large(site, Over::Http)),
     (&["P3"], |site| blobs::large(site, Over::Tls)),
@@ -121,7 +121,7 @@ fn main() {
     eprintln!("took {} seconds", begun.elapsed().as_secs());
 }
 
-/// The servers inherit it.
+/// The servers inherit this setting.
 fn open_many_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let limits = getrlimit(Resource::Nofile);

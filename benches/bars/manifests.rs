@@ -1,5 +1,4 @@
-//! P5, P6, P11: what it costs to ask for a manifest. P13: how long one takes beside pulls that wait for the
-//! disk.
+//! P5, P6, P11: the cost of a request for a manifest. P13: its duration while pulls wait for the disk.
 
 use super::compare::{Bar, Contender, Line, compare};
 use super::load::Ask;
@@ -17,7 +16,7 @@ pub(crate) fn with_a_certificate(site: &Site) -> Vec<Line> {
     authenticated(site, Over::Tls, "an X.509-SVID", &|ask| ask.tls(&site.workload))
 }
 
-/// Asked of ours with a credential, and of the others without.
+/// Our server gets the request with a credential, and the others without.
 fn authenticated(site: &Site, over: Over, credential: &str, present: &dyn Fn(Ask) -> Ask) -> Vec<Line> {
     let count = site.some(24_000);
     let connections = 8;

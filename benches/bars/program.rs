@@ -1,5 +1,5 @@
-//! A server's process: started on an address of its own on loopback, with its log in a file, counted by the
-//! kernel, ended by its own process id.
+//! A server's process. It runs on its own loopback address, with its log in a file. The kernel counts its
+//! resources, and it is ended by its process id.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 pub(crate) struct Program {
     child: Child,
-    /// When the process was started, with all that it needs in place.
+    /// The time at which the process was started.
     begun: Instant,
     address: SocketAddr,
 }
@@ -54,7 +54,7 @@ impl Program {
         self.child.id()
     }
 
-    /// The process and its children, which do the work of nginx.
+    /// The process and its children, which do nginx's work.
     pub(crate) fn pids(&self) -> Vec<u32> {
         let own = self.pid();
         let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
@@ -67,7 +67,7 @@ impl Program {
         pids
     }
 
-    /// How many seconds after its start it answers `path` for the first time. To be called at once.
+    /// The seconds from its start to its first answer for `path`. Call it right after the start.
     pub(crate) fn first_answer(&self, path: &str) -> f64 {
         loop {
             if let Ok(mut stream) = TcpStream::connect(self.address) {
@@ -88,7 +88,7 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.child);
-        // nginx's workers end with their master only if it is asked.
+        // nginx's workers end with their master only if the master gets a signal.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         drop(self.child.wait());
     }
@@ -99,7 +99,7 @@ pub(crate) fn pause() {
     let _ = never.recv_timeout(Duration::from_micros(500));
 }
 
-/// An address that nobody uses at the moment.
+/// An unused address.
 pub(crate) fn free() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .unwrap()

@@ -1,5 +1,5 @@
-//! The client's pushes. What is new costs the client nothing while it is measured: all that is pushed of one
-//! size begins with the same bytes, which are hashed once, and ends with some of its own.
+//! The client's pushes. New content costs the client almost nothing during the measurement: all blobs of one
+//! size begin with the same bytes, which are hashed once, and differ only at their end.
 
 use super::image::{image, layer, random};
 use super::load::{answer, header};
@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const TAIL: usize = 32;
 
-/// What large blobs begin with.
+/// The beginning of large blobs.
 pub(crate) struct Beginning {
     bytes: Vec<u8>,
     hash: Sha256,
 }
 
 impl Beginning {
-    /// For blobs of `size` bytes.
+    /// The beginning for blobs of `size` bytes.
     pub(crate) fn of(size: usize) -> Self {
         let bytes = random(size - TAIL);
         Self {
@@ -35,7 +35,7 @@ impl Beginning {
         &self.bytes
     }
 
-    /// Pushes `count` blobs that nobody has seen, `connections` at a time.
+    /// Pushes `count` new blobs, `connections` at a time.
     pub(crate) fn push_new(&self, address: SocketAddr, count: usize, connections: usize) {
         let push = || {
             let tail = random(TAIL);
@@ -51,7 +51,7 @@ impl Beginning {
     }
 }
 
-/// Pushes `count` images of a configuration and a small layer, each with a tag of its own.
+/// Pushes `count` images, each with a configuration, a small layer and its own tag.
 pub(crate) fn push_images(address: SocketAddr, count: usize, connections: usize) {
     in_parallel(count, connections, || {
         let mut stream = connect(address);
@@ -73,7 +73,7 @@ pub(crate) fn push_images(address: SocketAddr, count: usize, connections: usize)
     });
 }
 
-/// Works `count` times, by `workers` threads that each make themselves ready first.
+/// Runs the work `count` times on `workers` threads. Each thread prepares itself first.
 fn in_parallel<W: FnMut()>(count: usize, workers: usize, ready: impl Fn() -> W + Sync) {
     let left = AtomicUsize::new(count);
     std::thread::scope(|scope| {
@@ -91,12 +91,12 @@ fn in_parallel<W: FnMut()>(count: usize, workers: usize, ready: impl Fn() -> W +
     });
 }
 
-/// With POST and PUT, as docker does without chunks.
+/// Pushes a blob with POST and PUT, as docker does without chunks.
 pub(crate) fn push_blob(address: SocketAddr, repository: &str, digest: &str, bytes: &[u8]) {
     push_on(&mut connect(address), repository, digest, &[bytes]);
 }
 
-/// With one POST.
+/// Pushes a blob with one POST.
 pub(crate) fn push_blob_whole(address: SocketAddr, repository: &str, digest: &str, bytes: &[u8]) {
     let path = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
     let done = send(
@@ -113,7 +113,7 @@ pub(crate) fn push_manifest(address: SocketAddr, repository: &str, tag: &str, ma
     push_manifest_on(&mut connect(address), repository, tag, manifest);
 }
 
-/// An upload of which half a body was sent, and nothing more.
+/// Starts an upload, sends half of a body and stops.
 pub(crate) fn half_an_upload(address: SocketAddr, repository: &str, bytes: &[u8]) -> TcpStream {
     let mut stream = connect(address);
     let path = upload(&mut stream, repository);
@@ -157,7 +157,7 @@ fn push_manifest_on(stream: &mut TcpStream, repository: &str, tag: &str, manifes
     assert!(done.starts_with("HTTP/1.1 201"), "{done}");
 }
 
-/// Begins one, and says where it goes on: a path to which parameters can be added.
+/// Starts an upload and returns the path to continue it, to which parameters can be added.
 fn upload(stream: &mut TcpStream, repository: &str) -> String {
     let begun = send(
         stream,
@@ -168,7 +168,7 @@ fn upload(stream: &mut TcpStream, repository: &str) -> String {
     );
     assert!(begun.starts_with("HTTP/1.1 202"), "{begun}");
     let location = header(&begun, "location").unwrap();
-    // An absolute one has an authority before its path.
+    // An absolute location has an authority before its path.
     let path = location
         .split_once("://")
         .map_or(location, |(_, rest)| &rest[rest.find('/').unwrap()..]);

@@ -1,5 +1,5 @@
-//! P8 and P9: what it costs to push something new, durably. Large blobs go into stores of their own that are
-//! thrown away afterwards, at most 17 GB at a time.
+//! P8 and P9: the cost of a durable push of new content. Large blobs go into separate stores that are deleted
+//! afterwards, at most 17 GB at a time.
 
 use super::compare::{Bar, Compared, Contender, Line, compare, in_turns, spent};
 use super::content::MIB;

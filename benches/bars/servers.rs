@@ -1,5 +1,5 @@
-//! The servers that are compared: ours, nginx with the same bytes as static files, and docker-registry 2.8.
-//! Each listens on loopback and writes its access log to a file.
+//! The compared servers: ours, nginx with the same bytes as static files, and docker-registry 2.8. Each
+//! listens on loopback and writes its access log to a file.
 
 use super::AUDIENCE;
 use super::content::{MIB, files, read_through};
@@ -17,18 +17,18 @@ pub(crate) struct Server {
     pub(crate) program: Program,
     pub(crate) plain: SocketAddr,
     pub(crate) tls: Option<SocketAddr>,
-    /// Where its blobs are.
+    /// The folder of its blobs.
     store: PathBuf,
 }
 
 impl Server {
-    /// Ours: a plain listener that serves the anonymous and whoever brings a JWT-SVID, or one with TLS. One
-    /// process at a time serves a store.
+    /// Our server: a listener without TLS that accepts anonymous callers and JWT-SVIDs, or one with TLS. Only
+    /// one process at a time may serve a store.
     pub(crate) fn wharfinger(folder: &Path, pki: &TestPki, with_tls: bool) -> Self {
         Self::wharfinger_with(folder, pki, with_tls, Some(&folder.join("log")))
     }
 
-    /// Ours, and whatever it writes is not its log.
+    /// Our server, without counting its log as written bytes.
     pub(crate) fn silent_wharfinger(folder: &Path, pki: &TestPki) -> Self {
         Self::wharfinger_with(folder, pki, false, None)
     }
@@ -100,7 +100,7 @@ impl Server {
         }
     }
 
-    /// Debian's docker-registry on a folder of its own, plain or with TLS.
+    /// Debian's docker-registry on its own folder, with or without TLS.
     pub(crate) fn docker_registry(folder: &Path, pki: &TestPki, with_tls: bool) -> Self {
         write_pair(folder, pki);
         let address = free();
@@ -127,7 +127,7 @@ impl Server {
         }
     }
 
-    /// Any other program without files, which is told where to listen as its last argument.
+    /// Any other program without files. Its last argument is the address to listen on.
     pub(crate) fn other(mut command: Command, folder: &Path) -> Self {
         let address = free();
         command.arg(address.to_string());
@@ -155,7 +155,7 @@ impl Server {
         ticks as f64 / rustix::param::clock_ticks_per_second() as f64
     }
 
-    /// KiB of its own and its share of what it shares.
+    /// Its own memory and its share of shared memory, in KiB.
     pub(crate) fn resident(&self) -> f64 {
         let of = |pid: u32| {
             let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
@@ -165,8 +165,8 @@ impl Server {
         self.program.pids().into_iter().map(of).sum()
     }
 
-    /// Does `work` with the server's blobs of `size` bytes in the page cache. Says so if it had to read from
-    /// a disk all the same.
+    /// Does `work` with the server's blobs of `size` bytes in the page cache. Prints a message if the server
+    /// still had to read from a disk.
     pub(crate) fn with_cached<T>(&self, size: usize, work: impl FnOnce() -> T) -> T {
         let blobs = files(&self.store, |found| found == size);
         assert!(
@@ -194,7 +194,7 @@ impl Server {
         done
     }
 
-    /// Has the kernel forget the server's files of at least `size` bytes.
+    /// Drops the server's files of at least `size` bytes from the page cache.
     pub(crate) fn forget(&self, size: usize) {
         for path in files(&self.store, |found| found >= size) {
             let file = fs::File::open(&path).unwrap();
@@ -204,7 +204,7 @@ impl Server {
     }
 }
 
-/// Makes the folder and puts a server's certificate and key into it.
+/// Creates the folder and writes a server's certificate and key into it.
 fn write_pair(folder: &Path, pki: &TestPki) {
     fs::create_dir_all(folder).unwrap();
     let Pair { certificate, key } = pki.servers.server();

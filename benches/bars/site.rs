@@ -1,5 +1,4 @@
-//! The servers that run all the time, all with the same content, and what is measured of them again and
-//! again.
+//! The servers that run all the time with the same content, and the measurements that are made repeatedly.
 
 use super::AUDIENCE;
 use super::compare::{Bar, Compared, Contender, Line, spent};
@@ -27,17 +26,17 @@ pub(crate) struct Site {
     registry_tls: Server,
     content: Content,
     huge: OnceCell<Huge>,
-    /// Trusts the servers, and has no certificate.
+    /// A client that trusts the servers and has no certificate.
     pub(crate) anyone: Arc<Tls>,
-    /// Has an X.509-SVID.
+    /// A client with an X.509-SVID.
     pub(crate) workload: Arc<Tls>,
     /// A JWT-SVID.
     pub(crate) token: String,
-    // The last to go.
+    // This field is dropped last.
     folder: TempDir,
 }
 
-/// Two blobs that are larger than what a machine keeps in memory for nothing.
+/// Two blobs that are larger than the free memory of a machine.
 pub(crate) struct Huge {
     pub(crate) paths: Vec<String>,
     pub(crate) size: usize,
@@ -71,7 +70,7 @@ impl Site {
             &pki.servers.pem,
             Some(&pki.domain.x509_svid("/builder")),
         ));
-        // For an hour, however long the run takes.
+        // Valid for an hour, which is longer than a run.
         let token =
             pki.domain.signer.token(&serde_json::json!({"sub": pki.domain.id("/builder"), "aud": [AUDIENCE], "exp": super::now() + 3600}));
         let huge = OnceCell::new();
@@ -105,12 +104,12 @@ impl Site {
         self.folder.path().join(name)
     }
 
-    /// A folder that goes with what is in it.
+    /// A folder that is deleted with its content.
     pub(crate) fn passing_folder(&self) -> TempDir {
         tempfile::tempdir_in(self.folder.path()).unwrap()
     }
 
-    /// Where the blob of so many bytes is, on all servers.
+    /// The path of the blob of this size, on all servers.
     pub(crate) fn blob(&self, size: usize) -> String {
         let (digest, _) = self
             .content
@@ -125,7 +124,7 @@ impl Site {
         format!("/v2/{REPOSITORY}/manifests/latest")
     }
 
-    /// On ours, and with nginx.
+    /// Puts the content on our server and on nginx.
     pub(crate) fn huge(&self) -> &Huge {
         self.huge.get_or_init(|| {
             let size = if self.quick { 256 * MIB } else { 1 << 30 };
@@ -144,7 +143,7 @@ impl Site {
         })
     }
 
-    /// Ours, nginx and docker-registry.
+    /// Our server, nginx and docker-registry.
     pub(crate) fn servers(&self, over: Over) -> [&Server; 3] {
         match over {
             Over::Http => [&self.ours, &self.nginx, &self.registry],
@@ -152,7 +151,7 @@ impl Site {
         }
     }
 
-    /// An anonymous question.
+    /// An anonymous request.
     pub(crate) fn ask(&self, over: Over, server: &Server, path: &str) -> Ask {
         match over {
             Over::Http => Ask::get(server.plain, path),
@@ -161,7 +160,7 @@ impl Site {
     }
 }
 
-/// CPU microseconds a request.
+/// CPU microseconds per request.
 pub(crate) fn asking<'a>(server: &'a Server, ask: Ask, count: usize, connections: usize) -> Contender<'a> {
     Box::new(move || spent(server, || ask.many(count, connections)) / count as f64 * 1e6)
 }

@@ -1,4 +1,4 @@
-//! P15: how long a start takes, and what is in memory after it. P16: what has to be downloaded.
+//! P15: the duration of a start, and the memory after it. P16: the size of the download.
 
 use super::compare::{Bar, Line, compare, median};
 use super::connections::settled;
@@ -18,7 +18,7 @@ pub(crate) fn start(site: &Site) -> Vec<Line> {
             .first_answer("/livez")
             * 1e3
     };
-    // The first round makes the stores.
+    // The first round creates the stores.
     let compared = compare(
         3 * site.rounds(),
         vec![
@@ -59,7 +59,7 @@ pub(crate) fn start(site: &Site) -> Vec<Line> {
     ]
 }
 
-/// Of the published binary, whichever is measured otherwise.
+/// The size is always that of the published binary, even if another one is measured.
 pub(crate) fn size(_: &Site) -> Vec<Line> {
     let profiles = Path::new(env!("CARGO_BIN_EXE_wharfinger")).ancestors().nth(2);
     let Some(found) = profiles.and_then(|profiles| fs::metadata(profiles.join("dist/wharfinger")).ok())

@@ -1,4 +1,5 @@
-//! The client's side of TLS, and a server that does nothing but handshakes: what a handshake costs at least.
+//! The client's side of TLS, and a server that only does handshakes, which shows the minimum cost of a
+//! handshake.
 
 use super::pki::Pair;
 use pki_types::pem::PemObject;
@@ -10,7 +11,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a client trusts and presents. Sessions are never resumed.
+/// The client's roots and certificate. Sessions are never resumed.
 pub(crate) struct Tls(Arc<ClientConfig>);
 
 impl Tls {
@@ -52,8 +53,8 @@ fn private_key(pem: &str) -> PrivateKeyDer<'static> {
     PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap()
 }
 
-/// Serves on `address` until it is ended: a full handshake with the client's certificate, one answer, the
-/// end. `folder` has the server's pair and the clients' authority.
+/// Serves on `address` until it is ended. Each connection gets a full handshake with the client's certificate
+/// and one answer. `folder` has the server's certificate and key, and the clients' authority.
 pub(crate) fn serve_bare(folder: &Path, address: &str) {
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
     let mut roots = RootCertStore::empty();

@@ -1,8 +1,8 @@
-//! What a repository's size costs: a page of tags, a referrers answer, a push with a new tag, a push that
-//! moves a tag, opening the store, and a whole start of `wharfinger serve` up to its first answer, with 100
-//! tags and with a thousand times as many. The same is asked of both: a page has as many entries here as
-//! there, with more behind it. Run with `cargo bench --bench scale`; `SCALE_TAGS` is how many tags the large
-//! one has.
+//! Measures the effect of a repository's size, with 100 tags and with a thousand times as many: a page of
+//! tags, a referrers answer, a push with a new tag, a push that moves a tag, opening the store, and a start
+//! of `wharfinger serve` up to its first answer. The requests are the same: a page has the same number of
+//! entries in both, and more follow. Run it with `cargo bench --bench scale`. `SCALE_TAGS` sets the number of
+//! tags in the large repository.
 
 #![allow(
     clippy::unwrap_used,
@@ -36,10 +36,10 @@ use wharfinger::storage::local::{Local, Settings};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const SMALL: usize = 100;
-/// Of each kind of operation. The median counts.
+/// Samples of each kind of operation. The result is their median.
 const TIMES: usize = 200;
 const STARTS: usize = 21;
-/// Of tags, from the middle on: the small repository has as many, and some behind them.
+/// Entries on a page, which starts in the middle. The small repository has as many, and more follow.
 const PAGE: usize = 40;
 const REFERRERS: usize = 20;
 
@@ -67,7 +67,7 @@ fn permits() -> Permits {
     }
 }
 
-/// An index without children, different for each number.
+/// An index without children, which differs for each number.
 fn manifest(number: usize, subject: Option<&Digest>) -> (Digest, Bytes) {
     let mut manifest = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [], "annotations": {"number": number.to_string()}});
     if let Some(subject) = subject {
@@ -115,7 +115,7 @@ async fn push(
         .digest
 }
 
-/// One manifest with so many tags, and a subject with some referrers.
+/// One manifest with this many tags, and a subject with some referrers.
 async fn fill(folder: &Path, tags: usize) {
     let registry = open(folder, false);
     let permits = permits();
@@ -160,8 +160,8 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// From the start of `wharfinger serve` to its first answer from the store that is in `folder`. It expires
-/// uploads meanwhile, as always.
+/// The time from the start of `wharfinger serve` to its first answer, with the store in `folder`. As always,
+/// it expires uploads meanwhile.
 fn starts(folder: &Path, tag: &str) -> Duration {
     let address = program::free();
     let config = json!({
@@ -180,7 +180,7 @@ fn starts(folder: &Path, tag: &str) -> Duration {
         let program = Program::start(command, Some(&folder.join("log")), address);
         Duration::from_secs_f64(program.first_answer(&format!("/v2/team/app/manifests/{tag}")))
     };
-    // The first has more to write.
+    // The first run has more to write.
     start();
     median((0..STARTS).map(|_| start()).collect())
 }
@@ -190,7 +190,7 @@ async fn measure(tags: usize) -> BTreeMap<&'static str, Duration> {
     let store = folder.path().join("store");
     fill(&store, tags).await;
     let mut found = BTreeMap::new();
-    // The first to sync waits for what was written without.
+    // The first sync waits for all earlier writes.
     drop(open(&store, true));
     let middle = format!("tag-{:07}", tags / 2);
     found.insert("a start, to the first answer", starts(folder.path(), &middle));

@@ -1,4 +1,4 @@
-//! The hostile client: an address of its own, so many connections, so many bytes a second.
+//! The hostile client, with its own address, a number of connections, and a number of bytes per second.
 
 use super::site::Site;
 use super::tls::{self, Tls};
@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 
 pub(crate) const CONNECTIONS: usize = 1000;
 const BYTES_A_SECOND: f64 = 1e6;
-/// What a handshake sends beside certificates, about.
+/// About how many bytes a handshake sends besides certificates.
 const HANDSHAKE_BYTES: usize = 2000;
 
 #[derive(Clone)]
@@ -26,7 +26,7 @@ struct State {
     sent: AtomicU64,
     open: AtomicUsize,
     most: AtomicUsize,
-    /// When the next byte may be sent.
+    /// The time at which the next byte may be sent.
     next: Mutex<Instant>,
 }
 
@@ -50,9 +50,9 @@ impl Attacker {
         self.0.most.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many bytes may be sent.
+    /// Waits until this many bytes may be sent.
     pub(crate) async fn pay(&self, bytes: usize) {
-        /// Timers are too coarse for each byte. What was sent ahead is waited for later.
+        /// Timers are too coarse for single bytes, so bytes are sent a little ahead and waited for later.
         const AHEAD: Duration = Duration::from_millis(10);
         let mut next = self.0.next.lock().await;
         if *next > Instant::now() + AHEAD {
@@ -70,7 +70,7 @@ impl Attacker {
         )
     }
 
-    /// Connects with TLS; `None` if the server would not have it.
+    /// Connects with TLS. Returns `None` if the server rejects the connection.
     pub(crate) async fn connect(&self, tls: &Tls, certificates: usize) -> Option<Held> {
         self.pay(HANDSHAKE_BYTES + certificates).await;
         let connecting = timeout(Duration::from_secs(15), tls.connect(ADDRESS, self.0.address));
@@ -84,7 +84,7 @@ impl Attacker {
         )
     }
 
-    /// Connects and says nothing.
+    /// Connects and sends nothing.
     pub(crate) async fn socket(&self) -> Option<TcpStream> {
         self.pay(60).await;
         timeout(Duration::from_secs(5), tls::connect(ADDRESS, self.0.address))
@@ -116,7 +116,7 @@ impl Held {
         self
     }
 
-    /// Sends a request and takes the beginning of the answer. `None` if the connection ended.
+    /// Sends a request and reads the beginning of the answer. Returns `None` if the connection ended.
     pub(crate) async fn ask(&mut self, request: &str) -> Option<()> {
         self.attacker
             .clone()

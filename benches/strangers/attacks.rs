@@ -1,4 +1,4 @@
-//! The attacks, each of which goes on until it is dropped.
+//! The attacks. Each one runs until it is dropped.
 
 use super::attacker::{Attacker, CONNECTIONS, Held};
 use super::certificates::{self, Chain};
@@ -33,7 +33,7 @@ pub(crate) const ATTACKS: &[(&str, Attack)] = &[
 /// The shortest request that has an answer.
 const SHORT: &str = "GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// Leaves with 20,000 names, on connections that are held for as long as the server holds them.
+/// Leaf certificates with 20,000 names, on connections that stay open as long as the server allows.
 async fn large_certificates(attacker: &Attacker) {
     let chain = certificates::many_names();
     let tls = attacker.tls(Some(&chain), false);
@@ -49,12 +49,13 @@ async fn large_certificates(attacker: &Attacker) {
     }
 }
 
-/// A leaf of the configured trust domain with 120 authorities of one name: short requests, over and over.
+/// Leaf certificates of the configured trust domain with 120 authorities of one name, and many short
+/// requests.
 async fn paths(attacker: &Attacker) {
     ask_over_and_over(attacker, Some(&certificates::one_name(120)), |_| SHORT.to_owned()).await;
 }
 
-/// Expired authorities, whose refusal is written to the log, and long paths.
+/// Expired authorities, whose rejection is logged, and long paths.
 async fn log(attacker: &Attacker) {
     let long = format!(
         "GET /v2/{}/tags/list HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -70,8 +71,8 @@ async fn log(attacker: &Attacker) {
     ask_over_and_over(attacker, Some(&certificates::expired(48)), request).await;
 }
 
-/// Sockets that say nothing, bodies of which a byte comes every ten seconds, and HTTP/2 streams whose client
-/// takes nothing.
+/// Silent sockets, bodies that send one byte every ten seconds, and HTTP/2 streams whose client reads
+/// nothing.
 async fn connections(attacker: &Attacker) {
     let silent = (0..CONNECTIONS - 320).map(|_| async {
         loop {
@@ -117,7 +118,7 @@ async fn connections(attacker: &Attacker) {
     tokio::join!(join_all(silent), join_all(dripping), join_all(greedy));
 }
 
-/// Bodies of forms, most of each sent at once and the rest never.
+/// Form bodies that are sent almost completely at once, and never finished.
 async fn bodies(attacker: &Attacker) {
     let tls = attacker.tls(None, false);
     let body = "a".repeat(100 << 10);
@@ -166,7 +167,7 @@ async fn signatures(attacker: &Attacker, site: &Site) {
     ask_over_and_over(attacker, None, request).await;
 }
 
-/// Handshakes and nothing else, as many at a time as may be.
+/// Handshakes only, as many at a time as allowed.
 async fn handshakes(attacker: &Attacker) {
     let tls = attacker.tls(None, false);
     let shaking = (0..CONNECTIONS).map(|_| async {
@@ -177,7 +178,7 @@ async fn handshakes(attacker: &Attacker) {
     join_all(shaking).await;
 }
 
-/// On a hundred connections: a request, its answer, the next request.
+/// One request after another, on a hundred connections.
 async fn ask_over_and_over(attacker: &Attacker, chain: Option<&Chain>, request: impl Fn(u64) -> String) {
     let tls = attacker.tls(chain, false);
     let certificates = chain.map_or(0, Chain::bytes);

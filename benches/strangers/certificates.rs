@@ -1,4 +1,4 @@
-//! What a stranger may present as its certificate.
+//! Certificates that a stranger may present.
 
 use super::pki::{Pair, TestPki, uri};
 use pki_types::pem::PemObject as _;
@@ -44,8 +44,8 @@ pub(crate) fn many_names() -> Chain {
     }
 }
 
-/// A leaf that claims the configured trust domain, and `count` authorities that all have one name, each with
-/// a key of its own.
+/// A leaf that claims the configured trust domain, and `count` authorities with the same name but different
+/// keys.
 pub(crate) fn one_name(count: usize) -> Chain {
     let key = KeyPair::generate().unwrap();
     let authorities = authorities(count, "same", 3600);
@@ -53,7 +53,7 @@ pub(crate) fn one_name(count: usize) -> Chain {
     chain(&key, leaf.der(), authorities)
 }
 
-/// The same with `count` authorities that have expired.
+/// The same with `count` expired authorities.
 pub(crate) fn expired(count: usize) -> Chain {
     let key = KeyPair::generate().unwrap();
     let authorities = authorities(count, "an authority of a stranger that has expired", -60);

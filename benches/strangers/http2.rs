@@ -1,7 +1,8 @@
-//! As much of HTTP/2 as an attack needs, by hand, since real clients do not do this.
+//! The part of HTTP/2 that an attack needs. It is written by hand, because real clients do not behave like
+//! this.
 
-/// The preface, a window of no bytes for each stream, and so many GETs of `path` (RFC 9113, 3.4, 6.2 and 6.5;
-/// RFC 7541).
+/// The preface, a window of zero bytes for each stream, and a number of GETs of `path` (RFC 9113, 3.4, 6.2
+/// and 6.5; RFC 7541).
 pub(crate) fn gets_without_a_window(streams: u32, path: &str) -> Vec<u8> {
     const SETTINGS: u8 = 4;
     const HEADERS: u8 = 1;
@@ -10,8 +11,8 @@ pub(crate) fn gets_without_a_window(streams: u32, path: &str) -> Vec<u8> {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &INITIAL_WINDOW_SIZE));
     for number in 0..streams {
-        // Of the static table: `:method: GET` and `:scheme: https`; then `:path` and `:authority` as literals
-        // that nobody indexes.
+        // From the static table: `:method: GET` and `:scheme: https`. Then `:path` and `:authority` as
+        // literals without indexing.
         let mut block = vec![0x82, 0x87, 0x04];
         block.extend(text(path));
         block.push(0x01);

@@ -1,6 +1,6 @@
-//! What one hostile client can cost, and what others feel of it. The client has an address of its own, 1,000
-//! connections, and may send 1 MB/s. It tries one kind of attack after the other, a minute each, while an
-//! identified client pulls and a probe asks `/livez` from another address.
+//! Measures what one hostile client costs, and how it affects others. The client has its own address, 1,000
+//! connections, and may send 1 MB/s. It runs one kind of attack after another, for one minute each. Meanwhile
+//! an identified client pulls and a probe requests `/livez` from another address.
 //!
 //! ```sh
 //! cargo bench --bench strangers                      # about ten minutes
@@ -8,9 +8,9 @@
 //! cargo bench --bench strangers -- log bodies        # only these attacks
 //! ```
 //!
-//! Each line says what the attack cost the server: processor time and log bytes for each byte that the
-//! attacker sent, and memory for each connection that it held. The run fails if a pull or a probe failed, or
-//! if the server ever had more memory than [`MEMORY_MIB`].
+//! Each line has the server's cost of an attack: processor time and log bytes for each byte that the attacker
+//! sent, and memory for each of its connections. The run fails if a pull or a probe failed, or if the server
+//! ever used more memory than [`MEMORY_MIB`].
 
 #![allow(
     clippy::unwrap_used,
@@ -56,7 +56,7 @@ use tokio::time::sleep;
 use victim::{Felt, Victim};
 
 pub(crate) const AUDIENCE: &str = "registry.test";
-/// The most memory that the server may ever have, in MiB.
+/// The most memory that the server may ever use, in MiB.
 const MEMORY_MIB: f64 = 256.0;
 
 fn now() -> i64 {
@@ -115,7 +115,7 @@ async fn main() -> ExitCode {
         let sent = attacker.sent().max(1) as f64;
         let cost = Cost {
             sent_mb: sent / 1e6,
-            // Without what the identified client's own requests cost.
+            // Without the cost of the identified client's own requests.
             cpu_ns: (site.cpu() - before.0 - own_cpu * felt.asked() as f64) * 1e9 / sent,
             log_bytes: (site.log_bytes() - before.1) as f64 / sent,
             kib_a_connection: (most - before.2) / attacker.most_connections().max(1) as f64,
@@ -146,7 +146,7 @@ impl std::fmt::Display for Cost {
     }
 }
 
-/// The server inherits it.
+/// The server inherits this setting.
 fn open_many_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let limits = getrlimit(Resource::Nofile);

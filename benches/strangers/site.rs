@@ -1,5 +1,5 @@
-//! The server under attack: TLS with optional client certificates and HTTP/2, a trust domain, passwords, one
-//! repository that anyone may read. Its log goes to a file.
+//! The server under attack. It has TLS with optional client certificates and HTTP/2, a trust domain,
+//! passwords, and one public repository. Its log goes to a file.
 
 use super::AUDIENCE;
 use super::pki::{Pair, TestPki};
@@ -84,7 +84,7 @@ impl Site {
         self.status("VmRSS:")
     }
 
-    /// The most that it ever had.
+    /// The highest memory so far.
     pub(crate) fn peak_mib(&self) -> f64 {
         self.status("VmHWM:") / 1024.0
     }
@@ -93,7 +93,7 @@ impl Site {
         fs::metadata(self.path("log")).unwrap().len()
     }
 
-    /// Waits until what an attack left behind has gone, a minute at most.
+    /// Waits until the effects of an attack have gone, at most one minute.
     pub(crate) async fn settle(&self) {
         for _ in 0..20 {
             sleep(Duration::from_millis(500)).await;

@@ -1,4 +1,4 @@
-//! The client's side of TLS, from an address of its own, with whatever certificates it likes.
+//! The client's side of TLS, from its own address, with arbitrary certificates.
 
 use pki_types::pem::PemObject as _;
 use pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 pub(crate) struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// `chain` is sent as it is, and nothing looks at it here. Sessions are never resumed.
+    /// `chain` is sent unchanged and without checks. Sessions are never resumed.
     pub(crate) fn new(
         authority: &str,
         chain: Option<(Vec<CertificateDer<'static>>, &PrivateKeyDer<'static>)>,

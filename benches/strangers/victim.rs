@@ -1,5 +1,5 @@
-//! The client that must not suffer: it pulls with a JWT-SVID and with an X.509-SVID, and a probe asks
-//! `/livez`, all from an address that the attacker does not have.
+//! The client that must not be affected. It pulls with a JWT-SVID and with an X.509-SVID, and a probe
+//! requests `/livez`. Both use another address than the attacker.
 
 use super::AUDIENCE;
 use super::certificates;
@@ -16,11 +16,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::client::TlsStream;
 
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-/// A pull or a probe that has no answer by then has failed.
+/// A pull or a probe without an answer after this time has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 const BETWEEN: Duration = Duration::from_millis(20);
 const SIZE: usize = 1 << 20;
-/// Of `SIZE` zeros, which anyone may read.
+/// The digest of `SIZE` zeros, which are public.
 pub(crate) const PUBLIC_BLOB: &str =
     "/v2/public/image/blobs/sha256:30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58";
 
@@ -32,7 +32,7 @@ pub(crate) struct Victim {
 }
 
 impl Victim {
-    /// Pushes what it will pull.
+    /// Pushes the content that it will pull.
     pub(crate) async fn new(site: &Site) -> Self {
         let claims = serde_json::json!({"sub": site.pki.domain.id("/builder"), "aud": [AUDIENCE], "exp": super::now() + 7200});
         let good = certificates::good(&site.pki);
@@ -65,7 +65,7 @@ impl Victim {
         format!("Authorization: Bearer {}\r\n", self.token)
     }
 
-    /// What it felt while `work` went on. It has a thread of its own, so that it waits for the server alone
+    /// Measures the effects while `work` runs. It uses its own thread, so that it waits only for the server
     /// and not for the attacker.
     pub(crate) async fn watch(self: &Arc<Self>, work: impl Future<Output = ()>) -> Felt {
         let (stop, stopped) = oneshot::channel();
@@ -108,7 +108,7 @@ impl Victim {
         Felt { pulls, probes }
     }
 
-    /// A blob of 1 MiB, on a connection of its own, as a runtime does it.
+    /// Pulls a blob of 1 MiB on a new connection, as a container runtime does.
     async fn pull(&self, with_token: bool) -> Option<Duration> {
         let (tls, authorization) = if with_token {
             (&self.bearer, self.authorization())
@@ -130,7 +130,8 @@ impl Victim {
         .await
     }
 
-    /// How long it took to connect, ask and read all of it. `None` if there was no such answer.
+    /// The time to connect, send the request and read the whole answer. `None` if the answer was wrong or
+    /// missing.
     async fn ask(&self, tls: &Tls, request: &str, least: usize) -> Option<Duration> {
         let begun = Instant::now();
         let asking = async {
@@ -141,7 +142,7 @@ impl Victim {
         };
         match timeout(PATIENCE, asking).await {
             Ok(Some(())) => Some(begun.elapsed()),
-            // To find it in the server's log.
+            // The request's name in the server's log.
             failed => {
                 let what = request.split_whitespace().nth(1).unwrap_or_default();
                 eprintln!(
@@ -159,7 +160,7 @@ impl Victim {
     }
 }
 
-/// The head of an answer, and how long its body was.
+/// The head of an answer, and the length of its body.
 async fn answer(stream: &mut TlsStream<TcpStream>) -> Option<(String, usize)> {
     let mut bytes = Vec::new();
     let mut room = vec![0; 64 << 10];
@@ -209,7 +210,7 @@ impl Series {
     }
 }
 
-/// What the victim felt.
+/// The effects on the victim.
 pub(crate) struct Felt {
     pulls: Series,
     probes: Series,

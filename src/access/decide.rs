@@ -175,11 +175,11 @@ impl fmt::Display for Denied {
             (DeniedBy::Cap, _) => {
                 f.write_str("the credential was issued for another repository (its audience names one)")
             }
-            (DeniedBy::Scope, _) => f.write_str("the token's scope does not name it"),
+            (DeniedBy::Scope, _) => f.write_str("the token's scope does not include it"),
             (DeniedBy::Policy, Some(pattern)) => {
                 write!(
                     f,
-                    "the pattern `{pattern}` decides, and grants them no `{}`",
+                    "the pattern `{pattern}` applies and does not grant `{}`",
                     action.as_str()
                 )
             }

@@ -80,11 +80,11 @@ impl Explanation {
         let rule = match (granted_by, &self.pattern) {
             (Some(Rule::Admin), _) => "accessControl.adminPolicy".to_owned(),
             (Some(Rule::NoRules), _) => {
-                "there is no accessControl: whoever is authenticated may do everything".to_owned()
+                "there is no accessControl: every authenticated caller may do everything".to_owned()
             }
             (Some(rule), Some(pattern)) => format!("accessControl.repositories[{pattern:?}].{rule}"),
             (None, Some(pattern)) => format!(
-                "accessControl.repositories[{pattern:?}] decides, and grants no {}",
+                "accessControl.repositories[{pattern:?}] applies and does not grant {}",
                 action.as_str()
             ),
             (_, None) => "no pattern of accessControl.repositories matches".to_owned(),
@@ -93,7 +93,7 @@ impl Explanation {
             .and_then(|explained| explained.taken_by)
             .filter(|_| granted_by.is_some())
         {
-            Some(DeniedBy::Scope) => format!("{rule}, but the token was not asked for it"),
+            Some(DeniedBy::Scope) => format!("{rule}, but the token's scope does not include it"),
             Some(_) => format!("{rule}, but the credential was issued for another repository"),
             None => rule,
         }
@@ -173,13 +173,13 @@ mod tests {
                 user("ann"),
                 "app/x",
                 Delete,
-                r#"accessControl.repositories["app/**"] decides, and grants no delete"#,
+                r#"accessControl.repositories["app/**"] applies and does not grant delete"#,
             ),
             (
                 user("ann"),
                 "shut",
                 R,
-                r#"accessControl.repositories["shut"] decides, and grants no read"#,
+                r#"accessControl.repositories["shut"] applies and does not grant read"#,
             ),
             (
                 user("ann"),
@@ -205,7 +205,7 @@ mod tests {
                 anonymous,
                 "app/x",
                 Create,
-                r#"accessControl.repositories["app/**"] decides, and grants no create"#,
+                r#"accessControl.repositories["app/**"] applies and does not grant create"#,
             ),
         ] {
             let explanation = explain(&policy, &who, &repository.parse().unwrap());
@@ -234,7 +234,7 @@ mod tests {
                 "ann",
                 "app/x",
                 Delete,
-                r#"accessControl.repositories["app/**"] decides, and grants no delete"#.to_owned(),
+                r#"accessControl.repositories["app/**"] applies and does not grant delete"#.to_owned(),
             ),
             ("ann", "shut", R, nothing("read")),
             ("ann", "elsewhere", R, nothing("read")),
@@ -267,7 +267,7 @@ mod tests {
         let said = explain(&policy, &scoped(), &"app".parse().unwrap()).reason(R);
         assert_eq!(
             said,
-            r#"accessControl.repositories["app/**"].defaultPolicy, but the token was not asked for it"#
+            r#"accessControl.repositories["app/**"].defaultPolicy, but the token's scope does not include it"#
         );
         for who in [
             user("ann"),

@@ -341,7 +341,7 @@ pub struct InvalidPolicy {
 pub enum WhyInvalid {
     #[error(transparent)]
     Pattern(#[from] InvalidGlob),
-    #[error("this pattern stands here twice; only one entry can count, so merge them")]
+    #[error("this pattern appears twice; merge the two entries")]
     PatternTwice,
     #[error(
         "a user that starts with `spiffe://` must be a SPIFFE ID, or one with a trailing `/` for everything below it: {0}"

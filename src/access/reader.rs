@@ -44,5 +44,5 @@ impl<'a> Reader<'a> {
 
 /// The token's scope does not name the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the token's scope does not name the catalogue: ask for registry:catalog:*")]
+#[error("the token's scope does not include the catalogue: request registry:catalog:*")]
 pub struct BeyondScope;

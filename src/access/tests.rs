@@ -299,7 +299,7 @@ fn a_denial_says_what_decided() {
     assert_eq!(denied, Err(expected.clone()));
     assert_eq!(
         expected.to_string(),
-        "this identity may not delete in app/x: the pattern `app/**` decides, and grants them no `delete`"
+        "this identity may not delete in app/x: the pattern `app/**` applies and does not grant `delete`"
     );
     let denied = decide_write(&policy, &Identity::anonymous(), &name("y")).map(drop);
     assert_eq!(

@@ -53,7 +53,7 @@ pub enum GrantError {
     UnsupportedGrantType,
     #[error("the parameter {name} is missing or empty")]
     Missing { name: &'static str },
-    #[error("the parameter {name} is there several times: send it once")]
+    #[error("the parameter {name} appears several times: send it once")]
     Repeated { name: &'static str },
     #[error(
         "this subject_token_type is not supported: use urn:ietf:params:oauth:token-type:jwt, id_token or access_token"

@@ -46,17 +46,17 @@ pub struct Issued {
 /// Why there is no token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotIssued {
-    #[error("there is nothing here for somebody without a credential")]
+    #[error("anonymous callers have no access here: present a credential")]
     Anonymous,
     #[error(
-        "the tokens of the external token server are used as they are: present it, or get another one there"
+        "a token of the external token server cannot be exchanged: present it as it is, or get another one there"
     )]
     NotExchanged,
     #[error("the credential has expired, and tokens live no longer (http.auth.token.sessionLifetime is 0)")]
     Expired,
     /// The credential, if it is a token, can be used as it is.
     #[error(
-        "with the claims of its credential the token would have {bytes} bytes, more than {MINTED_BYTES}, which proxies refuse"
+        "with the claims of its credential the token would have {bytes} bytes; proxies reject more than {MINTED_BYTES}"
     )]
     TooLarge { bytes: usize },
     #[error("too many scopes at once: ask for fewer")]

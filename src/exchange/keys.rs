@@ -67,7 +67,7 @@ impl SigningKeys {
         let path = folder.join(FILE);
         if shared(&std::fs::metadata(&folder).map_err(|why| unusable(&why))?) {
             tracing::warn!(
-                "{}: others may write here, and could make up tokens: take that right from them (mode 0700)",
+                "{}: other users may write here and could forge tokens: take that right from them (mode 0700)",
                 folder.display()
             );
         }
@@ -194,12 +194,12 @@ pub enum InvalidKeys {
     #[error("{} cannot be read or written: {why}", path.display())]
     Unusable { path: PathBuf, why: FileError },
     #[error(
-        "{}: others may have written it: it must be a file, no link, of the registry's user, with mode 0600; if it is not yours, remove it \
+        "{}: another user could have written it: it must be a regular file of the registry's user, with mode 0600; if it is not yours, remove it \
          to have new keys made, which ends every session",
         path.display()
     )]
     Shared { path: PathBuf },
-    #[error("{} is no set of signing keys; restore it, or remove it to have new keys made, which ends every session", path.display())]
+    #[error("{} is not a set of signing keys; restore it, or remove it to have new keys made, which ends every session", path.display())]
     Malformed { path: PathBuf },
     #[error(
         "{} holds no usable private key: expected one or more in PEM, each EC on P-256, as made by \

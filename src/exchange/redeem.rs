@@ -74,7 +74,7 @@ pub enum NotRedeemed {
     #[error("the client_assertion must be a JWT-SVID")]
     NoJwtSvid,
     #[error(
-        "the client_assertion must be for one audience, found {found}: whoever else it is for could send it here"
+        "the client_assertion must be for one audience, found {found}: each other audience could replay it here"
     )]
     SeveralAudiences { found: usize },
     #[error("client_id must be the SPIFFE ID of the credential, or be left out")]

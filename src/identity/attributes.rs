@@ -108,9 +108,9 @@ impl UriPattern {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUriPattern {
-    #[error("is no regular expression: {why}")]
+    #[error("is not a regular expression: {why}")]
     Syntax { why: String },
-    #[error("has no group: put what is the name into parentheses")]
+    #[error("has no group: put parentheses around the part that is the username")]
     NoGroup,
 }
 

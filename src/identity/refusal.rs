@@ -28,7 +28,7 @@ pub enum Busy {
     Everyone,
     /// May be tried again after `retry`.
     #[error(
-        "the password was not checked: its address has {PASSWORDS_OF_SOURCE} attempts that wait or were wrong, or {PASSWORDS_OF_NAME} of this name; look for a client there that guesses passwords or repeats a wrong one"
+        "the password was not checked: this client's address has {PASSWORDS_OF_SOURCE} attempts that wait or failed a moment ago, or {PASSWORDS_OF_NAME} for this username; look for a client there that guesses passwords or repeats a wrong one"
     )]
     Source { retry: Duration },
 }
@@ -51,19 +51,19 @@ pub enum Refused {
     #[error("expected base64 of user:password after Basic")]
     MalformedBasic,
     #[error(
-        "the password is no token: expected an ID token or a JWT-SVID as the password, whatever the username"
+        "the password is not a token: expected an ID token or a JWT-SVID as the password; any username works"
     )]
     NotAToken,
     /// Whether the name or the password is wrong is nobody's business but the file's.
     #[error("the password file has no such name and password")]
     Password,
     #[error(
-        "expected a password of at most {PASSWORD_BYTES} bytes without a NUL byte: bcrypt compares nothing behind these; choose a shorter one"
+        "expected a password of at most {PASSWORD_BYTES} bytes without a NUL byte: bcrypt ignores the rest; choose a shorter password"
     )]
     PasswordNotComparable,
     #[error(transparent)]
     Jwt(jwt::Rejected),
-    #[error("the password file changed, and the token's source is not in it any more; log in again")]
+    #[error("the password file no longer has the entry behind this token; log in again")]
     PasswordWithdrawn,
     /// `rule` as in `http.auth.deny[0] (htpasswd "ann")`.
     #[error("the operator revoked this credential: {rule}; remove that rule to accept it again")]
@@ -76,7 +76,9 @@ pub enum Refused {
         "the SPIFFE ID's trust domain is not configured here; use an identity of a configured one, or configure it"
     )]
     UnknownTrustDomain,
-    #[error("credentials of this kind are not accepted from there; use another kind, or configure it")]
+    #[error(
+        "this issuer, trust domain or authority is not configured for this kind of credential; use another kind, or configure it"
+    )]
     KindNotAccepted,
     #[error(transparent)]
     Chain(x509::Rejected),
@@ -85,7 +87,7 @@ pub enum Refused {
     /// `part` as in `validations[1]`.
     #[error("the mapping's {part} failed on this credential's claims: {why}")]
     Mapping { part: String, why: expr::Failed },
-    #[error("the mapping yields no username: it is empty")]
+    #[error("the mapping yields an empty username; change the mapping")]
     EmptyUsername,
     #[error("expected a username of at most {USERNAME_BYTES} bytes, found {bytes}")]
     UsernameTooLong { bytes: usize },
@@ -94,13 +96,13 @@ pub enum Refused {
     )]
     UsernameIsSpiffeId,
     #[error(
-        "the username begins with {issuer}/, which is kept for the subjects of that issuer; map another username, or set allowOtherIssuersUsernames in the mapping"
+        "the username begins with {issuer}/, which is reserved for the subjects of that issuer; map another username, or set allowOtherIssuersUsernames in the mapping"
     )]
     UsernameIsAnIssuers { issuer: String },
     #[error("the certificate's subject has no common name; map a username from something else it has")]
     NoCommonName,
     #[error(
-        "the certificate has none of the attributes that name somebody here (http.auth.mtls); issue it with one of them"
+        "the certificate has none of the attributes that give a username here (http.auth.mtls); issue it with one of them"
     )]
     NoAttribute,
     #[error("expected at most {GROUPS} groups, found {found}; filter them in the mapping")]

@@ -33,8 +33,8 @@ impl SeveralAudiences {
                 credential.type = identity.credential().as_str(),
                 credential.subject = shown(&subject),
                 audiences = shown(&audiences),
-                "accepted a token for several audiences, each of which could replay it here: have it issued for this registry alone, \
-                 and refuse others with singleAudience"
+                "accepted a token for several audiences, each of which could replay it here: have tokens issued for this registry alone, \
+                 and set singleAudience to reject others"
             );
         }
     }

@@ -143,7 +143,7 @@ impl Visitor<'_> for Text<'_> {
         {
             let name: String = format!("{text:?}").chars().take(SHOWN_CHARACTERS).collect();
             return Err(E::custom(format_args!(
-                "the member {name} is there twice in one object"
+                "the member {name} appears twice in one object"
             )));
         }
         serde_json::to_writer(self.json, text).map_err(E::custom)
@@ -197,7 +197,7 @@ mod tests {
         for (json, why) in [
             (
                 r#"{"a":"1","\u0061":"1"}"#,
-                r#"the member "a" is there twice in one object at line 1"#,
+                r#"the member "a" appears twice in one object at line 1"#,
             ),
             (r#"{"a":1}"#, "expected a string at line 1"),
             (r#"{"a":null}"#, "expected a string at line 1"),

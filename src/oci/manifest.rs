@@ -518,11 +518,11 @@ mod tests {
         for (members, why) in [
             (
                 r#","annotations":{"a":"1","a":"2"}"#,
-                r#"the member "a" is there twice in one object at line 1"#,
+                r#"the member "a" appears twice in one object at line 1"#,
             ),
             (
                 r#","annotations":{"a":"1","\u0061":"1"}"#,
-                r#"the member "a" is there twice in one object at line 1"#,
+                r#"the member "a" appears twice in one object at line 1"#,
             ),
             (
                 r#","annotations":{"a":"1"},"annotations":{"a":"2"}"#,

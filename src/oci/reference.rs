@@ -42,7 +42,7 @@ impl fmt::Debug for Tag {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a tag has at most 128 letters, digits, `_`, `.` and `-`, and begins with none of the last two")]
+#[error("a tag has at most 128 letters, digits, `_`, `.` and `-`, and does not begin with `.` or `-`")]
 pub struct InvalidTag;
 
 /// A tag or a digest. What contains `:` is a digest or an error, never a tag.

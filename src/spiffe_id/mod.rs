@@ -155,7 +155,7 @@ pub enum InvalidSpiffeId {
     #[error("the trust domain is missing")]
     NoTrustDomain,
     #[error(
-        "expected the bare name of a trust domain, as prod.example.org: drop the scheme, and the path if there is one"
+        "expected the bare name of a trust domain, such as prod.example.org: drop the scheme, and the path if there is one"
     )]
     TrustDomainScheme,
     #[error(

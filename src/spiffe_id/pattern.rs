@@ -70,7 +70,9 @@ impl fmt::Debug for SpiffePattern {
 pub enum InvalidPattern {
     #[error(transparent)]
     Id(#[from] InvalidSpiffeId),
-    #[error("a trust domain alone is no workload; add a trailing `/` to mean everyone in it")]
+    #[error(
+        "a trust domain alone does not name a workload; add a trailing `/` to match every workload in it"
+    )]
     BareTrustDomain,
 }
 

@@ -172,10 +172,10 @@ pub enum NoKeys {
     #[error("no usable keys: {}", why.join("; "))]
     None { why: Vec<String> },
     /// The key is not among those that are held, and it could not be found out whether there are newer ones.
-    #[error("the key is not among those that are known, and newer keys could not be fetched: {why}")]
+    #[error("the key is unknown, and newer keys could not be fetched: {why}")]
     NotFetched { why: String },
     #[error(
-        "the key is not among those that are known, and too many requests wait for newer keys already; look for a client that makes up key IDs"
+        "the key is unknown, and too many requests wait for newer keys already; look for a client that makes up key IDs"
     )]
     NoPlace,
 }

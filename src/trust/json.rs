@@ -45,7 +45,7 @@ pub(in crate::trust) const fn kind(value: Option<&Value>) -> &'static str {
 pub enum InvalidJson {
     #[error("malformed JSON at line {line}, column {column}")]
     Syntax { line: usize, column: usize },
-    #[error("the member {member:?} is there twice in one object")]
+    #[error("the member {member:?} appears twice in one object")]
     Duplicate { member: String },
     #[error("nested deeper than {JSON_DEPTH} levels")]
     TooDeep,

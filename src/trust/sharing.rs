@@ -147,7 +147,7 @@ impl<T: Keys> ApartFrom<T> {
         for one in before.iter().filter(|one| !now.contains(one)) {
             tracing::warn!(
                 spiffe.trust_domain = &*self.name,
-                "{}, held by {} before, is not withheld any more",
+                "{} is used again, since {} no longer holds it",
                 one.name,
                 one.owner
             );
@@ -159,8 +159,8 @@ impl Withheld {
     fn told(&self, trust_domain: &str) -> String {
         let Self { print, name, owner } = self;
         format!(
-            "{name} (public key {print}) is held by the trust domain {owner} too, which comes first in the configuration: it does not vouch \
-             for {trust_domain}; give each its own key, or allow it by `sharesAuthoritiesWith: [{owner}]` at {trust_domain}"
+            "{name} (public key {print}) is also held by the trust domain {owner}, which comes first in the configuration, so it is not used \
+             for {trust_domain}; give each its own key, or allow it with `sharesAuthoritiesWith: [{owner}]` at {trust_domain}"
         )
     }
 }

@@ -27,7 +27,7 @@ impl Skipped {
         if self.ignored {
             tracing::info!(source, "ignored, as the standard asks: {self}");
         } else {
-            tracing::warn!(source, "skipped, the rest counts: {self}");
+            tracing::warn!(source, "skipped, the other keys are used: {self}");
         }
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub enum Error {
     #[error("{URL} and {TOKEN} are not both set: give the job `permissions: id-token: write`")]
     NotPermitted,
-    #[error("{URL} is no http:// or https:// URL")]
+    #[error("{URL} is not an http:// or https:// URL")]
     Url,
     #[error("its server cannot be reached: {0}")]
     Unreachable(String),

@@ -184,7 +184,7 @@ impl From {
                     .address
                     .or_else(|| around.endpoint_socket().map(str::to_owned));
                 let address =
-                    address.ok_or("from.workloadAPI: say its address, or set SPIFFE_ENDPOINT_SOCKET")?;
+                    address.ok_or("from.workloadAPI: give its address, or set SPIFFE_ENDPOINT_SOCKET")?;
                 Ok(Source::WorkloadApi {
                     address,
                     spiffe_id: api.spiffe_id,

@@ -10,13 +10,13 @@ pub enum SourceError {
     Unreadable { place: String, why: FileError },
     #[error("{place} is not set")]
     Unset { place: String },
-    #[error("{place} holds no JWT: expected three parts joined by dots")]
+    #[error("{place} does not hold a JWT: expected three parts joined by dots")]
     NotAToken { place: String },
-    #[error("the token of {place} expired at {at}: renew it, and look why nothing has")]
+    #[error("the token of {place} expired at {at}: renew it, and find out why it was not renewed")]
     Expired { place: String, at: Timestamp },
     #[error("the Workload API at {address} gives no JWT-SVID: {why}")]
     WorkloadApi { address: String, why: String },
-    #[error("{0:?} is no SPIFFE ID")]
+    #[error("{0:?} is not a SPIFFE ID")]
     SpiffeId(String),
     #[error("GitHub Actions gives no ID token: {0}")]
     GithubActions(github::Error),

@@ -154,7 +154,7 @@ async fn a_key_of_two_clusters_is_told_loudly_also_when_it_appears_later() {
         line["message"]
             .as_str()
             .unwrap()
-            .contains("its tokens belong to \"edge\""),
+            .contains("tokens that it signs belong to \"edge\""),
         "{line}"
     );
     assert_eq!(whose().await, format!("{ISSUER}/edge/{SUBJECT}"));

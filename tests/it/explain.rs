@@ -57,7 +57,7 @@ async fn a_token_is_told_with_its_entry_its_identity_and_its_rights() {
             "groups       dev\n",
             r#""sub":"ann""#,
             r#"read       yes  accessControl.repositories["team/**"].policies[0]"#,
-            r#"create     no   accessControl.repositories["team/**"] decides, and grants no create"#,
+            r#"create     no   accessControl.repositories["team/**"] applies and does not grant create"#,
         ],
     );
     assert_eq!(

@@ -202,7 +202,7 @@ async fn each_bad_oidc_token_for_its_own_reason() {
         (
             "a duplicate claim",
             signer.token_of(&header, &twice),
-            r#"the member "sub" is there twice"#,
+            r#"the member "sub" appears twice"#,
         ),
         ("another's signature", forged, "the signature does not verify"),
         (
@@ -302,7 +302,7 @@ async fn each_bad_x509_svid_for_its_own_reason() {
         (
             "another domain's root",
             site.staging.ca.svid(&id),
-            "no authority from",
+            "to an authority from",
             "CN=staging.test",
         ),
         (
@@ -488,7 +488,7 @@ async fn where_a_certificate_is_required_the_log_names_the_refused_one_and_the_r
         .wait("it was refused", 0, |line| line["message"] == message)
         .await;
     let expected = Expected {
-        why: "no authority from",
+        why: "to an authority from",
         kind: "x509-svid",
         issuer: Some("CN=staging.test"),
         key_id: None,
@@ -527,7 +527,7 @@ async fn what_is_no_credential_at_all_is_refused_too() {
         (
             "a password",
             vec![basic("admin:hunter2")],
-            "the password is no token",
+            "the password is not a token",
         ),
         (
             "no base64",

@@ -125,7 +125,7 @@ async fn a_key_of_two_trust_domains_counts_for_the_first_alone_unless_the_config
             let text = line["message"].as_str().unwrap_or_default();
             line["level"] == "ERROR"
                 && text.contains(key)
-                && text.contains("is held by the trust domain prod.test too")
+                && text.contains("is also held by the trust domain prod.test")
         };
         app.log.wait(what, 0, told).await;
     }

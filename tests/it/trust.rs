@@ -117,10 +117,10 @@ async fn trust_asks_a_running_server_for_every_source() {
     app.setup.write("bundle.json", "{");
     app.signal(Signal::HUP);
     app.log
-        .wait("the bundle is refused", 0, |line| {
+        .wait("the bundle is rejected", 0, |line| {
             line["message"]
                 .as_str()
-                .is_some_and(|text| text.contains("keys stay as they were"))
+                .is_some_and(|text| text.contains("its old keys stay in use"))
         })
         .await;
     let (code, text) = app.asked(&["--json"]).await;

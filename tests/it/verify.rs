@@ -236,7 +236,7 @@ async fn what_a_standard_says_to_ignore_is_a_note_and_what_must_be_mended_says_w
         setup.folder.path(),
     );
     let said =
-        r#"the token's key "bad" is published and cannot be used: expected a string as `alg`, found null"#;
+        r#"the token's key "bad" is published but cannot be used: expected a string as `alg`, found null"#;
     assert!(code == 1 && out.contains(said), "{out}{err}");
 
     setup.write(

@@ -79,8 +79,10 @@ impl Opening<'_> {
                     format!("{skipped}; ignored, as the standard asks"),
                 ));
             } else {
-                self.warnings
-                    .push(Warning::new(key, format!("{skipped}; skipped, the rest counts")));
+                self.warnings.push(Warning::new(
+                    key,
+                    format!("{skipped}; skipped, the other keys are used"),
+                ));
             }
         }
     }

@@ -30,7 +30,7 @@ impl fmt::Display for SharedKey {
         } = self;
         write!(
             f,
-            "the entries {first:?} and {second:?} of {issuer} have the same key (thumbprint {fingerprint}): its tokens belong to {first:?}, and none of them to {second:?}; give each cluster keys of its own, or both entries one name"
+            "the entries {first:?} and {second:?} of {issuer} have the same key (thumbprint {fingerprint}): tokens that it signs belong to {first:?}, never to {second:?}; give each cluster keys of its own, or give both entries one name"
         )
     }
 }

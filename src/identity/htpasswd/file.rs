@@ -23,7 +23,7 @@ pub enum InvalidHtpasswd {
     #[error("line {line}: expected name:hash, as `htpasswd -B` writes it")]
     Line { line: usize },
     #[error(
-        "line {line}: expected a bcrypt hash ($2a$, $2b$ or $2y$), found another one; make it again with `htpasswd -B`"
+        "line {line}: expected a bcrypt hash ($2a$, $2b$ or $2y$), found another hash; create it again with `htpasswd -B`"
     )]
     Hash { line: usize },
     #[error(
@@ -32,9 +32,9 @@ pub enum InvalidHtpasswd {
     Cost { line: usize, cost: u32 },
     #[error("line {line}: a name may not begin with {SCHEME}: such names are verified SPIFFE IDs")]
     SpiffeId { line: usize },
-    #[error("line {line}: the name is there already; remove one of the lines")]
+    #[error("line {line}: an earlier line has this name; remove one of the lines")]
     Twice { line: usize },
-    #[error("the system has no random numbers")]
+    #[error("the system's random number generator failed")]
     Random,
 }
 

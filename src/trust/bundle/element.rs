@@ -28,7 +28,7 @@ enum Unusable {
         "expected a public key, without the private parameter `d`, found `d: null`; leave the member out"
     )]
     NullPrivateKey,
-    #[error("this is a shared secret (kty `oct`), which is no authority's key")]
+    #[error("this is a shared secret (kty `oct`), which cannot be an authority's key")]
     SharedSecret,
     #[error("expected kty `RSA`, `EC` or `OKP`, found {found:?}")]
     Type { found: String },

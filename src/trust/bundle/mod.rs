@@ -138,7 +138,7 @@ pub enum InvalidBundle {
     Sequence { found: &'static str },
     #[error("not a SPIFFE bundle map: expected an object as `trust_domains`, found {found}")]
     TrustDomains { found: &'static str },
-    #[error("not a SPIFFE bundle map: {name:?} is no trust domain: {why}")]
+    #[error("not a SPIFFE bundle map: {name:?} is not a trust domain: {why}")]
     TrustDomain { name: String, why: InvalidSpiffeId },
     #[error("not a SPIFFE bundle: expected an object as `trust_domains[{trust_domain:?}]`, found {found}")]
     Entry {

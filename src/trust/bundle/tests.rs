@@ -400,7 +400,7 @@ fn b_18_private_and_shared_keys_are_refused() {
     );
     assert_eq!(
         skipped(element(&root, json!({"kty": "oct", "k": "AA"}))),
-        "keys[0]: this is a shared secret (kty `oct`), which is no authority's key"
+        "keys[0]: this is a shared secret (kty `oct`), which cannot be an authority's key"
     );
     assert_eq!(
         skipped(jwt_element(json!({"d": "AA"}))),

@@ -156,7 +156,7 @@ pub(super) enum Unusable {
     )]
     NullPrivateKey,
     #[error(
-        "this is a shared secret (kty `oct`), which everyone who reads the set could sign with; replace it by a key pair"
+        "this is a shared secret (kty `oct`), with which anyone who reads the set could sign; replace it by a key pair"
     )]
     SharedSecret,
     #[error("expected a non-empty string as `kid`, found {found}")]
@@ -167,7 +167,7 @@ pub(super) enum Unusable {
     OperationsType { found: &'static str },
     #[error("`alg` is {found:?}, which does not fit the key")]
     Algorithm { found: String },
-    #[error("`alg` is {found:?}, which is no signature algorithm that is known here")]
+    #[error("`alg` is {found:?}, which is not a supported signature algorithm")]
     UnknownAlgorithm { found: String },
     #[error("expected a string as `{member}`, found {found}")]
     Mistyped {
@@ -180,13 +180,13 @@ pub(super) enum Unusable {
     Type { found: String },
     #[error("expected crv {expected}, found {found:?}")]
     Curve { expected: &'static str, found: String },
-    #[error("the coordinates are no point of the curve {curve}")]
+    #[error("the coordinates are not a point of the curve {curve}")]
     Point { curve: &'static str },
     #[error("expected an RSA modulus of 2048 to 8192 bits, found {bits}")]
     Modulus { bits: usize },
     #[error("the RSA public exponent must be odd, above 1 and below 2^33")]
     Exponent,
-    #[error("modulus and exponent make no RSA key")]
+    #[error("modulus and exponent do not form an RSA key")]
     Rsa,
 }
 

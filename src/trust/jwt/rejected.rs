@@ -58,7 +58,7 @@ pub enum Rejected {
     )]
     ForbiddenHeader { name: &'static str },
     #[error(
-        "the token's typ is {}: expected none, JWT or JOSE (an access token is no ID token)",
+        "the token's typ is {}: expected none, JWT or JOSE (an access token is not an ID token)",
         Shown(found)
     )]
     Type { found: String },
@@ -77,11 +77,11 @@ pub enum Rejected {
         expected: &'static str,
         found: &'static str,
     },
-    #[error("the claim `{claim}` is no date: expected seconds since 1970")]
+    #[error("the claim `{claim}` is not a date: expected seconds since 1970")]
     NotADate { claim: &'static str },
     #[error("expected the issuer {}, found {}", Shown(expected), Shown(found))]
     Issuer { expected: String, found: String },
-    #[error("the claim `sub` is no SPIFFE ID: {0}")]
+    #[error("the claim `sub` is not a SPIFFE ID: {0}")]
     Subject(InvalidSpiffeId),
     #[error(
         "the claim `sub` names a trust domain, not a workload: expected spiffe://{trust_domain}/ and a path"
@@ -89,7 +89,7 @@ pub enum Rejected {
     SubjectWithoutPath { trust_domain: TrustDomain },
     /// Of an external token server's token.
     #[error(
-        "the claim `sub` is a SPIFFE ID, which no token server may say of anyone; have it name its subjects otherwise"
+        "the claim `sub` is a SPIFFE ID, which a token server must not issue; have it use other subjects"
     )]
     SubjectIsSpiffeId,
     #[error("expected a subject of the trust domain {expected}, found one of {found}")]
@@ -115,13 +115,13 @@ pub enum Rejected {
     SeveralAudiences { found: Vec<String> },
     #[error("the token expired at {at}, and it is {now}; if it is fresh, compare the clocks")]
     Expired { at: Timestamp, now: Timestamp },
-    #[error("the token's `{claim}` is {at}, and it is {now} only; compare the clocks")]
+    #[error("the token's `{claim}` is {at}, but it is only {now}; compare the clocks")]
     NotYetValid {
         claim: &'static str,
         at: Timestamp,
         now: Timestamp,
     },
-    #[error("the token lives too long: expected at most {} s, found {} s", longest.as_secs(), found.as_secs())]
+    #[error("the token's lifetime is too long: expected at most {} s, found {} s", longest.as_secs(), found.as_secs())]
     Lifetime { longest: Duration, found: Duration },
     /// `nameless` keys have no `kid`.
     #[error("the token's key {} is unknown: expected {}", Shown(key_id), Known { known, nameless: *nameless })]
@@ -131,7 +131,7 @@ pub enum Rejected {
         nameless: usize,
     },
     /// It is published, and was skipped.
-    #[error("the token's key {} is published and cannot be used: {why}", Shown(key_id))]
+    #[error("the token's key {} is published but cannot be used: {why}", Shown(key_id))]
     UnusableKey { key_id: String, why: String },
     /// `faults` are those of published keys.
     #[error(
@@ -144,10 +144,10 @@ pub enum Rejected {
     },
     #[error("the token's alg {algorithm} does not fit its key {}", Shown(key_id))]
     AlgorithmDoesNotFitKey { algorithm: Algorithm, key_id: String },
-    #[error("the token's key counts for the issuer {} only, found {}", Shown(demanded), found.as_deref().map_or_else(|| "none".into(), |iss| Shown(iss).to_string()))]
+    #[error("the token's key is valid for the issuer {} only, found {}", Shown(demanded), found.as_deref().map_or_else(|| "none".into(), |iss| Shown(iss).to_string()))]
     KeyOfAnotherIssuer { demanded: String, found: Option<String> },
     #[error(
-        "the token has no `kid`, {fitting} keys fit, and no more than {tried} are tried; have the issuer set `kid`"
+        "the token has no `kid`, and {fitting} keys fit but at most {tried} are tried; have the issuer set `kid`"
     )]
     KeyIdNeeded { fitting: usize, tried: usize },
     /// Of one of our own tokens.
@@ -156,14 +156,12 @@ pub enum Rejected {
         Shown(found)
     )]
     MintedType { expected: &'static str, found: String },
-    #[error("the token says of its source what cannot be read; get another one")]
+    #[error("the token's record of its original credential cannot be read; get a new token")]
     MintedSource,
-    #[error(
-        "the token's session began at {began} and is over, and it is {now}; present the credential again"
-    )]
+    #[error("the token's session began at {began} and has ended; it is {now}: present the credential again")]
     SessionOver { began: Timestamp, now: Timestamp },
     #[error(
-        "the key of {} that vouched for the token's source is withdrawn; present a credential of a key that counts",
+        "the key of {} that signed the credential behind this token was withdrawn; present a credential signed by a current key",
         Shown(issuer)
     )]
     KeyWithdrawn { issuer: String },
@@ -251,7 +249,7 @@ impl fmt::Display for Known<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { known, nameless } = *self;
         match known {
-            [] if nameless == 0 => f.write_str("any, but there are no usable keys"),
+            [] if nameless == 0 => f.write_str("a published key, but there are no usable keys"),
             [] => write!(
                 f,
                 "a key with this `kid`, found {nameless} without any; {PUBLISH_KEY_ID}"
@@ -317,7 +315,11 @@ mod tests {
         };
         let publish = "a key without `kid` verifies only tokens without one: have the issuer publish its keys with their `kid`";
         for (known, nameless, expected) in [
-            (&[][..], 0, "any, but there are no usable keys".to_owned()),
+            (
+                &[][..],
+                0,
+                "a published key, but there are no usable keys".to_owned(),
+            ),
             (&["a", "b"], 0, r#"one of "a", "b""#.to_owned()),
             (
                 &[],

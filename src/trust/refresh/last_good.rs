@@ -59,7 +59,7 @@ impl LastGood {
             .name("last-good".into())
             .spawn(move || work(&writing, &todo));
         if let Err(why) = &writer {
-            tracing::error!("trust will not be kept on disk: {why}");
+            tracing::error!("keys cannot be saved on disk: {why}");
         }
         Arc::new(Self {
             folder,
@@ -176,13 +176,11 @@ struct Head {
 enum Unusable {
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
-    #[error(
-        "others than its owner may have written it: it must belong to the registry's user, with mode 0600"
-    )]
+    #[error("another user could have written it: it must belong to the registry's user, with mode 0600")]
     Shared,
-    #[error("is of another format than this program writes")]
+    #[error("has a format that this program does not know")]
     Format,
-    #[error("is damaged, or another source's")]
+    #[error("is damaged, or belongs to another source")]
     Damaged,
 }
 
@@ -192,7 +190,7 @@ fn work(folder: &Path, todo: &mpsc::Receiver<Job>) {
             Job::Write { path, bytes } => {
                 if let Err(why) = write(folder, &path, &bytes) {
                     tracing::error!(
-                        "{}: could not be written, a restart may have to wait for its source: {why}",
+                        "{}: could not be written, so a restart may have to wait for its source: {why}",
                         path.display()
                     );
                 }

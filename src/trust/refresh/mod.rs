@@ -212,7 +212,7 @@ impl<E: Endpoint> Supervisor<E> {
                 Started::NotBefore(at) => {
                     let quiet = || {
                         format!(
-                            "{}: asked a moment ago, and not again before {at}",
+                            "{}: it was asked a moment ago and is not asked again before {at}",
                             endpoint.name()
                         )
                     };
@@ -409,7 +409,7 @@ impl<E: Endpoint> Supervisor<E> {
         {
             tracing::warn!(
                 source = endpoint.name(),
-                "{why}: what it said at {as_of} counts until {}",
+                "{why}, so the copy on disk of {as_of} is used until {}",
                 known.usable_until
             );
             slots.recall(known.content.clone(), as_of, known.usable_until);
@@ -502,7 +502,7 @@ fn remembered<E: Endpoint>(settings: &Settings<E>) -> Option<(Arc<Known>, Timest
             as_of,
         )),
         Err(why) => {
-            tracing::warn!(source = endpoint.name(), "the copy on disk is of no use: {why}");
+            tracing::warn!(source = endpoint.name(), "the copy on disk cannot be used: {why}");
             None
         }
     }

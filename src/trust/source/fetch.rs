@@ -79,7 +79,7 @@ pub(super) enum FetchError {
     Status(StatusCode),
     #[error("expected status 200, found {status}; {bearer}")]
     Refused { status: StatusCode, bearer: Bearer },
-    #[error("found status {0}, a redirect to something else than an https URL without a user or password")]
+    #[error("found status {0}, a redirect whose target is not an https URL without a user or password")]
     RedirectTarget(StatusCode),
     #[error("more than {MOST_REDIRECTS} redirects in a row")]
     Redirects,
@@ -101,7 +101,7 @@ pub(super) enum Bearer {
     )]
     Withheld { origin: String },
     #[error(
-        "the bearer token of {file} (`bearerTokenFile`) was sent to {origin} and did not suffice: check that it is for this server, has \
+        "the bearer token of {file} (`bearerTokenFile`) was sent to {origin} but was not accepted: check that it is for this server, has \
          not expired and may read the keys (in Kubernetes by the ClusterRole system:service-account-issuer-discovery)"
     )]
     Sent { origin: String, file: String },

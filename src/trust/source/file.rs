@@ -87,7 +87,10 @@ impl Watched {
             Err(why) if matches!(&why, SourceError::Unreadable { why, .. } if why.is_missing()) => {
                 let slots = Slots::empty(SourceKind::File, &name, &format.nothing());
                 slots.fail(&why.to_string());
-                let skipped = Skipped::new(&*name, "there is no such file; its keys count once it appears");
+                let skipped = Skipped::new(
+                    &*name,
+                    "the file does not exist; its keys are used once it appears",
+                );
                 Ok((
                     Self {
                         path,
@@ -146,7 +149,10 @@ impl Watched {
             Ok(found) => {
                 if self.failing.take().is_some() && found == Found::Same {
                     self.slots.confirm(now, Timestamp::MAX);
-                    tracing::info!(source = &*self.name, "the file is as it was before the failure");
+                    tracing::info!(
+                        source = &*self.name,
+                        "the file can be read again, and its keys are unchanged"
+                    );
                 }
                 Ok(found == Found::Changed)
             }
@@ -154,7 +160,7 @@ impl Watched {
                 if self.failing.as_ref() != Some(&why) {
                     tracing::warn!(
                         source = &*self.name,
-                        "keys stay as they were, the file could not be reloaded: {why}"
+                        "the file could not be reloaded, so its old keys stay in use: {why}"
                     );
                 }
                 self.slots.fail(&why.to_string());
@@ -182,7 +188,7 @@ impl Watched {
         if self.slots.jwt.is_none() && content.jwt.as_ref().is_some_and(|keys| !keys.is_empty()) {
             tracing::warn!(
                 source = &*self.name,
-                "the file was PEM and has JWT keys now; they count from the next start or configuration reload on"
+                "the file was PEM and has JWT keys now; they are used after the next start or configuration reload"
             );
         }
         match self.good {

@@ -137,7 +137,7 @@ impl From<Parsed<Bundle>> for Content {
 fn absent(trust_domain: &TrustDomain) -> Skipped {
     Skipped::new(
         format!("trust_domains[\"{trust_domain}\"]"),
-        "the bundle map has no bundle of this trust domain, which withdraws it",
+        "the bundle map has no bundle of this trust domain, so its keys are withdrawn",
     )
 }
 
@@ -152,7 +152,7 @@ fn is_emptied(text: &[u8]) -> bool {
 fn emptied(name: &Arc<str>) -> Skipped {
     Skipped::new(
         &**name,
-        "it holds no certificate, which withdraws all its authorities",
+        "it holds no certificate, so all its authorities are withdrawn",
     )
 }
 

@@ -104,7 +104,7 @@ pub enum SourceError {
     #[error("{name}: cannot be read: {why}")]
     Unreadable { name: Arc<str>, why: FileError },
     #[error(
-        "{name}: larger than {limit} bytes, which no bundle or key set is; check that it is the right file"
+        "{name}: larger than {limit} bytes, which is too large for a bundle or key set; check that it is the right file"
     )]
     TooLarge { name: Arc<str>, limit: u64 },
     #[error("{name}: {why}")]

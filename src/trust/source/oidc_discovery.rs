@@ -310,12 +310,12 @@ enum DiscoveryError {
         found: String,
     },
     #[error(
-        "{url}: expected a `jwks_uri` of https (or http if the document itself came by http), found `{found}`"
+        "{url}: expected an https `jwks_uri` (or http if the document itself came by http), found `{found}`"
     )]
     JwksUri { url: String, found: String },
     #[error(transparent)]
     Keys(#[from] InvalidJwks),
-    #[error("none of its {} keys can be used ({}); the former ones stay", skipped.len(), Reasons(skipped))]
+    #[error("none of its {} keys can be used ({}); the previous keys stay in use", skipped.len(), Reasons(skipped))]
     NoneUsable { skipped: Vec<Skipped> },
 }
 
@@ -340,12 +340,12 @@ fn warn_of_plain_http(settings: &OidcSettings) {
     ];
     for url in urls.into_iter().flatten().filter_map(|url| parse(url).ok()) {
         if url.scheme() == "http" && !is_loopback(&url) {
-            tracing::warn!(issuer = %settings.issuer, "{url} is plain http: whoever sits between can make up keys; use https");
+            tracing::warn!(issuer = %settings.issuer, "{url} is plain http: anyone on the network path can forge keys; use https");
         }
     }
 }
 
-const UNCHANGED: &str = "found none, only that nothing changed";
+const UNCHANGED: &str = "found status 304, although no document was cached";
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 /// How long a discovered `jwks_uri` is believed.
 const DISCOVERY: Duration = Duration::from_secs(60 * 60);

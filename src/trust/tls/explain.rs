@@ -63,11 +63,11 @@ fn of_tls(error: &rustls::Error, peer: &str) -> Failure {
             "it may speak plain HTTP on this port: check scheme and port",
         ),
         rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => Failure::fixable(
-            format!("the {peer} offers nothing that is supported here"),
+            format!("the {peer} offers no TLS version or cipher suite that is supported here"),
             "have it speak TLS 1.2 or 1.3 with ECDHE",
         ),
         rustls::Error::PeerMisbehaved(_) | rustls::Error::DecryptError => {
-            format!("the {peer} broke the rules of TLS").into()
+            format!("the {peer} violated the TLS protocol").into()
         }
         _ => format!("the TLS handshake with the {peer} failed").into(),
     }
@@ -77,7 +77,7 @@ fn of_alert(alert: AlertDescription, peer: &str) -> Failure {
     let refused = |why: &str| format!("the {peer} refused our certificate: {why}").into();
     match alert {
         AlertDescription::CertificateRequired => {
-            format!("the {peer} requires a certificate, and none was presented").into()
+            format!("the {peer} requires a certificate, but none was presented").into()
         }
         AlertDescription::UnknownCA => refused("it does not know the authority that issued it"),
         AlertDescription::CertificateExpired => refused("it has expired"),
@@ -90,11 +90,11 @@ fn of_alert(alert: AlertDescription, peer: &str) -> Failure {
             format!("the {peer} does not know the host name it was asked for").into()
         }
         AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity => Failure::fixable(
-            format!("the {peer} offers nothing that is supported here"),
+            format!("the {peer} offers no TLS version or cipher suite that is supported here"),
             "have it speak TLS 1.2 or 1.3 with ECDHE",
         ),
         AlertDescription::HandshakeFailure => {
-            format!("the {peer} refused the handshake, as one does that requires a certificate").into()
+            format!("the {peer} refused the handshake; it may require a certificate").into()
         }
         _ => format!("the {peer} ended the handshake").into(),
     }

@@ -45,13 +45,13 @@ pub enum InvalidTls {
     },
     #[error("the system has no certificate authorities that can be used; {fix}")]
     System { fix: String },
-    #[error("the client certificate and its key are not PEM of a certificate and a private key that fit")]
+    #[error("the client certificate and its key must be PEM, and the key must belong to the certificate")]
     Identity,
     #[error(
-        "the client certificate's private key is encrypted, and nobody is asked for its passphrase: decrypt it with `openssl pkey -in KEY -out FILE`"
+        "the client certificate's private key is encrypted, and a passphrase cannot be entered here: decrypt it with `openssl pkey -in KEY -out FILE`"
     )]
     EncryptedKey,
-    #[error("no TLS client can be made")]
+    #[error("the TLS client cannot be set up")]
     Client,
 }
 

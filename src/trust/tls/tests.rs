@@ -82,14 +82,14 @@ fn each_fault_is_a_sentence_with_the_certificate_and_the_fix() {
     let mut critical = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
     critical.set_criticality(true);
     let only_uri = |ca: &Ca| server(ca, |params| params.subject_alt_names = vec![uri(spiffe)]);
-    let names_no_host = "names no host, only spiffe://example.org/registry: an X.509-SVID proves a SPIFFE ID, which clients that know a host \
-                         name do not look at";
+    let names_no_host = "names no host, only spiffe://example.org/registry: clients verify the host name, and an X.509-SVID has only a \
+                         SPIFFE ID";
     for (leaf, configured, expected) in [
         (
             server(&other, |_| {}),
             &good.der,
             format!(
-                "{who} was issued by CN=other, which the authorities in ca.pem do not vouch for; name its authority in F, or have the server \
+                "{who} was issued by CN=other, and no chain leads from there to the authorities in ca.pem; name its authority in F, or have the server \
                  send its intermediate certificates"
             ),
         ),
@@ -97,7 +97,7 @@ fn each_fault_is_a_sentence_with_the_certificate_and_the_fix() {
             server(&namesake, |_| {}),
             &good.der,
             format!(
-                "{who} was issued by CN=good, and the authorities in ca.pem have that name with another key; if the authority was replaced, \
+                "{who} was issued by CN=good, but the authorities in ca.pem have that name with another key; if the authority was replaced, \
                  name its authority in F"
             ),
         ),
@@ -106,7 +106,7 @@ fn each_fault_is_a_sentence_with_the_certificate_and_the_fix() {
             only_uri(&other),
             &good.der,
             format!(
-                "{who} was issued by CN=other, which the authorities in ca.pem do not vouch for; besides, it {names_no_host}; name its \
+                "{who} was issued by CN=other, and no chain leads from there to the authorities in ca.pem; also, it {names_no_host}; name its \
                  authority in F, or have the server send its intermediate certificates"
             ),
         ),
@@ -114,7 +114,7 @@ fn each_fault_is_a_sentence_with_the_certificate_and_the_fix() {
             server(&good, |params| params.subject_alt_names.clear()),
             &good.der,
             format!(
-                "{who} names no host: it has no subject alternative name for one, and a common name does not count; issue one with \
+                "{who} names no host: it has no subject alternative name for one, and the common name is ignored; issue one with \
                  registry.test as a subject alternative name"
             ),
         ),
@@ -126,12 +126,12 @@ fn each_fault_is_a_sentence_with_the_certificate_and_the_fix() {
         (
             server(&good, |params| valid(params, at(-2 * HOUR), at(-HOUR))),
             &good.der,
-            format!("{who}, or one in its chain, has expired; its own end is {}; renew it", at(-HOUR)),
+            format!("{who}, or one in its chain, has expired; its own expiry is {}; renew it", at(-HOUR)),
         ),
         (
             server(&good, |params| valid(params, at(HOUR), at(2 * HOUR))),
             &good.der,
-            format!("{who} is valid from {} on; compare the clocks of both machines", at(HOUR)),
+            format!("{who} is not valid before {}; compare the clocks of both machines", at(HOUR)),
         ),
         (
             server(&good, |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]),
@@ -144,12 +144,12 @@ fn each_fault_is_a_sentence_with_the_certificate_and_the_fix() {
         (
             server(&good, |params| params.custom_extensions.push(critical)),
             &good.der,
-            format!("{who} has the critical extension 1.2.3.4, which is not supported; issue it without, or not critical"),
+            format!("{who} has the critical extension 1.2.3.4, which is not supported; issue it without that extension, or not critical"),
         ),
         (
             server(&good, |params| params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained)),
             &good.der,
-            format!("{who} is that of an authority (cA true), which identifies no server; issue the server a certificate of its own"),
+            format!("{who} is that of an authority (cA true), not of a server; issue the server a certificate of its own"),
         ),
         (
             self_signed,
@@ -161,7 +161,7 @@ fn each_fault_is_a_sentence_with_the_certificate_and_the_fix() {
         (
             itself.der.clone(),
             &good.der,
-            "the certificate CN=itself of registry.test is self-signed, says that it is an authority's (cA true), and is not among the \
+            "the certificate CN=itself of registry.test is self-signed, is marked as an authority's (cA true), and is not among the \
              authorities in ca.pem; if it is the right one, name its authority in F; better, issue the server a certificate of its own"
                 .to_owned(),
         ),
@@ -174,7 +174,7 @@ fn each_fault_is_a_sentence_with_the_certificate_and_the_fix() {
         (
             expired.der.clone(),
             &expired.der,
-            format!("the certificate CN=itself of registry.test, or one in its chain, has expired; its own end is {}; renew it", at(-HOUR)),
+            format!("the certificate CN=itself of registry.test, or one in its chain, has expired; its own expiry is {}; renew it", at(-HOUR)),
         ),
         (
             for_clients.der.clone(),
@@ -197,7 +197,7 @@ fn what_is_no_fault_of_a_certificate_is_a_sentence_too() {
     for (error, expected) in [
         (
             Error::AlertReceived(AlertDescription::CertificateRequired),
-            "requires a certificate, and none was presented",
+            "requires a certificate, but none was presented",
         ),
         (
             Error::AlertReceived(AlertDescription::UnknownCA),
@@ -217,11 +217,11 @@ fn what_is_no_fault_of_a_certificate_is_a_sentence_too() {
         ),
         (
             Error::PeerMisbehaved(PeerMisbehaved::InvalidCertCompression),
-            "broke the rules of TLS",
+            "violated the TLS protocol",
         ),
         (
             Error::InvalidCertificate(CertificateError::UnknownIssuer),
-            "certificate is not accepted: no authority that is known here",
+            "certificate is not accepted: it was not issued by an authority that is known here",
         ),
         (
             Error::HandshakeNotComplete,

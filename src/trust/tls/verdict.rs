@@ -49,7 +49,7 @@ pub(super) fn sentence(
     match why {
         CertificateError::UnknownIssuer => {
             let also = if names.hosts.is_empty() {
-                format!("; besides, it {}", names.instead())
+                format!("; also, it {}", names.instead())
             } else {
                 String::new()
             };
@@ -57,8 +57,9 @@ pub(super) fn sentence(
                 let what = format!("{who} is self-signed and not among {authorities}{also}");
                 Failure::fixable(what, format!("if it is the right one, {fix}"))
             } else {
-                let what =
-                    format!("{who} was issued by {issuer}, which {authorities} do not vouch for{also}");
+                let what = format!(
+                    "{who} was issued by {issuer}, and no chain leads from there to {authorities}{also}"
+                );
                 Failure::fixable(
                     what,
                     format!("{fix}, or have the server send its intermediate certificates"),
@@ -67,7 +68,7 @@ pub(super) fn sentence(
         }
         CertificateError::BadSignature => {
             let what =
-                format!("{who} was issued by {issuer}, and {authorities} have that name with another key");
+                format!("{who} was issued by {issuer}, but {authorities} have that name with another key");
             Failure::fixable(what, format!("if the authority was replaced, {fix}"))
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
@@ -87,14 +88,14 @@ pub(super) fn sentence(
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             let not_after = Timestamp::from_secs(validity.not_after.timestamp());
             Failure::fixable(
-                format!("{who}, or one in its chain, has expired; its own end is {not_after}"),
+                format!("{who}, or one in its chain, has expired; its own expiry is {not_after}"),
                 "renew it",
             )
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             let not_before = Timestamp::from_secs(validity.not_before.timestamp());
             Failure::fixable(
-                format!("{who} is valid from {not_before} on"),
+                format!("{who} is not valid before {not_before}"),
                 "compare the clocks of both machines",
             )
         }
@@ -119,21 +120,21 @@ pub(super) fn sentence(
                     some.join(", ")
                 ),
             };
-            Failure::fixable(what, "issue it without, or not critical")
+            Failure::fixable(what, "issue it without that extension, or not critical")
         }
         other => match of_path(other) {
             Some(webpki::Error::CaUsedAsEndEntity) if self_signed => Failure::fixable(
                 format!(
-                    "{who} is self-signed, says that it is an authority's (cA true), and is not among {authorities}"
+                    "{who} is self-signed, is marked as an authority's (cA true), and is not among {authorities}"
                 ),
                 format!("if it is the right one, {fix}; better, issue the server a certificate of its own"),
             ),
             Some(webpki::Error::CaUsedAsEndEntity) => Failure::fixable(
-                format!("{who} is that of an authority (cA true), which identifies no server"),
+                format!("{who} is that of an authority (cA true), not of a server"),
                 "issue the server a certificate of its own",
             ),
             Some(webpki::Error::UnsupportedCertVersion) => Failure::fixable(
-                format!("{who} is of X.509 version 1, which holds no host names"),
+                format!("{who} is of X.509 version 1, which cannot hold host names"),
                 "issue it as version 3, with subject alternative names (openssl x509 -req … -extfile)",
             ),
             _ => format!("{who} is not accepted: {}", certificate_words(other)).into(),
@@ -176,13 +177,13 @@ pub(super) fn check_dates_and_purpose(
 pub(super) fn certificate_words(why: &CertificateError) -> Cow<'static, str> {
     let at = |time: &UnixTime| Timestamp::from_secs(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
     match why {
-        CertificateError::UnknownIssuer => "no authority that is known here vouches for it".into(),
+        CertificateError::UnknownIssuer => "it was not issued by an authority that is known here".into(),
         CertificateError::BadSignature => {
-            "a signature does not verify; an authority of the issuer's name is known, with another key".into()
+            "a signature does not verify; an authority with the issuer's name is known but has another key".into()
         }
         CertificateError::ExpiredContext { not_after, .. } => format!("it expired at {}", at(not_after)).into(),
         CertificateError::Expired => "it has expired".into(),
-        CertificateError::NotValidYetContext { not_before, .. } => format!("it is valid from {} on", at(not_before)).into(),
+        CertificateError::NotValidYetContext { not_before, .. } => format!("it is not valid before {}", at(not_before)).into(),
         CertificateError::NotValidYet => "it is not valid yet".into(),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "it is for another host name".into(),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
@@ -196,7 +197,7 @@ pub(super) fn certificate_words(why: &CertificateError) -> Cow<'static, str> {
             "it is signed with an algorithm that is not supported; use SHA-256 or better with RSA of 2048 bits or more, ECDSA or Ed25519"
                 .into()
         }
-        CertificateError::ApplicationVerificationFailure => "it is refused here".into(),
+        CertificateError::ApplicationVerificationFailure => "it is rejected here".into(),
         other => of_path(other).map_or_else(|| "it cannot be verified".into(), |why| Fault(why).to_string().into()),
     }
 }
@@ -252,12 +253,12 @@ impl Names {
         match self.uris.first() {
             Some(uri) if uri.starts_with("spiffe://") => {
                 format!(
-                    "names no host, only {uri}: an X.509-SVID proves a SPIFFE ID, which clients that know a host name do not look at"
+                    "names no host, only {uri}: clients verify the host name, and an X.509-SVID has only a SPIFFE ID"
                 )
             }
             Some(uri) => format!("names no host, only the URI {uri}"),
             None => {
-                "names no host: it has no subject alternative name for one, and a common name does not count"
+                "names no host: it has no subject alternative name for one, and the common name is ignored"
                     .to_owned()
             }
         }

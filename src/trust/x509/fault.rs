@@ -32,10 +32,10 @@ pub(super) fn without_context(why: Error) -> Error {
 const fn words(why: &Error) -> &'static str {
     match why {
         Error::CaUsedAsEndEntity => {
-            "it is the certificate of an authority (cA true), which identifies no client or server; issue a certificate of its own"
+            "it is the certificate of an authority (cA true), not of a client or server; issue a certificate for the client or server itself"
         }
         Error::EndEntityUsedAsCa => {
-            "a certificate in it signs another and is not of an authority (cA false); issue from an authority"
+            "a certificate in it signs another but is not an authority's (cA false); issue from an authority"
         }
         Error::UnsupportedCertVersion => {
             "it is not an X.509 certificate of version 3; issue it as one, with extensions"
@@ -44,7 +44,7 @@ const fn words(why: &Error) -> &'static str {
             "it has a critical extension that is not supported; issue it without that extension, or not critical"
         }
         Error::InvalidSignatureForPublicKey => {
-            "a signature does not verify: an authority of the issuer's name is known, and has another key; was it replaced?"
+            "a signature does not verify: an authority with the issuer's name is known but has another key; check whether it was replaced"
         }
         Error::PathLenConstraintViolated => {
             "it has more intermediates than an authority in it allows (pathLenConstraint); issue from an authority further up"
@@ -62,7 +62,7 @@ const fn words(why: &Error) -> &'static str {
              as needed, or without the extension"
         }
         Error::NameConstraintViolation => {
-            "an authority in it constrains names, and these are not among them; issue within the constraints"
+            "an authority in it does not permit a name of the certificate (name constraints); issue within the constraints"
         }
         Error::UnsupportedSignatureAlgorithm
         | Error::UnsupportedSignatureAlgorithmContext(_)
@@ -71,7 +71,7 @@ const fn words(why: &Error) -> &'static str {
         | Error::SignatureAlgorithmMismatch => {
             "it is signed with an algorithm that is not supported; use SHA-256 or better with RSA of 2048 bits or more, ECDSA or Ed25519"
         }
-        Error::UnknownIssuer => "no authority that is known here vouches for it",
+        Error::UnknownIssuer => "it was not issued by an authority that is known here",
         Error::CertExpired { .. } => "a certificate in it has expired",
         Error::CertNotValidYet { .. } => "a certificate in it is not valid yet; compare the clocks",
         Error::InvalidCertValidity => "a certificate in it ends before it begins",

@@ -35,26 +35,26 @@ pub enum Rejected {
     #[error("expected an X.509 certificate of version 3, found version {found}; issue one with extensions")]
     Version { found: u8 },
     #[error(
-        "the certificate has the critical extension {}, which this registry does not support; issue it without, or not critical",
+        "the certificate has the critical extension {}, which this registry does not support; issue it without that extension, or not critical",
         Named(oid)
     )]
     CriticalExtension { oid: String },
     #[error(
-        "expected exactly one URI name in the X.509-SVID, a SPIFFE ID, found none; other names and the subject never count"
+        "expected exactly one URI name in the X.509-SVID, a SPIFFE ID, found none; other names and the subject are ignored"
     )]
     NoUriName,
     #[error(
         "expected exactly one URI name in the X.509-SVID, found {found}; issue it with the SPIFFE ID alone"
     )]
     SeveralUriNames { found: usize },
-    #[error("the URI name {} of the X.509-SVID is no SPIFFE ID: {why}", Shown(found))]
+    #[error("the URI name {} of the X.509-SVID is not a SPIFFE ID: {why}", Shown(found))]
     SpiffeId { found: String, why: InvalidSpiffeId },
     #[error(
         "expected a workload's SPIFFE ID with a path in the X.509-SVID, found spiffe://{trust_domain}, which names the trust domain"
     )]
     RootPath { trust_domain: TrustDomain },
     #[error(
-        "expected a workload's certificate with cA false, found that of a certificate authority, which authenticates nobody"
+        "expected a workload's certificate with cA false, found that of a certificate authority; issue a certificate for the workload itself"
     )]
     CertificateAuthority,
     #[error("expected key usage digitalSignature in the X.509-SVID, found no key usage at all")]
@@ -68,15 +68,15 @@ pub enum Rejected {
     )]
     NoClientAuth,
     #[error(
-        "the certificate is valid from {not_before} on, it is {now}: compare the clocks of issuer and registry"
+        "the certificate is not valid before {not_before}, and it is {now}; compare the clocks of issuer and registry"
     )]
     NotYetValid { not_before: Timestamp, now: Timestamp },
-    #[error("the certificate expired at {not_after}, it is {now}: present the renewed one")]
+    #[error("the certificate expired at {not_after}, and it is {now}; present the renewed one")]
     Expired { not_after: Timestamp, now: Timestamp },
-    #[error("{origin} holds no X.509 authority: everything that it vouched for is revoked")]
+    #[error("{origin} holds no X.509 authority, so no certificate is accepted from it")]
     NoAuthorities { origin: Arc<str> },
     #[error(
-        "none of the {held} X.509 authorities from {origin} is valid at {now}, the last one until {last}: refresh the bundle"
+        "none of the {held} X.509 authorities from {origin} is valid at {now}; the last one is valid until {last}: refresh the bundle"
     )]
     AuthoritiesOutOfDate {
         origin: Arc<str>,
@@ -85,8 +85,8 @@ pub enum Rejected {
         now: Timestamp,
     },
     #[error(
-        "no authority from {origin} vouches for the certificate's issuer {}{}: its intermediates must be sent along, and the bundle \
-         must have their root",
+        "no chain leads from the certificate's issuer {} to an authority from {origin}: the certificate must be sent with its \
+         intermediates, and the bundle must have their root{}",
         Shown(issuer),
         List(passed_over)
     )]
@@ -101,18 +101,18 @@ pub enum Rejected {
     )]
     SignatureChecks { origin: Arc<str> },
     #[error(
-        "the issuer {} in the certificate's chain cannot be part of a path: {why}",
+        "the issuer {} in the certificate's chain cannot be used: {why}",
         Shown(issuer)
     )]
     UnfitIssuer { issuer: String, why: Unfit },
     #[error(
-        "the authority {} constrains URI names, which this registry cannot judge; issue the certificate from an authority without \
+        "the authority {} constrains URI names, which this registry cannot check; issue the certificate from an authority without \
          constraints of URI names",
         Shown(authority)
     )]
     UriConstraints { authority: String },
     #[error(
-        "the authority {} constrains directory names, which this registry cannot judge; issue the certificate from an authority without \
+        "the authority {} constrains directory names, which this registry cannot check; issue the certificate from an authority without \
          constraints of directory names",
         Shown(authority)
     )]
@@ -123,7 +123,7 @@ pub enum Rejected {
     NameConstraints,
     /// Of the source of one of our own tokens.
     #[error(
-        "the authority that vouched for the token's source is none of {origin} any more; present a certificate of one that is"
+        "the authority that issued the certificate behind this token is no longer in {origin}; present a certificate of a current authority"
     )]
     AuthorityWithdrawn { origin: Arc<str> },
     /// Anything else in RFC 5280 6.
@@ -200,13 +200,13 @@ pub enum Unfit {
     #[error("expected the certificate of an authority, found one without cA true")]
     NotAnAuthority,
     #[error(
-        "it has the critical extension {}, which this registry does not support; issue it without, or not critical",
+        "it has the critical extension {}, which this registry does not support; issue it without that extension, or not critical",
         Named(oid)
     )]
     CriticalExtension { oid: String },
     #[error("expected an authority with key usage keyCertSign, found one without it")]
     NoKeyCertSign,
-    #[error("valid from {not_before} on only")]
+    #[error("not valid before {not_before}")]
     NotYetValid { not_before: Timestamp },
     #[error("expired at {not_after}")]
     Expired { not_after: Timestamp },
@@ -279,7 +279,7 @@ pub enum Malformed {
     Der,
     #[error("{bytes} bytes follow the certificate")]
     TrailingBytes { bytes: usize },
-    #[error("the extension {oid} is there twice")]
+    #[error("the extension {oid} appears twice")]
     RepeatedExtension { oid: String },
     #[error("the extension {oid} cannot be read")]
     Extension { oid: String },
@@ -336,7 +336,7 @@ struct List<'a>(&'a [PassedOver]);
 impl fmt::Display for List<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, one) in self.0.iter().take(SHOWN_ELEMENTS).enumerate() {
-            write!(f, "{}{one}", if index == 0 { " (passed over " } else { "; " })?;
+            write!(f, "{}{one}", if index == 0 { " (ignored: " } else { "; " })?;
         }
         match self.0.len() {
             0 => Ok(()),
@@ -371,11 +371,11 @@ mod tests {
         };
         let text = no_path(48);
         assert!(
-            text.contains("…: expired at 1970-01-01T00:00:00Z; and 45 more): its intermediates"),
+            text.contains("…: expired at 1970-01-01T00:00:00Z; and 45 more)"),
             "{text}"
         );
         assert!(text.len() < 3_500, "{} bytes: {text}", text.len());
-        assert!(!no_path(3).contains("more)") && !no_path(0).contains("passed over"));
+        assert!(!no_path(3).contains("more)") && !no_path(0).contains("ignored"));
         let names = Rejected::SpiffeId {
             found: "é".repeat(100_000),
             why: InvalidSpiffeId::Scheme,

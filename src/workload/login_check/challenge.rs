@@ -15,7 +15,7 @@ pub(super) enum InvalidChallenge {
     Scheme,
     #[error("it has no realm")]
     NoRealm,
-    #[error("its realm is no absolute URL")]
+    #[error("its realm is not an absolute URL")]
     Realm,
     #[error("its service is empty")]
     EmptyService,
@@ -53,10 +53,10 @@ impl Challenge {
     /// Why nobody who asked `origin` should send a credential there, if so.
     pub(super) fn distrusted_by(&self, origin: &Url) -> Option<&'static str> {
         if origin.scheme() == "https" && self.realm.scheme() != "https" {
-            Some("not sent: the realm is no https, and anybody in between could read it")
+            Some("not sent: the realm is not https, so anyone on the network path could read it")
         } else if origin.host_str() != self.realm.host_str() {
             Some(
-                "not sent: the realm is on another host, which may be anybody's; if it is yours, log in there by hand",
+                "not sent: the realm is on another host, which may belong to anyone; if it is yours, log in there by hand",
             )
         } else {
             None

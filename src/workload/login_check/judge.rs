@@ -53,7 +53,7 @@ pub(super) const CLIENT_CREDENTIALS: Grant = Grant {
 };
 
 pub(super) fn unreachable(host: &RegistryHost, why: &Unanswered) -> Line {
-    let usual = "check the address; give --ca FILE if its certificate is of a private authority, --plain-http if it has no TLS, --cert and \
+    let usual = "check the address; give --ca FILE if a private authority issued its certificate, --plain-http if it has no TLS, --cert and \
                  --key if it demands a client certificate";
     let Failure { what, fix } = &why.0;
     Line::bad(
@@ -114,13 +114,13 @@ pub(super) fn ping(answer: &Answer, asked: &Url) -> (Option<Challenge>, Vec<Line
                 None,
                 vec![Line::bad(
                     what,
-                    format!("401, but of its challenge: {why}"),
+                    format!("401, but its challenge cannot be used: {why}"),
                     challenge_fix(why),
                 )],
             ),
         },
         (401, [first, ..]) => {
-            let fix = "send one challenge, Bearer: beside Basic some clients choose by order and anonymous ones break";
+            let fix = "send one challenge, Bearer: with Basic beside it, some clients choose by order and anonymous pulls fail";
             (
                 Challenge::parse(first).ok(),
                 vec![Line::bad(
@@ -143,7 +143,7 @@ pub(super) fn ping(answer: &Answer, asked: &Url) -> (Option<Challenge>, Vec<Line
             vec![Line::bad(
                 what,
                 said(answer),
-                "this is no registry, or something in front of it refuses: clients expect 401 or 200",
+                "this is not a registry, or something in front of it rejects requests: clients expect 401 or 200",
             )],
         ),
     }
@@ -152,7 +152,7 @@ pub(super) fn ping(answer: &Answer, asked: &Url) -> (Option<Challenge>, Vec<Line
 fn challenge_fix(why: InvalidChallenge) -> &'static str {
     match why {
         InvalidChallenge::Scheme => {
-            "send a Bearer challenge: with Basic alone, bearer and identity tokens have no way in"
+            "send a Bearer challenge: with Basic alone, clients cannot use bearer and identity tokens"
         }
         InvalidChallenge::NoRealm | InvalidChallenge::Realm => {
             "make the realm the absolute URL of the token endpoint"
@@ -199,7 +199,7 @@ pub(super) fn direct(what: &str, clients: &str, outcome: &Outcome) -> Line {
 
 fn credential_fix(status: u16) -> &'static str {
     match status {
-        401 => "the registry's log has the reason under this request's id; `wharfinger explain` says it too",
+        401 => "the registry's log has the reason under this request's id; `wharfinger explain` shows it too",
         403 => "answer 401 or 200 at /v2/: docker and crane stop at 403",
         503 => "the registry cannot reach the keys of this credential's issuer: its log names it",
         _ => "look into the registry's log under this request's id",
@@ -259,7 +259,7 @@ pub(super) fn issued(grant: Grant, outcome: &Outcome) -> Result<Secret, Line> {
     };
     match body.get("expires_in").and_then(Value::as_i64) {
         Some(seconds) if seconds < 60 => {
-            let fix = "clients take less than 60 s for 60 s and go on with a dead token: present a credential that lives longer, or raise http.auth.token.sessionLifetime";
+            let fix = "clients treat a lifetime below 60 s as 60 s and then present an expired token: present a credential that lives longer, or raise http.auth.token.sessionLifetime";
             Err(Line::bad(
                 grant.what,
                 format!("200 with a token for {seconds} s"),
@@ -276,7 +276,7 @@ pub(super) fn used(grant: Grant, outcome: &Outcome) -> Line {
         Ok(answer) if answer.status == 200 => Line::good(grant.what, "200, and its token is accepted"),
         Ok(answer) => Line::bad(
             grant.what,
-            format!("200, but its token meets {}", said(answer)),
+            format!("200, but the registry answers its token with {}", said(answer)),
             "the token endpoint belongs to another registry, or clocks differ",
         ),
         Err(Unanswered(why)) => Line::bad(

@@ -20,9 +20,9 @@ pub struct Probe {
 pub enum InvalidProbe {
     #[error(transparent)]
     Tls(#[from] InvalidTls),
-    #[error("the host is none that a URL can have")]
+    #[error("the host cannot stand in a URL")]
     Host,
-    #[error("no client could be made: {0}")]
+    #[error("the HTTP client cannot be set up: {0}")]
     Client(String),
 }
 

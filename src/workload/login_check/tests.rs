@@ -44,7 +44,7 @@ fn the_first_answer_must_be_401_with_one_bearer_challenge_on_the_same_host() {
             &["Bearer realm=\"zot\",service=\"r\""][..],
             false,
             Bad,
-            "no absolute URL",
+            "not an absolute URL",
         ),
         (
             401,

@@ -249,7 +249,7 @@ async fn a_token_that_names_a_key_whose_kid_is_a_number_is_told_so() {
     let why = judge(&token, Some(set), None).await.0.unwrap_err().to_string();
     assert_eq!(
         why,
-        "the token's key \"5\" is published and cannot be used: expected a non-empty string as `kid`, found a number"
+        "the token's key \"5\" is published but cannot be used: expected a non-empty string as `kid`, found a number"
     );
 }
 
@@ -316,7 +316,7 @@ async fn a_key_that_is_published_and_cannot_be_used_says_why_to_its_tokens() {
     )
     .unwrap()
     .value;
-    let why = r#"the token's key "one" is published and cannot be used: expected `use` to be absent or `sig`, found "enc""#;
+    let why = r#"the token's key "one" is published but cannot be used: expected `use` to be absent or `sig`, found "enc""#;
     let (outcome, asked) = judge(&signer().token(&claims()), Some(set.clone()), None).await;
     assert_eq!((outcome.unwrap_err().to_string().as_str(), asked), (why, 1));
     assert_eq!(

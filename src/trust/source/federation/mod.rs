@@ -239,20 +239,20 @@ enum FederationError {
     #[error(transparent)]
     Fetch(FetchError),
     #[error(
-        "expected status 200, found {0}; bundle endpoints are asked without a credential, so this one must not want any"
+        "expected status 200, found {0}; the registry sends no credential to bundle endpoints, so this one must not require any"
     )]
     Refused(StatusCode),
-    #[error("who vouches for the endpoint is not known: {0}")]
+    #[error("the bundle that verifies the endpoint cannot be read: {0}")]
     Bootstrap(#[from] SourceError),
     #[error("TLS cannot be set up: {0}")]
     Tls(rustls::Error),
-    #[error("found status 304 although nothing was known")]
+    #[error("found status 304, although no bundle was cached")]
     Unasked,
     #[error(transparent)]
     Bundle(#[from] InvalidBundle),
     #[error(
         "expected a spiffe_sequence of {held} or more, found {found}: an older bundle would bring withdrawn keys back; if the trust \
-         domain started over, its bundle is taken from {until} on, or at once after a restart without the copy in the state directory"
+         domain was set up anew, its bundle is accepted from {until} on, or at once after a restart without the copy in the state directory"
     )]
     Rollback { found: u64, held: u64, until: Timestamp },
 }

@@ -70,7 +70,7 @@ impl ServerCertVerifier for Verifier {
         let judged = self.judge(leaf, chain);
         judged
             .map(|()| ServerCertVerified::assertion())
-            .map_err(|why| Error::General(format!("the server is not the endpoint: {why}")))
+            .map_err(|why| Error::General(format!("the server is not the configured endpoint: {why}")))
     }
 
     fn verify_tls12_signature(

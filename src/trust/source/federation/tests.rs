@@ -65,7 +65,7 @@ async fn f_1_f_5_by_https_spiffe_the_server_is_known_by_exactly_its_spiffe_id() 
         ),
         (
             svid(&stranger, ENDPOINT, &[ServerAuth]),
-            "no authority from the bundle of prod.example vouches",
+            "to an authority from the bundle of prod.example:",
         ),
         (svid(&root, ENDPOINT, &[ClientAuth]), "serverAuth"),
         (server(&root), "no SPIFFE ID"),
@@ -73,7 +73,7 @@ async fn f_1_f_5_by_https_spiffe_the_server_is_known_by_exactly_its_spiffe_id() 
         site.present(&identity);
         let why = Client::of(home.settings(&site)).refused().await;
         let expected = if expected == "no SPIFFE ID" {
-            "the server is not the endpoint"
+            "the server is not the configured endpoint"
         } else {
             expected
         };
@@ -94,7 +94,7 @@ async fn the_limits_of_strangers_do_not_hold_for_the_server() {
     site.present(&svid(&ca("stranger"), ENDPOINT, &[ServerAuth]));
     let why = Client::of(home.settings(&site)).refused().await;
     assert!(
-        why.contains("its intermediates must be sent along") && !why.contains("the client"),
+        why.contains("must be sent with its intermediates") && !why.contains("the client"),
         "{why}"
     );
 }
@@ -170,7 +170,7 @@ async fn f_6_self_serving_rotation_uses_the_bundle_that_was_fetched_last() {
         status
             .last_error
             .unwrap()
-            .contains("no authority from the bundle")
+            .contains("to an authority from the bundle")
     );
     assert_eq!(status.sequence, Some(2));
     // Unless whoever runs the registry says so.
@@ -325,7 +325,7 @@ async fn f_9_redirects_lead_to_https_only_and_are_not_remembered() {
         redirect(&target);
         let why = Client::of(home.settings(&site)).refused().await;
         assert!(
-            why.contains("a redirect to something else than an https URL"),
+            why.contains("a redirect whose target is not an https URL"),
             "{target}: {why}"
         );
     }
@@ -344,7 +344,7 @@ async fn f_9_redirects_lead_to_https_only_and_are_not_remembered() {
         Client::of(home.settings(&site))
             .refused()
             .await
-            .contains("the server is not the endpoint")
+            .contains("the server is not the configured endpoint")
     );
 }
 

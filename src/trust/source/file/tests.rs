@@ -163,7 +163,11 @@ async fn a_file_that_is_missing_at_first_counts_once_it_appears() {
         Duration::from_millis(10),
     )
     .unwrap();
-    assert!(source.skipped()[0].to_string().contains("there is no such file"));
+    assert!(
+        source.skipped()[0]
+            .to_string()
+            .contains("the file does not exist")
+    );
     let x509 = source.slots.x509.clone().unwrap();
     let jwt = source.slots.jwt.clone().unwrap();
     let why = Authorities::new(vec![jwt.clone()])
@@ -359,7 +363,9 @@ fn an_emptied_file_of_plain_authorities_withdraws_them() {
     }
     let (_, skipped) = Watched::open(path.clone(), Format::PemRoots, at(9)).unwrap();
     assert!(
-        skipped[0].to_string().contains("withdraws all its authorities"),
+        skipped[0]
+            .to_string()
+            .contains("all its authorities are withdrawn"),
         "and the registry starts with it, and warns"
     );
     fs::write(

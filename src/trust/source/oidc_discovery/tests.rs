@@ -545,8 +545,8 @@ async fn a_private_authority_counts_instead_of_the_systems_and_can_be_replaced()
     let client = Client::of(over(CaSource::File(file.path().into())));
     let why = client.fetched().await.unwrap_err();
     let sentence = format!(
-        "no connection: the certificate CN=rcgen self signed cert of site.test was issued by CN=good, which the authorities in {} do not \
-         vouch for; name its authority in certificateAuthorityFile, or have the server send its intermediate certificates",
+        "no connection: the certificate CN=rcgen self signed cert of site.test was issued by CN=good, and no chain leads from there \
+         to the authorities in {}; name its authority in certificateAuthorityFile, or have the server send its intermediate certificates",
         file.path().display()
     );
     assert!(why.contains(&sentence), "{why}");
@@ -626,7 +626,7 @@ async fn a_document_by_https_may_not_send_us_to_http() {
             .fetched()
             .await
             .unwrap_err()
-            .contains("expected a `jwks_uri` of https")
+            .contains("expected an https `jwks_uri`")
     );
 }
 

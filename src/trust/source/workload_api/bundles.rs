@@ -189,7 +189,7 @@ impl<T: Clone + Default> Domain<T> {
                 })
             }
             Err(why) => {
-                tracing::warn!(source, trust_domain.name = %self.following.trust_domain, "the copy on disk is of no use: {why}")
+                tracing::warn!(source, trust_domain.name = %self.following.trust_domain, "the copy on disk cannot be used: {why}")
             }
         }
     }
@@ -205,7 +205,7 @@ impl<T: Clone + Default> Domain<T> {
         let until = self.bound(as_of);
         if now < until {
             let (source, name): (&str, _) = (slot.source(), &self.following.trust_domain);
-            tracing::warn!(source, trust_domain.name = %name, "nobody answers: what was said at {as_of} counts until {until}");
+            tracing::warn!(source, trust_domain.name = %name, "the Workload API does not answer, so the copy on disk of {as_of} is used until {until}");
             slot.recall(bundle.value, as_of, until);
             slot.annotate(None, bundle.skipped);
             self.good = Some(bytes);
@@ -234,12 +234,7 @@ impl<T: Clone + Default> Domain<T> {
             Some(bytes) if !bytes.is_empty() => self.replace(bytes, form, slot, as_of),
             // Zero bytes is how an emptied X.509 bundle looks (measured with SPIRE); a default value replaces
             // too.
-            _ => self.withdraw(
-                "the Workload API has no bundle of it (any more)",
-                form,
-                slot,
-                as_of,
-            ),
+            _ => self.withdraw("the Workload API sends no bundle of it", form, slot, as_of),
         }
     }
 
@@ -262,7 +257,7 @@ impl<T: Clone + Default> Domain<T> {
                 self.save(form, as_of);
             }
             Err(why) => {
-                tracing::warn!(source, trust_domain.name = %name, "bundle stays as it was, the new one is malformed: {why}");
+                tracing::warn!(source, trust_domain.name = %name, "the new bundle is malformed, so the old one stays in use: {why}");
                 slot.fail(format!("malformed bundle: {why}"));
                 self.current = false;
                 self.recall(slot, as_of);
@@ -275,7 +270,7 @@ impl<T: Clone + Default> Domain<T> {
             OnPermissionDenied::Withdraw => self.withdraw(why, form, slot, as_of),
             OnPermissionDenied::Retain => {
                 let (source, name): (&str, _) = (slot.source(), &self.following.trust_domain);
-                tracing::warn!(source, trust_domain.name = %name, "denied, and its bundle stays as onPermissionDenied asks: {why}");
+                tracing::warn!(source, trust_domain.name = %name, "access was denied, but its bundle stays in use as onPermissionDenied says: {why}");
                 self.recall(slot, as_of);
             }
         }
@@ -287,7 +282,7 @@ impl<T: Clone + Default> Domain<T> {
             return self.confirm(form, slot, as_of); // already empty: the same generation
         }
         let (source, name): (&str, _) = (slot.source(), &self.following.trust_domain);
-        tracing::warn!(source, trust_domain.name = %name, "bundle withdrawn, nothing of this trust domain is accepted: {why}");
+        tracing::warn!(source, trust_domain.name = %name, "bundle withdrawn, no credential of this trust domain is accepted: {why}");
         slot.publish(T::default(), as_of, self.bound(as_of));
         slot.annotate(None, Vec::new());
         (self.good, self.current) = (None, true);

@@ -74,7 +74,7 @@ impl Client {
         let look = "is the agent running, and is this its address (http.auth.spiffe.workloadAPI, SPIFFE_ENDPOINT_SOCKET)?";
         match socket_path(address) {
             Some(socket) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                format!("nobody listens on the agent's socket {socket}: {look}")
+                format!("no process listens on the agent's socket {socket}: {look}")
             }
             Some(socket) => {
                 let why = FileError::new(Path::new(socket), error);
@@ -176,7 +176,7 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(folder.path().join("left.sock")).unwrap());
         let left = said("left.sock").await;
         assert!(
-            left.starts_with("nobody listens on the agent's socket ")
+            left.starts_with("no process listens on the agent's socket ")
                 && left.contains("left.sock: is the agent running"),
             "{left}"
         );

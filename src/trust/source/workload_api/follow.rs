@@ -59,7 +59,7 @@ pub(super) async fn follow<S: Message, F: Follower<S>>(client: Client, follower:
         if told.as_ref() != Some(&why) {
             tracing::warn!(
                 stream = S::METHOD,
-                "the Workload API's stream ended or did not open, trying again for ever: {why}"
+                "the Workload API's stream ended or did not open, and the registry keeps trying: {why}"
             );
             told = Some(why);
         }

@@ -78,7 +78,7 @@ impl<P: FnMut(Option<OwnSvid>)> Follower<X509SvidResponse> for Presenter<P> {
     fn apply(&mut self, message: X509SvidResponse) {
         let Some(svid) = message.svids.into_iter().next() else {
             return tracing::warn!(
-                "the registry's own X.509-SVID stays as it was: the Workload API sent none"
+                "the Workload API sent no X.509-SVID, so the registry's own one stays in use"
             );
         };
         // SPIRE sends one again whenever anything else changes.
@@ -93,7 +93,7 @@ impl<P: FnMut(Option<OwnSvid>)> Follower<X509SvidResponse> for Presenter<P> {
                 self.presented = chain;
             }
             Err(why) => tracing::warn!(
-                "the registry's own X.509-SVID stays as it was, the new one cannot be used: {why}"
+                "the registry's new X.509-SVID cannot be used, so the old one stays in use: {why}"
             ),
         }
     }

@@ -278,7 +278,7 @@ fn a_rejection_says_what_was_expected_and_found_in_printable_text() {
         .to_string();
     assert_eq!(
         why,
-        "the URI name spiffe://a\\u{1b}[2J/b of the X.509-SVID is no SPIFFE ID: a trust domain consists of a-z, 0-9, `.`, `-` and `_`; \
+        "the URI name spiffe://a\\u{1b}[2J/b of the X.509-SVID is not a SPIFFE ID: a trust domain consists of a-z, 0-9, `.`, `-` and `_`; \
          no upper case, user, port or percent-encoding"
     );
 }

@@ -408,8 +408,8 @@ fn x_11_a_critical_policy_of_an_issuer_is_told_by_its_name() {
             .unwrap_err()
             .to_string();
         let sentence = format!(
-            "the issuer CN=issuing in the certificate's chain cannot be part of a path: it has the critical extension {name}, which \
-             this registry does not support; issue it without, or not critical"
+            "the issuer CN=issuing in the certificate's chain cannot be used: it has the critical extension {name}, which \
+             this registry does not support; issue it without that extension, or not critical"
         );
         assert_eq!(why, sentence);
         let below = critical.intermediate("below");
@@ -569,8 +569,9 @@ fn a_chain_may_repeat_the_leaf_carry_junk_and_come_in_any_order() {
     );
     assert_eq!(
         why.to_string(),
-        "no authority from test bundle vouches for the certificate's issuer CN=second (passed over (no name): malformed: expected an \
-         X.509 certificate in DER): its intermediates must be sent along, and the bundle must have their root"
+        "no chain leads from the certificate's issuer CN=second to an authority from test bundle: the certificate must \
+         be sent with its intermediates, and the bundle must have their root (ignored: (no name): malformed: expected an \
+         X.509 certificate in DER)"
     );
 }
 

@@ -77,7 +77,12 @@ async fn a_self_signed_certificate_that_is_configured_as_its_own_authority_is_ac
     };
     assert_eq!(Client::of(over(&pem)).fetched().await, Ok("k1".to_owned()));
     let why = Client::of(over(&ca("other").pem)).fetched().await.unwrap_err();
-    assert!(why.contains("CN=issuer of site.test is self-signed, says that it is an authority's (cA true), and is not among"), "{why}");
+    assert!(
+        why.contains(
+            "CN=issuer of site.test is self-signed, is marked as an authority's (cA true), and is not among"
+        ),
+        "{why}"
+    );
     let (pem, elsewhere) = certify(&["elsewhere.test"]);
     issuer.present(&elsewhere);
     let why = Client::of(over(&pem)).fetched().await.unwrap_err();

@@ -1,4 +1,4 @@
-//! What a policy can grant.
+//! The actions of access control.
 
 /// The four actions of zot's policies, and its one behaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -7,12 +7,13 @@ pub enum Action {
     Create,
     Update,
     Delete,
-    /// Permits nothing: a deletion by digest is refused while several tags lead to the manifest.
+    /// A behaviour, which permits nothing: a deletion by digest is rejected while several tags point to the
+    /// manifest.
     DetectManifestCollision,
 }
 
 impl Action {
-    /// Those that permit something.
+    /// The actions that permit something.
     pub const ALL: [Self; 4] = [Self::Read, Self::Create, Self::Update, Self::Delete];
 
     #[must_use]

@@ -7,16 +7,16 @@ use crate::identity::Rights;
 pub(super) struct Actions(u8);
 
 impl Actions {
-    /// The four that permit something.
+    /// The four actions that permit something.
     pub(super) const ALL: Self = Self(0b1111);
-    /// What no cap and no scope takes away: a token for less must not delete more.
+    /// Behaviours, which caps and scopes do not remove: a limited token must not be able to delete more.
     pub(super) const BEHAVIOURS: Self = Self(bit(Action::DetectManifestCollision));
 
     pub(super) const fn contains(self, action: Action) -> bool {
         self.0 & bit(action) != 0
     }
 
-    /// Whether these permit nothing.
+    /// Whether this set permits nothing.
     pub(super) const fn is_empty(self) -> bool {
         self.intersection(Self::ALL).0 == 0
     }
@@ -33,7 +33,7 @@ impl Actions {
         Self(self.0 & other.0)
     }
 
-    /// What rights of the token protocol allow at most: a push may create and move tags.
+    /// Returns the actions that rights of the token protocol allow at most: a push may create and move tags.
     pub(super) fn within(rights: Rights) -> Self {
         let some = |allowed: bool, actions: &[Action]| {
             if allowed {
@@ -48,8 +48,7 @@ impl Actions {
             .union(some(rights.delete, &[Action::Delete]))
     }
 
-    /// The same the other way round, for what a token may be issued for: with either of its actions a push
-    /// may succeed.
+    /// Returns the rights for which a token may be issued. A push may succeed with either of its two actions.
     pub(super) const fn rights(self) -> Rights {
         let push = self.contains(Action::Create) || self.contains(Action::Update);
         Rights {

@@ -1,4 +1,4 @@
-//! The decisions. [`decide()`] and [`decide_write`] are the only makers of permits.
+//! Access decisions. Only [`decide()`] and [`decide_write`] make permits.
 
 use super::actions::Actions;
 use super::{Action, Create, Delete, Permit, Policy, Read, Write};
@@ -6,7 +6,7 @@ use crate::identity::{Identity, Rights, Scope};
 use crate::oci::RepositoryName;
 use std::fmt;
 
-/// What a permit may be asked for by [`decide`]. [`Write`] is none of these, as it takes one of two actions.
+/// An action that [`decide()`] can check. [`Write`] is not one of them, since it needs one of two actions.
 pub trait Kind {
     const ACTION: Action;
 }
@@ -23,7 +23,7 @@ impl Kind for Delete {
     const ACTION: Action = Action::Delete;
 }
 
-/// May this identity do `A` on this repository?
+/// Decides whether this identity may do `A` on this repository.
 pub fn decide<A: Kind>(
     policy: &Policy,
     identity: &Identity,
@@ -40,8 +40,8 @@ pub fn decide<A: Kind>(
     ))
 }
 
-/// May this identity write a manifest here? It takes the right to create or the right to update; which of the
-/// two is needed only the write itself can tell, so the permit carries both.
+/// Decides whether this identity may write a manifest here. That needs the right to create or to update. Only
+/// the write itself knows which of the two, so the permit contains both.
 pub fn decide_write(
     policy: &Policy,
     identity: &Identity,
@@ -57,16 +57,15 @@ pub fn decide_write(
     ))
 }
 
-/// May this identity read the metrics? They belong to no repository, so there is no permit to be had for
-/// them.
+/// Whether this identity may read the metrics. They belong to no repository, so there is no permit for them.
 #[must_use]
 pub fn may_read_metrics(policy: &Policy, identity: &Identity) -> bool {
     let whole = identity.cap().is_none() && identity.scope().is_none();
     whole && policy.shows_metrics_to(identity)
 }
 
-/// What a token of this identity can be good for in a repository. The scope of the token that it has now
-/// counts as well: a token is exchanged for a narrower one only.
+/// Returns the rights that a new token of this identity may have in a repository. The scope of the presented
+/// token limits them, since a token can only be exchanged for a narrower one.
 #[must_use]
 pub fn rights(policy: &Policy, identity: &Identity, repository: &RepositoryName) -> Rights {
     allowed(policy, identity, repository, |_| true)
@@ -74,8 +73,8 @@ pub fn rights(policy: &Policy, identity: &Identity, repository: &RepositoryName)
         .unwrap_or_default()
 }
 
-/// The actions that are left of policy's by the credential's cap and the token's scope, if they suffice; else
-/// which took them away.
+/// Returns the actions that policy grants and the credential's cap and the token's scope allow. If they do
+/// not suffice, returns which of the three denied them.
 fn allowed(
     policy: &Policy,
     identity: &Identity,
@@ -93,7 +92,7 @@ fn allowed(
     }
 }
 
-/// What takes an action away that policy grants, if something does.
+/// Returns what denies an action beside policy, if anything does.
 pub(super) fn taken_away(
     action: Action,
     identity: &Identity,
@@ -113,26 +112,26 @@ fn within(scope: Option<&Scope>, repository: &RepositoryName) -> Actions {
         .union(Actions::BEHAVIOURS)
 }
 
-/// This is not allowed.
+/// A denied action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
     pub action: Action,
     pub repository: RepositoryName,
-    /// No credential was presented, so presenting one might help.
+    /// No credential was presented, so presenting one may help.
     pub anonymous: bool,
-    /// The pattern that decided; `None` if none matches the repository.
+    /// The pattern that applies. `None` if no pattern matches the repository.
     pub pattern: Option<String>,
     pub by: DeniedBy,
 }
 
-/// What stands in the way.
+/// What denied an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeniedBy {
     /// Policy does not grant it.
     Policy,
     /// The credential was issued for another repository.
     Cap,
-    /// The token was not asked for it: another token of the same caller could have it.
+    /// The token's scope does not include it. The caller may request another token.
     Scope,
 }
 
@@ -156,7 +155,7 @@ impl DeniedBy {
 }
 
 impl fmt::Display for Denied {
-    /// For the log: it names the pattern, which is nothing for strangers.
+    /// For the log only: it names the pattern, which callers must not see.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             action,

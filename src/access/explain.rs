@@ -1,12 +1,12 @@
-//! Which rule decides: what [`super::decide()`] would say of each action, and why. For people who ask;
-//! nothing is permitted by it.
+//! Explains which rule decides: what [`super::decide()`] would return for each action, and why. It is only
+//! for messages and permits nothing.
 
 use super::decide::taken_away;
 use super::{Action, DeniedBy, Policy, Rule};
 use crate::identity::Identity;
 use crate::oci::RepositoryName;
 
-/// What policy says of one identity and one repository.
+/// Explains the policy for one identity and one repository.
 #[must_use]
 pub fn explain(policy: &Policy, identity: &Identity, repository: &RepositoryName) -> Explanation {
     let explained = |action| Explained {
@@ -32,7 +32,7 @@ pub fn explain(policy: &Policy, identity: &Identity, repository: &RepositoryName
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     pub repository: RepositoryName,
-    /// The pattern that decides; `None` if none matches the repository.
+    /// The pattern that applies. `None` if no pattern matches the repository.
     pub pattern: Option<String>,
     /// Each action once, in the order of [`Action::ALL`].
     pub actions: [Explained; 4],
@@ -42,9 +42,9 @@ pub struct Explanation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Explained {
     pub action: Action,
-    /// `None` if no rule does.
+    /// `None` if no rule grants it.
     pub granted_by: Option<Rule>,
-    /// What takes it away all the same: the credential's cap, or the token's scope.
+    /// What denies it nevertheless: the credential's cap, or the token's scope.
     pub taken_by: Option<DeniedBy>,
 }
 
@@ -56,8 +56,8 @@ impl Explained {
 }
 
 impl Explanation {
-    /// The same as [`Self::reason`] for the caller itself, who learns of a pattern only where it grants the
-    /// caller something.
+    /// As [`Self::reason`], for the caller. It names a pattern only if that pattern grants the caller
+    /// something.
     #[must_use]
     pub fn reason_for_caller(&self, action: Action) -> String {
         let by_pattern = |explained: &Explained| explained.granted_by.is_some_and(Rule::is_of_a_pattern);
@@ -72,7 +72,7 @@ impl Explanation {
         }
     }
 
-    /// Why an action is allowed, or is not, in words that name the place in the configuration.
+    /// Returns why an action is allowed or denied, with the place in the configuration.
     #[must_use]
     pub fn reason(&self, action: Action) -> String {
         let explained = self.actions.iter().find(|explained| explained.action == action);

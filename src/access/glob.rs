@@ -1,17 +1,17 @@
-//! Patterns over repository names, with the meaning that `github.com/bmatcuk/doublestar/v4` gives them in
-//! zot.
+//! Patterns over repository names. They mean the same as in zot, which uses
+//! `github.com/bmatcuk/doublestar/v4`.
 //!
-//! `*` matches within one segment, `**` as a whole segment matches any number of them, none included (so
-//! `app/**` matches `app`), `?` one character, `[a-z]` and `[!a-z]` one of a class, `{a,b}` either. A
-//! backslash takes the next character literally. Two corners differ on purpose, both to the strict side: no
-//! class ever matches `/`, and `**` next to other characters inside braces stays within its segment.
+//! `*` matches within one segment. `**` as a whole segment matches any number of segments, including none, so
+//! `app/**` matches `app`. `?` matches one character, `[a-z]` and `[!a-z]` match one of a class, and `{a,b}`
+//! matches either. A backslash makes the next character literal. Two cases are deliberately stricter than in
+//! zot: a class never matches `/`, and `**` next to other characters inside braces stays within its segment.
 
-/// More would be a mistake or an attack on the start-up time.
+/// More alternatives would be a mistake, or an attack on the start-up time.
 const ALTERNATIVES: usize = 256;
 /// A repository name has at most 230 characters.
 const PATTERN_BYTES: usize = 1024;
 
-/// A pattern that can be matched; made by [`Glob::parse`].
+/// A parsed pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Glob {
     alternatives: Vec<Vec<Segment>>,
@@ -53,7 +53,7 @@ impl Glob {
         Ok(Self { alternatives })
     }
 
-    /// `**`: every name.
+    /// Returns `**`, which matches every name.
     pub(super) fn any() -> Self {
         Self {
             alternatives: vec![vec![Segment::AnyDepth]],
@@ -88,7 +88,7 @@ pub enum InvalidGlob {
     TooManyAlternatives,
 }
 
-/// Every pattern that the braces stand for.
+/// Returns every pattern that the braces stand for.
 fn expand(pattern: &str) -> Result<Vec<String>, InvalidGlob> {
     let mut pending = vec![pattern.to_owned()];
     let mut done = Vec::new();
@@ -108,14 +108,14 @@ fn expand(pattern: &str) -> Result<Vec<String>, InvalidGlob> {
     Ok(done)
 }
 
-/// The first braces of a pattern, and what stands around them.
+/// The first braces of a pattern, and the text around them.
 struct Braces<'a> {
     before: &'a str,
     choices: Vec<&'a str>,
     after: &'a str,
 }
 
-/// Braces in a class are characters.
+/// Finds the first braces. Braces in a class are literal characters.
 fn first_braces(pattern: &str) -> Result<Option<Braces<'_>>, InvalidGlob> {
     let mut characters = pattern.char_indices();
     let mut class = false;
@@ -189,7 +189,7 @@ fn tokens(segment: &str) -> Result<Vec<Token>, InvalidGlob> {
     Ok(tokens)
 }
 
-/// The rest of a class after its `[`.
+/// Parses the rest of a class after its `[`.
 fn class(characters: &mut std::str::Chars<'_>) -> Result<Token, InvalidGlob> {
     let negated = characters.as_str().starts_with(['!', '^']);
     if negated {
@@ -248,8 +248,8 @@ fn segment_matches(tokens: &[Token], text: &str) -> bool {
     )
 }
 
-/// Greedy matching that goes back to the last gap only, which is enough because a later gap can take whatever
-/// an earlier one could; the cost is at most the product of the lengths.
+/// Matches greedily and backtracks only to the last gap. That suffices, because a later gap can match
+/// whatever an earlier one could. The cost is at most the product of the lengths.
 fn matches_with_gaps<P, T>(
     pattern: &[P],
     text: &[T],

@@ -1,12 +1,12 @@
-//! Proof that somebody works on the store itself, past every policy.
+//! Proof that the store's operator works on the store itself, outside every policy.
 
-/// Lets its holder see the whole store. No identity is ever given one: it is for programs that whoever owns
-/// the store's folder or bucket runs, and for the registry's own housekeeping.
+/// Gives access to the whole store. Callers never get one: it is for commands that the store's operator runs,
+/// and for the registry's own housekeeping.
 #[derive(Debug)]
 pub struct Maintenance(());
 
 impl Maintenance {
-    /// To be called by commands, never while a request is answered.
+    /// Makes the proof. Only commands may call this, never a request.
     #[must_use]
     pub const fn by_the_stores_owner() -> Self {
         Self(())

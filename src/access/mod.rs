@@ -1,8 +1,8 @@
 //! From an identity to a permit: zot's access control as pure, synchronous decisions.
 //!
-//! [`Rules`] are the settings as written, [`Policy`] is what they compile to, [`decide()`] and
-//! [`decide_write`] make the only [`Permit`]s there are, and a [`Reader`] makes them one by one where a
-//! request spans repositories. [`explain()`] says which rule decides. Nothing here does I/O.
+//! [`Rules`] are the settings as written, and a [`Policy`] is their compiled form. Only [`decide()`] and
+//! [`decide_write`] make [`Permit`]s. A [`Reader`] makes them one by one for a request that spans
+//! repositories. [`explain()`] says which rule decides. Nothing here does I/O.
 
 mod action;
 mod actions;

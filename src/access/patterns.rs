@@ -1,10 +1,10 @@
-//! A set of repositories, named by patterns as in `accessControl.repositories`. Grants nothing: it says where
-//! a rule of the registry holds.
+//! A set of repositories, given by patterns as in `accessControl.repositories`. It grants nothing: it says
+//! where a rule of the registry applies.
 
 use super::glob::{Glob, InvalidGlob};
 use crate::oci::RepositoryName;
 
-/// Empty by default: no repository is in it.
+/// A set of repositories. It is empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repositories(Vec<Glob>);
 
@@ -13,7 +13,7 @@ impl Repositories {
         Ok(Self(vec![Glob::parse(pattern)?]))
     }
 
-    /// What is in either.
+    /// Returns the union of both.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         self.0.extend(other.0);

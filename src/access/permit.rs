@@ -1,4 +1,5 @@
-//! Proof that policy allows an identity an action on a repository. Made by [`super::decide()`] only.
+//! Proof that policy allows an identity an action on a repository. Only [`super::decide()`] and
+//! [`super::decide_write`] make it.
 
 use super::action::Action;
 use super::actions::Actions;
@@ -12,7 +13,7 @@ pub struct Read;
 /// Marks a permit to upload blobs and to mount them.
 #[derive(Clone, Copy, Debug)]
 pub struct Create;
-/// Marks a permit to write a manifest; the permit says whether tags may be created and whether they may be
+/// Marks a permit to write a manifest. The permit says whether tags may be created and whether they may be
 /// moved.
 #[derive(Clone, Copy, Debug)]
 pub struct Write;
@@ -20,8 +21,8 @@ pub struct Write;
 #[derive(Clone, Copy, Debug)]
 pub struct Delete;
 
-/// Policy allows this principal the action `A` on this repository now. Every registry method reads the
-/// repository from its permit, so no handler can name one repository to policy and another to the core.
+/// Policy allows this principal the action `A` on this repository now. Registry methods take the repository
+/// from the permit, so a handler cannot check one repository and use another.
 #[derive(Clone, Debug)]
 pub struct Permit<A> {
     repository: RepositoryName,
@@ -52,13 +53,13 @@ impl<A> Permit<A> {
 }
 
 impl Permit<Write> {
-    /// A tag that does not exist may be made.
+    /// Whether a tag that does not exist may be created.
     #[must_use]
     pub const fn may_create(&self) -> bool {
         self.actions.contains(Action::Create)
     }
 
-    /// A tag that exists may be moved.
+    /// Whether an existing tag may be moved.
     #[must_use]
     pub const fn may_update(&self) -> bool {
         self.actions.contains(Action::Update)
@@ -66,7 +67,7 @@ impl Permit<Write> {
 }
 
 impl Permit<Delete> {
-    /// A manifest that several tags lead to must not be deleted by its digest.
+    /// Whether a manifest with several tags must not be deleted by its digest.
     #[must_use]
     pub const fn detects_collisions(&self) -> bool {
         self.actions.contains(Action::DetectManifestCollision)
@@ -75,7 +76,7 @@ impl Permit<Delete> {
 
 #[cfg(test)]
 impl<A> Permit<A> {
-    /// A permit that no policy gave, for the tests of the core.
+    /// A permit without a policy, for tests of the registry core.
     pub(crate) fn for_test(repository: &str, principal: Principal) -> Self {
         Self::new(repository.parse().unwrap(), principal, Actions::ALL)
     }

@@ -1,4 +1,4 @@
-//! Access rules, compiled: every pattern parsed, every SPIFFE ID a value, the order of precedence fixed.
+//! Compiled access rules: patterns and SPIFFE IDs are parsed, and the order of precedence is fixed.
 
 use super::actions::Actions;
 use super::glob::{Glob, InvalidGlob};
@@ -9,15 +9,15 @@ use crate::spiffe_id::{InvalidPattern, SpiffePattern};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What is granted to whom. Immutable: a reload makes another one.
+/// The access policy. Immutable: a reload makes a new one.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// In order of precedence: the first that matches counts.
+    /// In order of precedence: the first entry that matches applies.
     entries: Vec<Entry>,
     admin: Option<CompiledGrant>,
     groups: BTreeMap<String, Users>,
     metrics: Readers,
-    /// There are no rules at all, and the only entry stands for that.
+    /// No rules are configured, and a default entry stands for them.
     unwritten: bool,
 }
 
@@ -75,7 +75,8 @@ impl Policy {
             let entry = glob.map(|glob| Entry::compile(pattern, glob, &grants, &key, &mut invalid));
             entries.extend(entry);
         }
-        // The longest pattern in bytes counts; zot leaves ties to chance, we to the bytes.
+        // The longest pattern in bytes comes first. Ties are in the order of the bytes; in zot their order is
+        // random.
         entries.sort_by(|a, b| {
             b.pattern
                 .len()
@@ -112,13 +113,14 @@ impl Policy {
         }
     }
 
-    /// What zot does without `accessControl`: everyone who is authenticated may do everything.
+    /// The policy without `accessControl`, as in zot: every authenticated caller may do everything.
     #[must_use]
     pub fn everything_to_authenticated() -> Self {
         Self::without_rules(Actions::default(), Readers::Authenticated)
     }
 
-    /// What zot does without `accessControl` and without a login: everyone may do everything.
+    /// The policy without `accessControl` and without authentication, as in zot: every caller may do
+    /// everything.
     #[must_use]
     pub fn everything_to_everybody() -> Self {
         Self::without_rules(Actions::ALL, Readers::Everybody)
@@ -141,13 +143,14 @@ impl Policy {
         }
     }
 
-    /// Whether there is anything at all for those who present no credential.
+    /// Whether anonymous callers may do anything.
     #[must_use]
     pub fn serves_anonymous(&self) -> bool {
         self.entries.iter().any(|entry| !entry.anonymous.is_empty())
     }
 
-    /// Everything this identity may do on this repository, and the pattern that decided, if one matched.
+    /// Returns the actions that this identity is granted on this repository, and the pattern that applies, if
+    /// any.
     pub(super) fn granted(
         &self,
         identity: &Identity,
@@ -159,7 +162,7 @@ impl Policy {
             all = all.union(actions);
             admin |= rule == Rule::Admin;
         });
-        // As in zot: an admin may always delete by digest.
+        // As in zot, an admin may always delete by digest.
         (
             if admin {
                 all.without(Actions::BEHAVIOURS)
@@ -170,8 +173,8 @@ impl Policy {
         )
     }
 
-    /// Tells `rule` of every rule that names this identity, with the actions that it grants on this
-    /// repository, and returns the pattern that decided. Whoever decides and whoever explains asks here, so
+    /// Calls `rule` for every rule that names this identity, with the actions that it grants on this
+    /// repository. Returns the pattern that applies. Decisions and explanations both use this function, so
     /// that they cannot differ.
     pub(super) fn each_rule(
         &self,
@@ -219,7 +222,7 @@ impl Policy {
         }
     }
 
-    /// The groups of the mapping together with those of `accessControl.groups`.
+    /// Returns the groups of the mapping and those of `accessControl.groups`.
     fn groups_of<'a>(&'a self, identity: &'a Identity) -> BTreeSet<&'a str> {
         let ours = self
             .groups
@@ -284,8 +287,8 @@ impl Users {
         compiled
     }
 
-    /// A name is compared with names and a SPIFFE ID with SPIFFE IDs, so no mapping can yield a username that
-    /// passes for a SPIFFE ID.
+    /// Names are compared with names, and SPIFFE IDs with verified SPIFFE IDs, so that a mapped username
+    /// never matches as a SPIFFE ID.
     fn name(&self, identity: &Identity) -> bool {
         !identity.is_anonymous()
             && (self.names.contains(identity.username())
@@ -295,7 +298,7 @@ impl Users {
     }
 }
 
-/// Where in `accessControl` something is granted.
+/// A place in `accessControl` that grants actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// `policies[n]` of the pattern.
@@ -306,7 +309,7 @@ pub enum Rule {
     Anonymous,
     /// `adminPolicy`.
     Admin,
-    /// There is no `accessControl`, so whoever is authenticated may do everything.
+    /// There is no `accessControl`, so every authenticated caller may do everything.
     NoRules,
 }
 
@@ -316,7 +319,7 @@ impl Rule {
     }
 }
 
-/// As in the configuration, seen from where it stands.
+/// Shows the key in the configuration, without the pattern.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -329,7 +332,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A mistake in the rules, and where it is, seen from `accessControl`.
+/// A mistake in the rules, and its place below `accessControl`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {why}")]
 pub struct InvalidPolicy {

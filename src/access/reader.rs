@@ -1,11 +1,11 @@
-//! Reading across repositories: the catalogue, and a mount that names no source.
+//! Reading across repositories: the catalogue, and a mount that does not name its source.
 
 use super::{Permit, Policy, Read, decide};
 use crate::identity::Identity;
 use crate::oci::RepositoryName;
 use std::borrow::Cow;
 
-/// Makes read permits one by one, so that whoever walks over all repositories sees those that its caller may
+/// Makes read permits one by one, so that a walk over all repositories shows only those that the caller may
 /// read.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
@@ -14,7 +14,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// For what the caller's token names: a mount is no way around its scope.
+    /// Limits reads to the scope of the caller's token, so that a mount cannot bypass it.
     #[must_use]
     pub const fn new(policy: &'a Policy, identity: &'a Identity) -> Self {
         Self {
@@ -23,8 +23,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// For the catalogue, which is a scope of its own (`registry:catalog:*`): it shows whatever policy lets
-    /// the caller read.
+    /// For the catalogue, which has its own scope (`registry:catalog:*`). It shows every repository that
+    /// policy lets the caller read.
     pub fn catalog(policy: &'a Policy, identity: &'a Identity) -> Result<Self, BeyondScope> {
         match identity.scope() {
             None => Ok(Self::new(policy, identity)),
@@ -42,7 +42,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The token's scope does not name the catalogue.
+/// The token's scope does not include the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the token's scope does not include the catalogue: request registry:catalog:*")]
 pub struct BeyondScope;

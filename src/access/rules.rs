@@ -1,18 +1,18 @@
-//! The settings of access control, as zot's `accessControl` writes them. Plain data:
-//! [`super::Policy::compile`] checks it.
+//! The settings of access control, as in zot's `accessControl`. They are plain data, which
+//! [`super::Policy::compile`] checks.
 
 use super::Action;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// Patterns over repository names. Of those that match a name only the longest counts.
+    /// Patterns over repository names. If several match a name, only the longest applies.
     pub repositories: Vec<(String, PatternRules)>,
-    /// `adminPolicy`: what it lists is granted on every repository, those that no pattern matches included.
+    /// `adminPolicy`: its actions are granted on every repository, even if no pattern matches.
     pub admin: Option<Grant>,
-    /// Further groups, by name, and the users in each.
+    /// Additional groups by name, with the users in each.
     pub groups: BTreeMap<String, Vec<String>>,
-    /// `metrics`: who may read them on the registry's own address. `None` is nobody.
+    /// `metrics`: who may read them on the registry's own address. With `None` no caller may.
     pub metrics: Option<Metrics>,
 }
 
@@ -20,7 +20,7 @@ pub struct Rules {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
     pub users: Vec<String>,
-    /// Those who presented no credential may too.
+    /// Whether anonymous callers may read them too.
     pub anonymous: bool,
 }
 
@@ -28,16 +28,16 @@ pub struct Metrics {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PatternRules {
     pub policies: Vec<Grant>,
-    /// `defaultPolicy`: for everyone who is authenticated, and for nobody else.
+    /// `defaultPolicy`: for every authenticated caller, not for anonymous ones.
     pub default: Vec<Action>,
-    /// `anonymousPolicy`: for those who presented no credential, and for nobody else.
+    /// `anonymousPolicy`: for anonymous callers, not for authenticated ones.
     pub anonymous: Vec<Action>,
 }
 
-/// Actions for the users and groups named.
+/// Actions for the listed users and groups.
 ///
-/// A user that starts with `spiffe://` is a verified SPIFFE ID, or with a trailing slash everything below it;
-/// it is never a username.
+/// A user that starts with `spiffe://` is a verified SPIFFE ID, or with a trailing slash every ID below it.
+/// It is never compared with usernames.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
     pub users: Vec<String>,

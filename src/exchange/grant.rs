@@ -1,35 +1,35 @@
-//! What a client posts: which grant, and what it asks for. RFC 6749 4.3, 4.4 and 6, RFC 8693 2.1, and
-//! draft-ietf-oauth-spiffe-client-auth. Dex's further parameters (`connector_id`, a client's id and secret)
-//! are read by nobody.
+//! Parses a client's token request: its grant and the requested scope. RFC 6749 4.3, 4.4 and 6, RFC 8693 2.1,
+//! and draft-ietf-oauth-spiffe-client-auth. Dex's additional parameters (`connector_id`, a client's id and
+//! secret) are ignored.
 
 use super::Asked;
 use crate::identity::Scope;
 use crate::secret::Secret;
 
-/// A form, read.
+/// A parsed form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantRequest {
     pub grant: Grant,
     pub asked: Asked,
-    /// Whom the token shall be for: `service`, and `audience` and `resource` of a token exchange.
+    /// The service that the token is for: `service`, and `audience` and `resource` of a token exchange.
     pub service: Option<String>,
     pub targets: Vec<String>,
 }
 
-/// What identifies the client.
+/// The grant that identifies the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grant {
-    /// The password may be a token.
+    /// A name and a password. The password may be a token.
     Password {
         user: String,
         password: Secret,
     },
-    /// One of our own, or somebody else's token.
+    /// One of the registry's own refresh tokens, or another issuer's token.
     RefreshToken(Secret),
     TokenExchange {
         subject: Secret,
     },
-    /// Whatever the request itself presents.
+    /// The credential of the request itself.
     ClientCredentials {
         client_id: Option<String>,
     },
@@ -40,7 +40,7 @@ pub enum Grant {
     },
 }
 
-/// A form that cannot be granted, whoever sent it.
+/// Why a form is invalid for every client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
     #[error(
@@ -70,7 +70,7 @@ pub enum GrantError {
 }
 
 impl GrantRequest {
-    /// From a form's names and values, decoded.
+    /// Parses a form's decoded names and values.
     pub fn parse(form: &[(String, String)]) -> Result<Self, GrantError> {
         let form = Form(form);
         let grant = match form.get("grant_type")?.ok_or(GrantError::NoGrantType)? {
@@ -117,7 +117,7 @@ impl<'a> Form<'a> {
             .map(|(_, value)| value.as_str())
     }
 
-    /// What is empty is as good as missing (RFC 6749 3.2).
+    /// Returns a parameter. An empty one is treated as missing (RFC 6749 3.2).
     fn get(&self, name: &'static str) -> Result<Option<&'a str>, GrantError> {
         let mut values = self.all(name).filter(|value| !value.is_empty());
         match (values.next(), values.next()) {

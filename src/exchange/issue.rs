@@ -1,4 +1,5 @@
-//! Issuing a token: its scope is what was asked for and policy grants now, its end is its session's.
+//! Issues tokens. The scope is the part of the requested scope that policy grants now. The expiry is the
+//! session's.
 
 use super::Tokens;
 use super::keys::InvalidKeys;
@@ -13,37 +14,38 @@ use crate::trust::minted::{self, Kind};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// What the configuration says of tokens.
+/// The settings of tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// Whom tokens are for, as challenges name it.
+    /// The service that tokens are for, as in challenges.
     pub service: String,
-    /// How long after its source was presented a token may count; with zero, as long as its source.
+    /// How long a session lasts after the original credential was presented. Zero: as long as that credential
+    /// is valid.
     pub session_lifetime: Duration,
 }
 
-/// What a client wants.
+/// What a client requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     pub scope: Scope,
-    /// A refresh token as well, where it is of use.
+    /// Whether to issue a refresh token too, if it is useful.
     pub offline: bool,
 }
 
-/// What it gets.
+/// What a client receives.
 #[derive(Clone, Debug)]
 pub struct Issued {
     pub token: Secret,
     pub refresh: Option<Secret>,
-    /// What was granted.
+    /// The granted scope.
     pub scope: Scope,
-    /// A little less than it lives.
+    /// Slightly less than the token's lifetime.
     pub expires_in: Duration,
     /// The token's `jti`, for the log.
     pub id: String,
 }
 
-/// Why there is no token.
+/// Why no token is issued.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotIssued {
     #[error("anonymous callers have no access here: present a credential")]
@@ -54,7 +56,7 @@ pub enum NotIssued {
     NotExchanged,
     #[error("the credential has expired, and tokens live no longer (http.auth.token.sessionLifetime is 0)")]
     Expired,
-    /// The credential, if it is a token, can be used as it is.
+    /// If the credential is a token, it can be used directly.
     #[error(
         "with the claims of its credential the token would have {bytes} bytes; proxies reject more than {MINTED_BYTES}"
     )]
@@ -66,7 +68,8 @@ pub enum NotIssued {
 }
 
 impl Tokens {
-    /// A token for whoever was identified by a credential or by another token, which is only ever narrowed.
+    /// Issues a token for an identity. If the identity comes from another token, its scope can only be
+    /// narrowed.
     pub fn issue(
         &self,
         terms: &Terms,
@@ -150,7 +153,7 @@ impl Tokens {
                 NotIssued::TooLarge { bytes }
             });
         }
-        // What nests too deeply to be read again.
+        // The claims are nested too deeply to be parsed again.
         if Unverified::parse(token.expose()).is_err() {
             return Err(NotIssued::TooLarge { bytes });
         }
@@ -168,24 +171,24 @@ fn granted(policy: &Policy, identity: &Identity, asked: &Scope) -> Scope {
     asked.limited(catalog, |repository| access::rights(policy, identity, repository))
 }
 
-/// A session ends when its lifetime is over, and no exchange makes it longer.
+/// Returns the end of the session. An exchange never extends it.
 fn ends(terms: &Terms, identity: &Identity, began: Timestamp, now: Timestamp) -> Timestamp {
     let own = match terms.session_lifetime {
-        // What never expires by itself.
+        // Some identities never expire by themselves.
         Duration::ZERO => identity.valid_until().min(now.plus(WITHOUT_END)),
         lifetime => began.plus(lifetime),
     };
     identity.session().map_or(own, |session| own.min(session.ends))
 }
 
-/// Whether a refresh token lives longer than the credential that was presented for it. docker keeps a refresh
-/// token instead of the credential: one that ends first would end the login too early. A token of our own
-/// ends with its session, as a refresh token does.
+/// Whether a refresh token would live longer than the presented credential. docker stores a refresh token
+/// instead of the credential, so one that expires first would end the login too early. The registry's own
+/// tokens end with their session, like refresh tokens.
 fn outlives(terms: &Terms, identity: &Identity, ends: Timestamp) -> bool {
     !terms.session_lifetime.is_zero() && (identity.session().is_some() || ends > identity.valid_until())
 }
 
-/// For the way that a token takes to be used.
+/// The margin for the time until the token is used.
 const MARGIN: Duration = Duration::from_secs(5);
-/// How long a token may count that stands for nothing that ends.
+/// How long a token lives if its credential never expires.
 const WITHOUT_END: Duration = Duration::from_secs(3600);

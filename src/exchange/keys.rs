@@ -1,8 +1,8 @@
-//! The keys that tokens are signed with: made here and kept in the state directory, or an administrator's in
-//! a file. The public halves are published as a JWK Set, and are what verification reads.
+//! The signing keys of tokens. They are generated and stored in the state directory, or an administrator
+//! provides them in a file. The public keys are published as a JWK Set and are used for verification.
 //!
-//! ES256 (RFC 7518 3.4). In the state directory lies a JWK Set with private keys (RFC 7517, 9.2), readable by
-//! its owner only.
+//! The algorithm is ES256 (RFC 7518 3.4). The file in the state directory is a JWK Set with private keys (RFC
+//! 7517, 9.2), readable only by its owner.
 
 use super::ring::{self, Turn};
 use crate::clock::Timestamp;
@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Signs, and says by which keys that can be verified.
+/// Signs tokens, and provides the public keys for verification.
 pub struct SigningKeys {
     place: Place,
     ring: ArcSwap<Vec<SigningKey>>,
@@ -39,16 +39,16 @@ pub struct SigningKeys {
 
 #[derive(Debug)]
 enum Place {
-    /// Made here and turned by us.
+    /// Generated and rotated by the registry.
     Folder(PathBuf),
-    /// An administrator's: the first key signs, all of them verify.
+    /// Provided by an administrator. The first key signs, and all of them verify.
     File(PathBuf),
-    /// Gone with the process.
+    /// Lost when the process ends.
     Memory,
 }
 
 impl SigningKeys {
-    /// Those in a folder, which is made if it is missing. Without any the first one is made.
+    /// Reads the keys in a folder. A missing folder is created, and without keys the first one is generated.
     pub fn in_folder(
         folder: impl Into<PathBuf>,
         session_lifetime: Duration,
@@ -80,14 +80,14 @@ impl SigningKeys {
         Ok(keys)
     }
 
-    /// Those in a PEM file.
+    /// Reads the keys in a PEM file.
     pub fn from_file(path: impl Into<PathBuf>, now: Timestamp) -> Result<Self, InvalidKeys> {
         let path = path.into();
         let keys = from_pem(&path)?;
         Ok(Self::new(Place::File(path), keys, now))
     }
 
-    /// One that nobody else will ever have.
+    /// Generates a key that is only in memory.
     pub fn in_memory(now: Timestamp) -> Result<Self, InvalidKeys> {
         let keys = Self::new(Place::Memory, Vec::new(), now);
         keys.turn(Duration::ZERO, now)?;
@@ -106,8 +106,8 @@ impl SigningKeys {
         keys
     }
 
-    /// Does what time asks for: makes keys and drops them, or reads the file again. Says whether anything
-    /// changed. To be called now and then; what goes wrong leaves the keys as they are.
+    /// Rotates the keys if it is time, or reads the file again. Returns whether anything changed. This must
+    /// be called regularly. An error leaves the keys unchanged.
     pub fn turn(&self, session_lifetime: Duration, now: Timestamp) -> Result<bool, InvalidKeys> {
         let ring = self.ring.load_full();
         if let Place::File(path) = &self.place {
@@ -132,19 +132,19 @@ impl SigningKeys {
         Ok(true)
     }
 
-    /// What verification reads.
+    /// Returns the public keys for verification.
     #[must_use]
     pub fn authorities(&self) -> &Arc<Authorities<KeySet>> {
         &self.authorities
     }
 
-    /// The JWK Set for everybody.
+    /// Returns the published JWK Set.
     #[must_use]
     pub fn published(&self) -> Value {
         json!({"keys": self.ring.load().iter().map(SigningKey::public).collect::<Vec<_>>()})
     }
 
-    /// A JWS in compact serialization (RFC 7515 3.1).
+    /// Signs claims. Returns a JWS in compact serialization (RFC 7515 3.1).
     pub(super) fn sign(&self, typ: &str, claims: &Value, now: Timestamp) -> Result<Secret, InvalidKeys> {
         let ring = self.ring.load();
         let index = match self.place {
@@ -161,7 +161,7 @@ impl SigningKeys {
         Ok(Secret::new(format!("{signed}.{}", encode(signature))))
     }
 
-    /// Whatever the test wants said.
+    /// Signs any claims for a test.
     #[cfg(test)]
     pub(crate) fn sign_for_test(&self, typ: &str, claims: &Value, now: Timestamp) -> String {
         self.sign(typ, claims, now).unwrap().expose().to_owned()
@@ -177,7 +177,7 @@ impl SigningKeys {
     }
 }
 
-/// The names of the keys alone.
+/// Shows only the ids of the keys.
 impl fmt::Debug for SigningKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ids: Vec<_> = self.ring.load().iter().map(|key| key.id.clone()).collect();
@@ -188,7 +188,7 @@ impl fmt::Debug for SigningKeys {
     }
 }
 
-/// Why there are no keys to sign with.
+/// Why there are no signing keys.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKeys {
     #[error("{} cannot be read or written: {why}", path.display())]
@@ -250,7 +250,7 @@ impl SigningKey {
     }
 }
 
-/// A key as it lies in the folder.
+/// A key as it is stored in the folder.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     kty: String,
@@ -258,9 +258,9 @@ struct Kept {
     x: String,
     y: String,
     d: String,
-    /// Seconds since 1970.
+    /// When it was generated, in seconds since 1970.
     iat: i64,
-    /// From when on it signs, the same way.
+    /// From when on it signs, in seconds since 1970.
     nbf: i64,
 }
 
@@ -269,7 +269,8 @@ struct KeptSet {
     keys: Vec<Kept>,
 }
 
-/// The file, unless others than its owner could have written it: whoever knows a key is whoever they like.
+/// Reads the file, unless another user could have written it. A user who knows a key can issue tokens for any
+/// identity.
 fn read_own(path: &Path) -> Result<Option<Vec<u8>>, InvalidKeys> {
     let unusable = |why: io::Error| InvalidKeys::Unusable {
         path: path.to_owned(),
@@ -320,7 +321,7 @@ fn kept(path: &Path, bytes: &[u8]) -> Result<Vec<SigningKey>, InvalidKeys> {
     set.keys.into_iter().map(read).collect()
 }
 
-/// Replaces the file in the folder. Returns when that survives a power cut.
+/// Replaces the file in the folder. When it returns, the new file survives a power cut.
 fn keep(folder: &Path, keys: &[SigningKey]) -> Result<(), InvalidKeys> {
     let entry = |key: &SigningKey| {
         let (x, y) = key.point();

@@ -1,6 +1,6 @@
-//! The token service, free of HTTP: a credential is exchanged for a token of our own, which names what it is
-//! for and lives for a session. It decides nothing that is not decided again at each use: a token never
-//! carries a right, only the credential that it stands for and the scope that it was asked for.
+//! The token service, without HTTP. A credential is exchanged for one of the registry's own tokens, which has
+//! a scope and lives for a session. A token grants no rights by itself: it contains the original credential's
+//! claims and the scope, and access is decided again at each use.
 //!
 //! <https://distribution.github.io/distribution/spec/auth/token/>,
 //! <https://distribution.github.io/distribution/spec/auth/oauth/>, RFC 6749, RFC 8693.
@@ -25,7 +25,7 @@ use crate::identity::Minted;
 use crate::trust::minted::MintedRules;
 use std::sync::Arc;
 
-/// Issues tokens. Cheap to clone; outlives a reload of the configuration.
+/// Issues tokens. Cheap to clone. It stays in use across reloads of the configuration.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     issuer: Arc<str>,
@@ -33,7 +33,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// `store` is the store's id: tokens of another store are strangers.
+    /// `store` is the store's id. Tokens of another store are not accepted.
     #[must_use]
     pub fn new(store: &str, keys: Arc<SigningKeys>) -> Self {
         Self {
@@ -47,13 +47,13 @@ impl Tokens {
         &self.keys
     }
 
-    /// The `iss` of its tokens.
+    /// Returns the `iss` of its tokens.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// What an authenticator needs to accept its tokens.
+    /// Returns what an authenticator needs to accept its tokens.
     #[must_use]
     pub fn verification(&self, terms: &Terms) -> Minted {
         let rules = MintedRules {

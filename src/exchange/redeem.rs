@@ -1,12 +1,12 @@
-//! From a grant to the identity that it proves.
+//! From a grant to an identity.
 
 use super::Grant;
 use crate::clock::Timestamp;
 use crate::identity::{Authenticator, CredentialType, Failure, Identity, Presented};
 use serde_json::Value;
 
-/// Who posted this. Only [`Grant::ClientCredentials`] looks at what the request itself presents: what a form
-/// carries counts for itself, and the header beside it may be meant for somebody else's token service.
+/// Authenticates a grant. Only [`Grant::ClientCredentials`] uses the credential of the request itself. For
+/// the other grants the form is enough, and the request's header may be meant for another token service.
 pub async fn redeem(
     grant: &Grant,
     authenticator: &Authenticator,
@@ -56,17 +56,17 @@ pub async fn redeem(
     }
 }
 
-/// A workload's `client_id` is its SPIFFE ID.
+/// Whether `client_id` is the identity's SPIFFE ID. It is not compared without a SPIFFE ID.
 fn is_named(identity: &Identity, client_id: Option<&str>) -> bool {
     client_id.is_none_or(|client_id| identity.spiffe_id().is_none_or(|id| client_id == id.as_str()))
 }
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum NotRedeemed {
-    /// What was granted does not count.
+    /// The grant's credential is rejected.
     #[error(transparent)]
     Grant(#[from] Failure),
-    /// The client does not prove who it is.
+    /// The client's own credential is rejected.
     #[error(transparent)]
     Client(Failure),
     #[error("client_credentials needs a client certificate on this connection, or a client_assertion")]

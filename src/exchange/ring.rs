@@ -1,22 +1,22 @@
-//! When keys come and go. A new key is published before anything is signed with it, so that whoever has read
-//! the key set knows it, and an old one stays for as long as what it signed may count.
+//! The rotation of signing keys. A new key is published before it signs, so that clients with a cached key
+//! set know it. An old key stays as long as tokens signed by it may be valid.
 
 use crate::clock::Timestamp;
 use std::time::Duration;
 
 /// How long a key signs.
 pub(super) const ROTATE_EVERY: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long before that it is published.
+/// How long a key is published before it signs.
 pub(super) const PUBLISHED_BEFORE: Duration = Duration::from_secs(3600);
-/// How long it stays after its successor began to sign, at least.
+/// How long a key stays after its successor has begun to sign, at least.
 const KEPT_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-/// What is to be done to keys, given from when on each signs, in order.
+/// The next step of the rotation.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Turn {
-    /// How many of the oldest are of no use any more.
+    /// How many of the oldest keys to drop.
     pub(super) drop: usize,
-    /// From when on another one shall sign.
+    /// When a new key starts to sign, if one is needed.
     pub(super) add: Option<Timestamp>,
 }
 
@@ -32,8 +32,8 @@ pub(super) fn turn(signs_from: &[Timestamp], session_lifetime: Duration, now: Ti
     Turn { drop, add }
 }
 
-/// Which of the keys signs now: the newest whose time has come, or the oldest if the clock went back behind
-/// all of them.
+/// Returns the index of the key that signs now: the newest that has begun to sign, or the oldest if the clock
+/// was set back before all of them.
 pub(super) fn signer(
     signs_from: impl DoubleEndedIterator<Item = Timestamp> + ExactSizeIterator,
     now: Timestamp,

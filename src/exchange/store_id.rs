@@ -1,4 +1,4 @@
-//! The store's name for itself, which is part of what its tokens say: made once, and the same for every
+//! The store's id, which is in the issuer of its tokens. It is generated once and is the same for every
 //! replica.
 
 use crate::storage::{Failure, RecordStore, STORE_ID};
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// The id, which is made if there is none: 128 random bits as 32 hexadecimal characters.
+/// Returns the id, and generates it if there is none: 128 random bits as 32 hexadecimal characters.
 pub async fn store_id(records: &dyn RecordStore) -> Result<String, Failure> {
     loop {
         if let Some(found) = records.get(STORE_ID).await? {
@@ -19,19 +19,19 @@ pub async fn store_id(records: &dyn RecordStore) -> Result<String, Failure> {
             )
             .await
         {
-            // Another replica was faster; then its id counts.
+            // Another replica was faster, so its id is used.
             Ok(_) | Err(Failure::Conflict) => {}
             Err(why) => return Err(why),
         }
     }
 }
 
-/// 32 hexadecimal characters.
+/// Returns 32 random hexadecimal characters.
 pub(super) fn random() -> Result<String, aws_lc_rs::error::Unspecified> {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes)?;
     Ok(bytes.iter().fold(String::with_capacity(32), |mut text, byte| {
-        // Writing to a text cannot fail.
+        // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     }))

@@ -1,10 +1,9 @@
-//! zot's way to name who presents a client certificate: the first of some attributes that the certificate
-//! has. What a pattern picks out of a URI must be all that stands in its place: patterns are anchored, which
-//! zot's are not.
+//! zot's way to derive a username from a client certificate: the first configured attribute that the
+//! certificate has. URI patterns must match the whole URI; zot's patterns may match a part.
 
 use serde_json::Value;
 
-/// What of a certificate may name its bearer.
+/// A part of a certificate that can become the username.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attribute {
     CommonName,
@@ -16,7 +15,7 @@ pub enum Attribute {
 }
 
 impl Attribute {
-    /// By one of zot's names, in any case.
+    /// Finds an attribute by zot's name for it, in upper or lower case.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().as_str() {
@@ -34,16 +33,16 @@ impl Attribute {
 #[derive(Clone, Debug)]
 pub struct Attributes {
     pub order: Vec<Attribute>,
-    /// Its first group is the name.
+    /// Its first group becomes the username.
     pub uri_pattern: Option<UriPattern>,
-    /// Which of several names of a kind counts.
+    /// Which one to use if the certificate has several of a kind.
     pub uri_index: usize,
     pub dns_index: usize,
     pub email_index: usize,
 }
 
 impl Attributes {
-    /// The common name alone, as zot has it if nothing is said.
+    /// The common name alone, which is zot's default.
     #[must_use]
     pub fn common_name() -> Self {
         Self {
@@ -59,7 +58,7 @@ impl Attributes {
         self.order.contains(&Attribute::Uri)
     }
 
-    /// From the claim `x509`: the first that is there.
+    /// Returns the first attribute that the claim `x509` has.
     pub(super) fn name(&self, x509: Option<&Value>) -> Option<(Attribute, String)> {
         let at = |pointer: &str| {
             x509?

@@ -1,5 +1,5 @@
-//! Which credential of a request counts. Exactly one is chosen by a fixed rule, before anything is believed,
-//! and there is no second choice when it turns out to be bad (RFC 9110 11.6.2, RFC 6750 2.1, RFC 7617 2).
+//! The choice of a request's credential by a fixed rule, before anything is verified. If the chosen
+//! credential is rejected, no other one is tried (RFC 9110 11.6.2, RFC 6750 2.1, RFC 7617 2).
 
 use super::{Peer, Refused};
 use crate::secret::Secret;
@@ -10,20 +10,20 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use std::fmt;
 use std::net::IpAddr;
 
-/// What a request carries that may say who is asking.
+/// The credentials of a request.
 pub struct Presented<'a> {
     /// The value of every `Authorization` header.
     pub authorization: Vec<&'a [u8]>,
-    /// What the client proved in the TLS handshake to have the key of.
+    /// The client's certificates from the TLS handshake.
     pub peer: Option<&'a Peer>,
-    /// Whether what the client sends without being told counts. `false` for a browser's request on behalf of
-    /// another site: its certificate says nothing about who wants it.
+    /// Whether to use the client certificate, which clients send unasked. `false` for a browser's request on
+    /// behalf of another site: the user did not choose to send it.
     pub ambient: bool,
-    /// Where the client is, if that is known. It decides nothing but who waits for whom.
+    /// The client's address, if it is known. It is used only to share waiting places fairly.
     pub address: Option<IpAddr>,
 }
 
-/// Without the credential.
+/// Does not show the credential.
 impl fmt::Debug for Presented<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Presented");
@@ -37,7 +37,7 @@ impl fmt::Debug for Presented<'_> {
     }
 }
 
-/// The one that counts, still untrusted.
+/// The chosen credential, not yet verified.
 pub(super) enum Credential<'a> {
     Anonymous,
     Token(Secret),
@@ -69,8 +69,8 @@ impl<'a> Credential<'a> {
         }
     }
 
-    /// Clients that know passwords only put the token there. Empty name and password are how some of them say
-    /// nobody.
+    /// Clients that support only passwords put a token in the password. Some clients send an empty name and
+    /// password for an anonymous request.
     fn from_basic(encoded: &str) -> Result<Self, Refused> {
         let decoded = BASIC.decode(encoded).map_err(|_| Refused::MalformedBasic)?;
         let decoded = std::str::from_utf8(&decoded).map_err(|_| Refused::MalformedBasic)?;
@@ -80,8 +80,8 @@ impl<'a> Credential<'a> {
         }
     }
 
-    /// A password that looks like a token is one, whatever the name: no password file has such a password,
-    /// and whether it has the name must not show.
+    /// A password that looks like a token is treated as one, whatever the name. No password file has such a
+    /// password, and the answer must not reveal whether the file has the name.
     pub(super) fn from_password(user: &str, password: &str) -> Self {
         if looks_like_jwt(password) {
             Self::Token(Secret::new(password))
@@ -94,8 +94,8 @@ impl<'a> Credential<'a> {
     }
 }
 
-/// What an `Authorization` header presents: the user that goes with a password, and the password or the
-/// token. For fuzzing.
+/// Returns what an `Authorization` header presents: the user of a password, and the password or the token.
+/// For fuzzing.
 #[doc(hidden)]
 #[must_use]
 pub fn credential_read(value: &[u8]) -> Option<(Option<String>, Secret)> {

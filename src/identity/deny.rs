@@ -1,9 +1,9 @@
-//! What the operator has revoked, although its issuer still vouches for it. Rules are compared with what
-//! verification proved, before any mapping, so no mapping can hide anything from them. A rule never grants
-//! anything: one that matches more than it needs to only refuses.
+//! Credentials that the operator has revoked although their issuer still accepts them. Rules are compared
+//! with what verification proved, before the mapping, so a mapping cannot bypass them. A rule only rejects
+//! and never grants: if it matches too much, too much is rejected.
 //!
-//! The list is part of an authenticator. A reload brings another authenticator, for which no cached identity
-//! counts, so a new rule holds for open connections and minted tokens at once.
+//! The list is part of an authenticator. A reload makes a new authenticator with empty caches, so a new rule
+//! applies to open connections and to tokens that were issued before.
 
 use super::{Refused, Thumbprint};
 use crate::clock::Timestamp;
@@ -11,16 +11,16 @@ use crate::spiffe_id::{SpiffeId, SpiffePattern};
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// What one entry of the list revokes.
+/// One entry of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DenyRule {
-    /// Everything that proves such a SPIFFE ID.
+    /// Revokes every credential with a matching SPIFFE ID.
     Spiffe {
         ids: SpiffePattern,
         issued_before: Option<Timestamp>,
     },
-    /// Tokens with this `iss`, as far as they have everything else that is given here. `name` is that of the
-    /// entry that accepts them.
+    /// Revokes tokens with this `iss` that match all the other fields given. `name` is the name of the entry
+    /// that accepts them.
     Issuer {
         issuer: String,
         name: Option<String>,
@@ -28,35 +28,34 @@ pub enum DenyRule {
         id: Option<String>,
         issued_before: Option<Timestamp>,
     },
-    /// The certificate that the authority of this name issued under this number.
+    /// Revokes the certificate with this issuer name and serial number.
     Certificate { authority: String, serial: Serial },
-    /// Tokens that this key signed, certificates of this key, and certificates whose chain ends at an
+    /// Revokes tokens signed by this key, certificates with this key, and certificates whose chain ends at an
     /// authority with this key.
     Key(Thumbprint),
-    /// One certificate.
+    /// Revokes one certificate.
     CertificateThumbprint(Thumbprint),
-    /// A name of the password file.
+    /// Revokes a name of the password file.
     Htpasswd { user: String },
-    /// One of our own tokens, and those of the session that began with it.
+    /// Revokes one of the registry's own tokens, and the tokens of the session that began with it.
     Token { id: String },
 }
 
-/// Every rule with its place, as in `http.auth.deny[0]`.
+/// The rules, each with its place in the configuration, such as `http.auth.deny[0]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DenyList(Vec<(String, DenyRule)>);
 
-/// What verification proved of a credential.
+/// What verification proved about a credential.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Proved<'a> {
-    /// `entry` is the name of the issuer's entry, if it has one; `key` is the fingerprint of the key that
-    /// signed.
+    /// `entry` is the name of the issuer's entry, if it has one. `key` is the fingerprint of the signing key.
     Token {
         claims: &'a Map<String, Value>,
         entry: Option<&'a str>,
         spiffe_id: Option<&'a SpiffeId>,
         key: &'a str,
     },
-    /// `key` and `authority` are the fingerprints of the leaf's key and of the authority's.
+    /// `key` and `authority` are the fingerprints of the leaf's key and of the authority's key.
     Chain {
         claims: &'a Map<String, Value>,
         spiffe_id: Option<&'a SpiffeId>,
@@ -154,7 +153,7 @@ impl DenyRule {
     }
 }
 
-/// As the configuration has it.
+/// Shows the rule as it is written in the configuration.
 impl fmt::Display for DenyRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let before = |f: &mut fmt::Formatter<'_>, at: &Option<Timestamp>| match at {
@@ -190,8 +189,7 @@ impl fmt::Display for DenyRule {
     }
 }
 
-/// The serial number of a certificate, written in hexadecimal: in any case, with or without colons and zeros
-/// in front.
+/// The serial number of a certificate in hexadecimal. Case, colons and leading zeros do not matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Serial(String);
 
@@ -222,7 +220,7 @@ impl fmt::Display for Serial {
 #[error("expected a serial number in hexadecimal, as `openssl x509 -noout -serial` prints it")]
 pub struct InvalidSerial;
 
-/// Whether it was issued before that. What does not say when it was issued may be as old as any.
+/// Whether the credential was issued before this time. One without a date is treated as older.
 fn is_older(claims: &Map<String, Value>, claim: &str, before: Timestamp) -> bool {
     claims
         .get(claim)
@@ -234,7 +232,7 @@ fn text<'a>(claims: &'a Map<String, Value>, claim: &str) -> &'a str {
     claims.get(claim).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A text of `x509`.
+/// Returns a text of the claim `x509`.
 fn member<'a>(claims: &'a Map<String, Value>, name: &str) -> &'a str {
     claims
         .get("x509")

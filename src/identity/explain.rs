@@ -1,5 +1,5 @@
-//! Which entries of the configuration a credential is routed to, and each one's own word, for people who ask
-//! why. Nobody is identified by it.
+//! Explains to an operator which entries of the configuration a credential is tried by, and the result of
+//! each. This never authenticates a request.
 
 use super::authenticator::{Authenticator, Route};
 use super::credential::Credential;
@@ -10,14 +10,14 @@ use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::trust::jwt::Unverified;
 
-/// One entry and what it says, as if it were the only one of its kind.
+/// One entry, and its result if it were the only entry of its kind.
 #[derive(Debug)]
 pub struct Tried {
     pub entry: Entry,
     pub outcome: Result<Identity, Failure>,
 }
 
-/// An entry, by its place in its list.
+/// An entry, identified by its index in its list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
     Issuer(usize),
@@ -26,8 +26,8 @@ pub enum Entry {
 }
 
 impl Authenticator {
-    /// The entries that are asked about this credential, in their order. None if it names nobody's, or is of
-    /// a kind that has no entries. What counts in the end is [`Authenticator::authenticate`]'s word.
+    /// Tries each entry that the credential is routed to, in order. The list is empty if no entry fits or if
+    /// this kind of credential has no entries. The final result is that of [`Authenticator::authenticate`].
     pub async fn tried(&self, presented: &Presented<'_>, now: Timestamp) -> Vec<Tried> {
         match Credential::choose(presented) {
             Ok(Credential::Token(token)) => self.tried_by_token(&token, now).await,
@@ -67,7 +67,7 @@ impl Authenticator {
     fn tried_by_certificate(&self, peer: &Peer, now: Timestamp) -> Vec<Tried> {
         let Ok(leaf) = peer.leaf() else { return Vec::new() };
         if !self.is_svid(&leaf) {
-            // Each with a leaf of its own, since a leaf counts what its judgements cost.
+            // Each entry gets its own leaf, because a leaf counts the signature checks spent on it.
             let one = |(at, entry): (usize, &CertificateEntry)| {
                 let leaf = peer.leaf().ok()?;
                 let outcome = self.plain_identity(

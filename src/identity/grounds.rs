@@ -1,6 +1,6 @@
-//! What an identity rests on, and for how long it is known without another look: as long as its time lasts
-//! and every source that was asked is in the state in which it answered. The configuration is not among them:
-//! another one brings another [`Authenticator`](super::Authenticator).
+//! When a cached identity must be verified again: when it expires, or when a key source that was used has
+//! changed since. A new configuration is not tracked here, because it makes a new
+//! [`Authenticator`](super::Authenticator).
 
 use super::{Failure, Identity, Refusal, Refused};
 use crate::clock::Timestamp;
@@ -8,9 +8,9 @@ use crate::trust::{Authorities, Generation};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Who vouches for identities.
+/// A source of keys or passwords that identities depend on.
 pub(super) trait Vouching: Send + Sync {
-    /// Names the state that counts now. `None` if none does.
+    /// Returns the generation in use now, or `None` if the source has nothing usable.
     fn generation(&self, now: Timestamp) -> Option<Generation>;
 }
 
@@ -20,26 +20,26 @@ impl<T: Send + Sync> Vouching for Authorities<T> {
     }
 }
 
-/// Everybody who was asked, each in the state from before it was asked: one that changes meanwhile makes what
-/// was found useless. Who accepted is asked again once the time is over for which it did, who refused once a
-/// date may change its mind.
+/// The sources that a result depends on, each with its generation from before it was used. If a source
+/// changes during verification, the result is not reused. A result also ends at `until`, when a date may
+/// change it.
 pub(super) struct Grounds {
     asked: Vec<(Arc<dyn Vouching>, Option<Generation>)>,
     until: Timestamp,
 }
 
 impl Grounds {
-    /// To be called before `source` is asked.
+    /// Records a source. Call this before the source is used.
     pub(super) fn rest_on(&mut self, source: &Arc<impl Vouching + 'static>, now: Timestamp) {
         self.asked.push((source.clone(), source.generation(now)));
     }
 
-    /// Does not hold from `date` on.
+    /// The result is not valid from `date` on.
     pub(super) fn last_until(&mut self, date: Timestamp) {
         self.until = self.until.min(date);
     }
 
-    /// Whether everybody is in that state still, and no date has come that may change what they said.
+    /// Whether every source still has that generation and `until` has not passed.
     fn hold(&self, now: Timestamp) -> bool {
         now < self.until
             && self
@@ -48,7 +48,7 @@ impl Grounds {
                 .all(|(source, then)| source.generation(now) == *then)
     }
 
-    /// Whether everybody who was asked had an answer. An identity rests on somebody.
+    /// Whether there is at least one source, and each had usable keys. Only then may an identity be cached.
     fn support_an_identity(&self) -> bool {
         !self.asked.is_empty() && self.asked.iter().all(|(_, then)| then.is_some())
     }
@@ -63,11 +63,11 @@ impl Default for Grounds {
     }
 }
 
-/// An identity that was found lately.
+/// A cached identity.
 pub(super) struct Known {
     identity: Identity,
     grounds: Grounds,
-    /// Before it nothing is known: the clock was set back.
+    /// Not valid before this time: the clock may have been set back.
     since: Timestamp,
 }
 
@@ -80,14 +80,15 @@ impl Known {
         }
     }
 
-    /// The identity, if it still counts.
+    /// Returns the identity if it is still valid.
     pub(super) fn identity(&self, now: Timestamp) -> Option<Identity> {
         let counts = self.since <= now && now < self.identity.valid_until;
         let counts = counts && self.grounds.support_an_identity() && self.grounds.hold(now);
         counts.then(|| self.identity.clone())
     }
 
-    /// About how many bytes it takes. Claims are held twice: as they are, and as they were signed.
+    /// Returns about how many bytes the identity takes. Claims are held twice: parsed, and as they were
+    /// signed.
     pub(super) fn weight(&self) -> usize {
         let identity = &self.identity;
         let claims = identity
@@ -111,12 +112,12 @@ impl Known {
     }
 }
 
-/// Why a certificate identified nobody. A refusal that no source was asked about lasts as long as the
+/// A cached failure of a certificate. A rejection that depends on no source lasts as long as the
 /// configuration.
 pub(super) struct KnownFailure {
     failure: Failure,
     grounds: Grounds,
-    /// Before it nothing is known: the clock was set back.
+    /// Not valid before this time: the clock may have been set back.
     since: Timestamp,
 }
 
@@ -132,7 +133,7 @@ impl KnownFailure {
         }
     }
 
-    /// The failure, if asking again would end in the same.
+    /// Returns the failure if another verification would give the same result.
     pub(super) fn failure(&self, now: Timestamp) -> Option<Failure> {
         let holds = self.since <= now && self.grounds.hold(now);
         holds.then(|| match self.failure.clone() {
@@ -145,11 +146,11 @@ impl KnownFailure {
     }
 }
 
-/// For how long a certificate is not judged again that could not be judged for want of keys. The reason in
-/// the log gets this old.
+/// How long to cache that a certificate could not be verified because there were no keys. The reason in the
+/// log may be this old.
 const UNDECIDABLE: Duration = Duration::from_secs(10);
 
-/// About how many bytes a claim takes.
+/// Returns about how many bytes a claim takes.
 fn size(value: &serde_json::Value) -> usize {
     use serde_json::Value;
     match value {
@@ -160,8 +161,8 @@ fn size(value: &serde_json::Value) -> usize {
     }
 }
 
-/// What each part of something weighs beside its text: a pointer, two lengths, its place in a tree or a list.
+/// The overhead of each value beside its text: a pointer, two lengths and its place in a tree or a list.
 const PART: usize = 64;
 
-/// What an identity weighs beside its claims, about.
+/// About how many bytes an identity takes beside its claims.
 const OVERHEAD: usize = 1024;

@@ -1,4 +1,4 @@
-//! The end of identification: who is asking, proved. Made by [`super::Authenticator`] only.
+//! The verified identity of a caller. Only [`super::Authenticator`] makes one.
 
 use super::Scope;
 use crate::clock::Timestamp;
@@ -21,13 +21,14 @@ pub enum CredentialType {
     Htpasswd,
     /// A token of an external token server.
     TokenServer,
-    /// One of our own tokens that was refused. Of one that counts the type is its source's.
+    /// One of the registry's own tokens that was rejected. An accepted one has the type of the credential
+    /// that it stands for.
     Minted,
     Anonymous,
 }
 
 impl CredentialType {
-    /// As in CEL's `credential.type` and in the log.
+    /// Returns the name in CEL's `credential.type` and in the log.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -49,12 +50,13 @@ impl fmt::Display for CredentialType {
     }
 }
 
-/// Whom something belongs to. Verified, never mapped: an upload is continued only by the principal that began
-/// it.
+/// The owner of an upload session. It is verified and never mapped. Only the principal that began an upload
+/// may continue it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Principal {
     Spiffe(SpiffeId),
-    /// `entry` is the name of the entry that accepted the token, if it has one: namesakes share nothing.
+    /// `entry` is the name of the entry that accepted the token, if it has one. Named entries of one issuer
+    /// have separate principals.
     Oidc {
         issuer: String,
         entry: Option<String>,
@@ -75,8 +77,8 @@ pub enum Principal {
 }
 
 impl fmt::Display for Principal {
-    /// A stable text, different for different principals; it is stored with upload sessions. Quoted, since a
-    /// stranger may write spaces.
+    /// A stable text that is unique for each principal. It is stored with upload sessions. Values are quoted,
+    /// since a token's author may use spaces.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spiffe(id) => write!(f, "{id}"),
@@ -101,7 +103,7 @@ impl fmt::Display for Principal {
 /// What proved an identity.
 #[derive(Clone, Debug)]
 pub(super) enum Proof {
-    /// No credential was presented, or only one that cannot be exchanged.
+    /// No credential was presented, or it cannot be exchanged for a token.
     None,
     Jwt(Arc<VerifiedJwt>),
     Chain(Arc<VerifiedChain>),
@@ -111,13 +113,13 @@ pub(super) enum Proof {
     },
 }
 
-/// The session of one of our own tokens. It began when its source was presented, and no exchange makes it
-/// longer.
+/// The session of one of the registry's own tokens. It began when the original credential was presented, and
+/// no exchange extends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     pub began: Timestamp,
     pub ends: Timestamp,
-    /// The `jti` of the token that was presented.
+    /// The `jti` of the presented token.
     pub token: String,
     /// The `jti` of the token with which the session began.
     pub first: String,
@@ -139,7 +141,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Nobody in particular: no credential was presented.
+    /// The identity of a caller without a credential.
     #[must_use]
     pub fn anonymous() -> Self {
         Self {
@@ -156,7 +158,7 @@ impl Identity {
         }
     }
 
-    /// Empty for the anonymous only.
+    /// Empty only for an anonymous caller.
     #[must_use]
     pub fn username(&self) -> &str {
         &self.username
@@ -183,7 +185,7 @@ impl Identity {
         self.principal == Principal::Anonymous
     }
 
-    /// Only a verified SPIFFE ID, never a username that looks like one.
+    /// Returns the verified SPIFFE ID. A username that looks like one is not returned here.
     #[must_use]
     pub const fn spiffe_id(&self) -> Option<&SpiffeId> {
         match &self.principal {
@@ -197,34 +199,35 @@ impl Identity {
         &self.claims
     }
 
-    /// The earliest of the credential's expiry, its authority's and the staleness bound of the keys used.
+    /// The earliest of the credential's expiry, its authority's expiry and the staleness bound of the keys
+    /// used.
     #[must_use]
     pub const fn valid_until(&self) -> Timestamp {
         self.valid_until
     }
 
-    /// The most that its credential was issued for, where that is not everything: no other token of this
-    /// caller would have more.
+    /// The limit that the credential itself has, if any. Another token for this credential has the same
+    /// limit.
     #[must_use]
     pub fn cap(&self) -> Option<&Scope> {
         self.cap.as_deref()
     }
 
-    /// What the presented token was asked for, where it is one of limited scope: another token of this caller
-    /// may have more.
+    /// The scope of the presented token, if it is limited. The same caller may request another token with
+    /// more.
     #[must_use]
     pub fn scope(&self) -> Option<&Scope> {
         self.scope.as_deref()
     }
 
-    /// The session of the token that was presented, if it was one of our own.
+    /// The session of the presented token, if it is one of the registry's own.
     #[must_use]
     pub const fn session(&self) -> Option<&Session> {
         self.session.as_ref()
     }
 
-    /// What a token of our own must carry so that this identity can be proved again. `None` for the
-    /// anonymous, and for the tokens of an external token server, whose time is its business.
+    /// Returns what a token must carry so that this identity can be verified again. `None` for anonymous
+    /// callers and for tokens of an external token server, which alone decides how long its tokens live.
     #[must_use]
     pub fn source(&self) -> Option<Source> {
         Some(match (&self.proof, &self.principal) {
@@ -250,7 +253,7 @@ impl Identity {
         })
     }
 
-    /// The same, limited to a scope, and further if it is limited already.
+    /// Limits the identity to a scope. An existing scope is narrowed further.
     #[must_use]
     pub fn scoped(mut self, scope: Scope) -> Self {
         let scope = self
@@ -261,7 +264,7 @@ impl Identity {
         self
     }
 
-    /// The same without its token's scope, which somebody has looked at.
+    /// Removes the token's scope, which the caller of this function has already checked.
     #[must_use]
     pub(crate) fn unscoped(self) -> Self {
         Self { scope: None, ..self }
@@ -275,7 +278,7 @@ impl Identity {
         }
     }
 
-    /// An identity that nothing vouched for, for the tables of tests above this rank.
+    /// An unverified identity for tests of higher modules.
     #[cfg(test)]
     pub(crate) fn for_test(username: &str, groups: &[&str], principal: Principal) -> Self {
         let groups = groups.iter().map(ToString::to_string).collect();

@@ -1,5 +1,5 @@
-//! From claims to username and groups, by CEL. Whatever goes wrong refuses: a mapping never yields less than
-//! it was written to.
+//! From claims to username and groups, by CEL. If an expression fails, the credential is rejected. A mapping
+//! never yields a partial result.
 
 use super::{Attribute, Attributes, CredentialType, Refused};
 use crate::expr::{self, Kind, Program, Scope, Vars};
@@ -8,19 +8,20 @@ use crate::spiffe_id::{SCHEME, SpiffeId};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// Expressions as they are in the configuration. Each sees `claims`, `vars` and `credential`.
+/// Expressions as they are written in the configuration. Each sees `claims`, `vars` and `credential`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MappingSettings {
-    /// Name and expression, which sees the ones before it as `vars.<name>`.
+    /// Name and expression. The expression sees earlier variables as `vars.<name>`.
     pub variables: Vec<(String, String)>,
-    /// Expression and the message for whoever it refuses by yielding `false`.
+    /// Expression and message. If the expression yields `false`, the credential is rejected with the message.
     pub validations: Vec<(String, String)>,
-    /// Default: `iss`, the entry's name if it has one, and `sub`, joined by slashes; the SPIFFE ID, or the
-    /// common name, by the credential's type.
+    /// The default depends on the credential: for an ID token it is `iss`, the entry's name if it has one,
+    /// and `sub`, joined by slashes; for an SVID it is the SPIFFE ID; for a plain certificate it is the
+    /// common name.
     pub username: Option<String>,
-    /// Default: none.
+    /// Without it there are no groups.
     pub groups: Option<String>,
-    /// Usernames may begin as those of another configured issuer do.
+    /// Usernames may begin like those of another configured issuer.
     pub may_name_others: bool,
 }
 
@@ -36,7 +37,7 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Usernames by zot's attributes of client certificates.
+    /// Takes usernames from attributes of client certificates, as zot does.
     #[must_use]
     pub fn by_attributes(attributes: Attributes, may_name_others: bool) -> Self {
         Self {
@@ -46,13 +47,13 @@ impl Mapping {
         }
     }
 
-    /// Whether a URI of a certificate may name its bearer, whatever its scheme.
+    /// Whether a URI of a certificate, of any scheme, may become the username.
     #[must_use]
     pub fn names_uris(&self) -> bool {
         self.attributes.as_ref().is_some_and(Attributes::names_uris)
     }
 
-    /// Reports every mistake.
+    /// Compiles the expressions. On failure it returns every mistake.
     pub fn compile(settings: &MappingSettings) -> Result<Self, Vec<InvalidMapping>> {
         let mut compiler = Compiler::default();
         let mut mapping = Self {
@@ -89,12 +90,12 @@ impl Mapping {
         }
     }
 
-    /// Whether its author allows usernames that begin as another configured issuer's do.
+    /// Whether the mapping may yield usernames that begin like another configured issuer's.
     pub(super) const fn may_name_others(&self) -> bool {
         self.may_name_others
     }
 
-    /// Whether no expression asks for the claims, which are costly to hand to one.
+    /// Whether there are no expressions. The claims are then not converted for CEL, which is costly.
     const fn is_default(&self) -> bool {
         self.variables.is_empty()
             && self.validations.is_empty()
@@ -108,8 +109,8 @@ impl Mapping {
                 .name(verified.claims.get("x509"))
                 .ok_or(Refused::NoAttribute)?;
             let username = match attribute {
-                // It may be a SPIFFE ID, as it stands in the certificate: no policy takes it for a verified
-                // one, since it is none.
+                // The URI may look like a SPIFFE ID. Policies do not match it as one, because only a verified
+                // SPIFFE ID is compared with SPIFFE IDs.
                 Attribute::Uri => bounded_username(username),
                 _ => checked_username(username, None),
             };
@@ -160,7 +161,7 @@ impl Mapping {
     }
 }
 
-/// What verification proved, as a mapping needs it.
+/// The input of a mapping: what verification proved.
 pub(super) struct Verified<'a> {
     pub(super) credential: CredentialType,
     /// The name of the entry that accepted an ID token, if it has one.
@@ -201,7 +202,7 @@ pub struct InvalidMapping {
     pub why: String,
 }
 
-/// Collects mistakes, and the variables that expressions may name from here on.
+/// Collects mistakes, and the variables that later expressions may use.
 #[derive(Default)]
 struct Compiler {
     declared: BTreeSet<String>,
@@ -227,7 +228,7 @@ impl Compiler {
         }
     }
 
-    /// Also a variable whose expression is wrong: that it is missing would be a second report of one mistake.
+    /// Declares a variable even if its expression is wrong, so that one mistake is not reported twice.
     fn declare(&mut self, key: String, name: &str) {
         let first = name
             .bytes()
@@ -249,7 +250,7 @@ fn failed(part: impl FnOnce() -> String) -> impl FnOnce(expr::Failed) -> Refused
     |why| Refused::Mapping { part: part(), why }
 }
 
-/// Usernames share one namespace, in which only SVIDs are named `spiffe://`.
+/// All usernames share one namespace, in which only SVIDs have names that begin with `spiffe://`.
 fn checked_username(username: String, spiffe_id: Option<&SpiffeId>) -> Result<String, Refused> {
     if spiffe_id.is_some_and(|id| id.as_str() == username) {
         return Ok(username);
@@ -269,7 +270,7 @@ fn bounded_username(username: String) -> Result<String, Refused> {
     }
 }
 
-/// In any case: nobody should have to compare letters to tell a mapped name from a verified one.
+/// Ignores case, so that a mapped name never looks like a verified one.
 fn is_spiffe(username: &str) -> bool {
     username
         .get(..SCHEME.len())

@@ -1,5 +1,6 @@
-//! From a credential to an identity: which credential counts, its claims, and the CEL mapping to username and
-//! groups. It decides who is asking and nothing else; what they may do is `access`'s.
+//! From a credential to an identity: the choice of the credential, its verification, and the CEL mapping to
+//! username and groups. This module decides who the caller is; [`crate::access`] decides what the caller may
+//! do.
 
 mod attributes;
 mod authenticator;

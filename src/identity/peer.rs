@@ -1,10 +1,10 @@
-//! What a connection's client certificate is worth. A chain is judged once, and what came of it is kept for
-//! the connection's other requests: an identity as long as the keys that vouched for it are the current ones,
-//! a refusal as long as the sources that were asked are in the same state and no date changes it. A
-//! connection can make the registry verify signatures once, not per request.
+//! A connection's client certificates, and the cached result of their verification. The chain is verified
+//! once, and the other requests of the connection use the result. An identity is valid while the keys that
+//! verified it are current. A rejection is valid until a source changes or a date may change it. So a client
+//! cannot make the registry verify signatures for each request.
 //!
-//! What is kept of a certificate that was refused is its DER, within [`crate::limits`], so that keys which
-//! arrive later can still vouch for it. Nothing that was parsed of it stays.
+//! The DER of a rejected certificate is kept, within [`crate::limits`], so that keys that arrive later can
+//! still verify it. Its parsed form is not kept.
 
 use super::grounds::{Grounds, Known, KnownFailure};
 use super::refusal::{Reason, shown};
@@ -18,18 +18,18 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// The certificates that the client sent in the handshake, leaf first. TLS has proved that it has the leaf's
-/// key, if [`x509::provable_key`] says that this can be proved, and nothing more.
+/// The certificates that the client sent in the handshake, leaf first. TLS has proved only that the client
+/// has the leaf's private key, and only if [`x509::provable_key`] accepts that key.
 pub struct Peer {
     chain: Result<Vec<CertificateDer<'static>>, Box<TooMuch>>,
     verdict: ArcSwapOption<VerifiedChain>,
     known: ArcSwapOption<(Arc<()>, Found)>,
-    /// Held while the chain is judged, so that requests at the same time do not judge it several times. They
-    /// wait without a thread.
+    /// Held during verification, so that concurrent requests do not verify the chain several times. They wait
+    /// without blocking a thread.
     judging: Mutex<()>,
 }
 
-/// A chain over a limit. It is not kept, since nothing could make it good.
+/// A chain over a limit. It is not kept, since it can never be accepted.
 struct TooMuch {
     certificates: usize,
     why: Rejected,
@@ -69,7 +69,7 @@ impl Peer {
         self.chain.as_ref().is_ok_and(Vec::is_empty)
     }
 
-    /// What the first certificate says of itself, unverified and shortened, for the log.
+    /// Returns what the first certificate says about itself for the log. It is unverified and shortened.
     #[must_use]
     pub fn evidence(&self) -> Evidence {
         match &self.chain {
@@ -78,14 +78,14 @@ impl Peer {
         }
     }
 
-    /// The first certificate, parsed and untrusted, for one judgement: what the chain may cost is counted in
-    /// it.
+    /// Parses the first certificate for one verification. It is not trusted, and it counts the signature
+    /// checks that the chain may use.
     pub(super) fn leaf(&self) -> Result<Leaf, Rejected> {
         let chain = self.chain.as_ref().map_err(|too_much| too_much.why.clone())?;
         Leaf::parse(chain.first().unwrap_or(&CertificateDer::from(&[][..])))
     }
 
-    /// What `authenticator`, as its address names it, found lately.
+    /// Returns the cached result of this authenticator, which its address identifies.
     pub(super) fn known_to(
         &self,
         authenticator: &Arc<()>,
@@ -102,11 +102,11 @@ impl Peer {
         }
     }
 
-    /// Waits while another request has the chain judged.
+    /// Waits while another request verifies the chain.
     pub(super) async fn judging(&self) -> MutexGuard<'_, ()> {
         match self.judging.try_lock() {
             Ok(judging) => judging,
-            // The handshake, which cannot wait, has a chain of its own and never comes here.
+            // The handshake cannot wait. It has a chain of its own and never comes here.
             Err(_) => self.judging.lock().await,
         }
     }
@@ -125,8 +125,7 @@ impl Peer {
         self.known.store(Some(Arc::new((authenticator.clone(), found))));
     }
 
-    /// The chain as proved by the current keys of `authorities`, which must be those of the leaf's own trust
-    /// domain.
+    /// Verifies an X.509-SVID's chain by `authorities`, which must be those of the leaf's own trust domain.
     pub(super) fn svid(
         &self,
         leaf: &Leaf,
@@ -137,7 +136,7 @@ impl Peer {
         self.judge(Kind::Svid, leaf, authorities, grounds, now)
     }
 
-    /// The chain of a certificate that is no SVID, as proved by the current keys of `authorities`.
+    /// Verifies the chain of a plain certificate by `authorities`.
     pub(super) fn plain(
         &self,
         leaf: &Leaf,
@@ -153,15 +152,14 @@ impl Peer {
         self.verdict.load_full()
     }
 
-    /// The bytes of certificates that it holds.
+    /// Returns how many bytes of certificates are held.
     #[cfg(test)]
     pub(super) fn der_bytes(&self) -> usize {
         self.chain.iter().flatten().map(|der| der.len()).sum()
     }
 
-    /// A generation names the state of one source, so no other authorities can take a kept verdict for
-    /// theirs, not even after another configuration was loaded. As what the leaf was judged is compared too,
-    /// since that depends on the configuration.
+    /// A generation belongs to one source, so a cached verdict is never used for other authorities, even
+    /// after a reload. The kind of verification is compared too, since the configuration decides it.
     fn judge(
         &self,
         kind: Kind,
@@ -235,7 +233,7 @@ fn evidence(leaf: &CertificateDer<'_>) -> Evidence {
     }
 }
 
-/// Why a chain gives no identity.
+/// Why a chain yields no identity.
 pub(super) enum Verdict {
     Rejected(Rejected),
     Undecidable(NoKeys),
@@ -250,7 +248,7 @@ impl From<Verdict> for Reason {
     }
 }
 
-/// What a certificate is verified as.
+/// How a certificate is verified.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Svid,

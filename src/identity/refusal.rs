@@ -1,5 +1,5 @@
-//! Why nobody was identified. Two kinds that never mix: the credential is bad ([`Failure::Refused`], 401), or
-//! it could not be checked ([`Failure::Undecidable`], 503).
+//! Why a caller has no identity. There are two kinds: the credential was rejected ([`Failure::Refused`],
+//! 401), or it could not be checked ([`Failure::Undecidable`] and [`Failure::Busy`], 503).
 
 use super::CredentialType;
 use crate::expr;
@@ -14,7 +14,7 @@ pub enum Failure {
     Refused(Refusal),
     #[error("{why}{evidence}")]
     Undecidable { why: NoKeys, evidence: Evidence },
-    /// As undecidable, for want of time.
+    /// The password could not be checked in time.
     #[error("{why}{evidence}")]
     Busy { why: Busy, evidence: Evidence },
 }
@@ -26,14 +26,14 @@ pub enum Busy {
         "the password was not checked: the queue is full; look for clients that guess passwords from many addresses"
     )]
     Everyone,
-    /// May be tried again after `retry`.
+    /// The client may try again after `retry`.
     #[error(
         "the password was not checked: this client's address has {PASSWORDS_OF_SOURCE} attempts that wait or failed a moment ago, or {PASSWORDS_OF_NAME} for this username; look for a client there that guesses passwords or repeats a wrong one"
     )]
     Source { retry: Duration },
 }
 
-/// A credential that was presented and does not count. It never makes anyone anonymous.
+/// A rejected credential. The caller is then not treated as anonymous.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{reason}{evidence}")]
 pub struct Refusal {
@@ -41,7 +41,7 @@ pub struct Refusal {
     pub evidence: Evidence,
 }
 
-/// What is wrong. What was found is in the [`Evidence`] beside it.
+/// Why a credential was rejected. The [`Evidence`] beside it says which credential it was.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refused {
     #[error("expected one Authorization header, found several; leave only one")]
@@ -54,7 +54,7 @@ pub enum Refused {
         "the password is not a token: expected an ID token or a JWT-SVID as the password; any username works"
     )]
     NotAToken,
-    /// Whether the name or the password is wrong is nobody's business but the file's.
+    /// The message does not reveal whether the name or the password is wrong.
     #[error("the password file has no such name and password")]
     Password,
     #[error(
@@ -65,7 +65,7 @@ pub enum Refused {
     Jwt(jwt::Rejected),
     #[error("the password file no longer has the entry behind this token; log in again")]
     PasswordWithdrawn,
-    /// `rule` as in `http.auth.deny[0] (htpasswd "ann")`.
+    /// `rule` is as in `http.auth.deny[0] (htpasswd "ann")`.
     #[error("the operator revoked this credential: {rule}; remove that rule to accept it again")]
     Revoked { rule: String },
     #[error(
@@ -84,7 +84,7 @@ pub enum Refused {
     Chain(x509::Rejected),
     #[error("{message}")]
     Validation { message: String },
-    /// `part` as in `validations[1]`.
+    /// `part` is as in `validations[1]`.
     #[error("the mapping's {part} failed on this credential's claims: {why}")]
     Mapping { part: String, why: expr::Failed },
     #[error("the mapping yields an empty username; change the mapping")]
@@ -111,15 +111,15 @@ pub enum Refused {
     GroupTooLong { bytes: usize },
 }
 
-/// What is known of a credential, for the log. What a stranger wrote is shortened; a token or password is
-/// never in it.
+/// What is known about a credential, for the log. Values from the credential are shortened. It never contains
+/// a token or a password.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
     pub credential: Option<CredentialType>,
     pub issuer: Option<String>,
     pub key_id: Option<String>,
     pub subject: Option<String>,
-    /// Of a certificate.
+    /// The serial number of a certificate.
     pub serial: Option<String>,
 }
 
@@ -136,7 +136,7 @@ impl Evidence {
     }
 }
 
-/// A [`Failure`] before it is said of which credential.
+/// A [`Failure`] without its [`Evidence`].
 pub(super) enum Reason {
     Refused(Refused),
     Undecidable(NoKeys),
@@ -166,7 +166,7 @@ impl From<jwt::Failure> for Reason {
     }
 }
 
-/// ` (oidc, issuer "https://…", subject "…")`, or nothing where nothing is known.
+/// Shows ` (oidc, issuer "https://…", subject "…")`, or nothing if nothing is known.
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = " (";
@@ -194,7 +194,7 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// As much of a stranger's text as a log line should hold.
+/// Shortens a text from a credential for a log line.
 pub(super) fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

@@ -1,5 +1,5 @@
-//! What a token is for: the repositories and actions that it names. A scope only ever takes away; what is
-//! allowed is what policy allows *and* the scope names.
+//! A token's scope: the repositories and actions that it includes. A scope only limits. An action is allowed
+//! if policy allows it *and* the scope includes it.
 //!
 //! <https://distribution.github.io/distribution/spec/auth/scope/>
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The actions of the token protocol. A push creates and moves tags; policy says which of the two.
+/// The actions of the token protocol. A push may create and move tags; policy decides which of the two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
     pub pull: bool,
@@ -46,7 +46,7 @@ impl Rights {
         }
     }
 
-    /// Actions that nobody knows grant nothing.
+    /// Unknown actions grant nothing.
     fn of<'a>(actions: impl Iterator<Item = &'a str>) -> Self {
         actions.fold(Self::default(), |rights, action| match action {
             "pull" => Self { pull: true, ..rights },
@@ -68,8 +68,7 @@ impl Rights {
     }
 }
 
-/// By repository, and whether the catalogue may be listed. The empty one allows nothing but to say who one
-/// is.
+/// Rights by repository, and whether the catalogue may be listed. An empty scope allows only authentication.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     repositories: BTreeMap<RepositoryName, Rights>,
@@ -77,8 +76,8 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// As clients ask for it: texts like `repository:app/web:pull,push` and `registry:catalog:*`. What nobody
-    /// knows, or what names no repository that could be, is passed over: it could not be granted either.
+    /// Parses a requested scope: texts like `repository:app/web:pull,push` and `registry:catalog:*`. Unknown
+    /// types and invalid repository names are ignored, since they could not be granted.
     #[must_use]
     pub fn asked<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut scope = Self::default();
@@ -87,7 +86,7 @@ impl Scope {
             .flat_map(str::split_ascii_whitespace)
             .take(SCOPES)
         {
-            // A name may have a colon of its own, as in a host's port: the type ends at the first, the
+            // The name may contain a colon, as in a host's port. The type ends at the first colon, and the
             // actions begin after the last.
             let parts = text
                 .split_once(':')
@@ -99,7 +98,7 @@ impl Scope {
         scope
     }
 
-    /// From the claim `access` of a token.
+    /// Reads the claim `access` of a token.
     #[must_use]
     pub fn granted(access: &Value) -> Self {
         let mut scope = Self::default();
@@ -116,7 +115,7 @@ impl Scope {
         scope
     }
 
-    /// Everything in one repository.
+    /// A scope with all rights in one repository.
     #[must_use]
     pub fn repository(name: RepositoryName) -> Self {
         Self {
@@ -130,7 +129,7 @@ impl Scope {
         self.repositories.is_empty() && !self.catalog
     }
 
-    /// What it leaves of the rights in a repository.
+    /// Returns the rights in a repository.
     #[must_use]
     pub fn rights(&self, repository: &RepositoryName) -> Rights {
         self.repositories.get(repository).copied().unwrap_or_default()
@@ -141,7 +140,7 @@ impl Scope {
         self.catalog
     }
 
-    /// About how many bytes it takes, if each entry takes `each` beside its name.
+    /// Returns about how many bytes the scope takes, if each entry takes `each` bytes beside its name.
     pub(super) fn weight(&self, each: usize) -> usize {
         self.repositories
             .keys()
@@ -153,8 +152,8 @@ impl Scope {
         self.repositories.iter().map(|(name, rights)| (name, *rights))
     }
 
-    /// The same, with what `granted` leaves of each repository's rights, and the catalogue only if `catalog`
-    /// says so.
+    /// Limits each repository's rights to those that `granted` returns, and drops the catalogue unless
+    /// `catalog` is set.
     #[must_use]
     pub fn limited(&self, catalog: bool, granted: impl Fn(&RepositoryName) -> Rights) -> Self {
         let left = |(name, rights): (&RepositoryName, Rights)| (name.clone(), rights.and(granted(name)));
@@ -169,13 +168,13 @@ impl Scope {
         }
     }
 
-    /// What both name.
+    /// Returns the intersection of both.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         self.limited(other.catalog, |name| other.rights(name))
     }
 
-    /// What either names.
+    /// Returns the union of both.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         for (name, rights) in other.repositories {
@@ -188,7 +187,7 @@ impl Scope {
         }
     }
 
-    /// As the claim `access` of a token.
+    /// Returns the claim `access` of a token.
     #[must_use]
     pub fn access(&self) -> Value {
         let entry = |kind: &str, name: &str, actions: Vec<&str>| json!({"type": kind, "name": name, "actions": actions});
@@ -200,7 +199,7 @@ impl Scope {
     }
 
     fn add(&mut self, kind: &str, name: &str, rights: Rights) {
-        // `repository(plugin)`: the class is a relic and says nothing.
+        // `repository(plugin)` has a class, which is obsolete and ignored.
         let kind = kind.split_once('(').map_or(kind, |(kind, _)| kind);
         match (kind, name) {
             ("registry", "catalog") => self.catalog |= rights == Rights::ALL,
@@ -235,7 +234,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// The most scopes that one request may ask for; more are not looked at.
+/// The most scopes of one request. Further ones are ignored.
 const SCOPES: usize = 128;
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! Tokens for several audiences (JWT-SVID 3.2): each of the others could replay them here. They are accepted
-//! unless the issuer or trust domain says `singleAudience`, counted, and logged once a subject.
+//! Tokens for several audiences (JWT-SVID 3.2). Each of the other audiences could replay such a token here.
+//! They are accepted unless the issuer or trust domain sets `singleAudience`. They are counted, and logged
+//! once for each subject.
 
 use super::refusal::shown;
 use super::{CredentialType, Identity};
@@ -7,7 +8,7 @@ use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-/// Whom the log has named.
+/// The subjects that were logged.
 #[derive(Debug, Default)]
 pub(super) struct SeveralAudiences {
     told: Mutex<HashSet<String>>,
@@ -39,7 +40,7 @@ impl SeveralAudiences {
         }
     }
 
-    /// Forgets all when it knows too many: strangers who are trusted to issue tokens may invent subjects.
+    /// Clears the set when it is full, since an issuer may make up any number of subjects.
     fn is_new(&self, subject: &str) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.contains(subject) {

@@ -1,4 +1,4 @@
-//! SHA-256 of a key or a certificate, as operators write it.
+//! The SHA-256 digest of a key or a certificate, as operators write it.
 
 use crate::trust;
 use std::fmt;
@@ -10,12 +10,12 @@ use std::str::FromStr;
 pub struct Thumbprint([u8; 32]);
 
 impl Thumbprint {
-    /// Whether this is the key's that has this fingerprint.
+    /// Whether a key with this fingerprint has this thumbprint.
     pub(super) fn is_of_key(&self, fingerprint: &str) -> bool {
         trust::fingerprint_of_digest(&self.0) == fingerprint
     }
 
-    /// Whether this is the one that is written so in hexadecimal, in lower case.
+    /// Whether `text` is this thumbprint in lower-case hexadecimal.
     pub(super) fn is_hex(&self, text: &str) -> bool {
         self.to_string() == text
     }
@@ -48,7 +48,7 @@ impl FromStr for Thumbprint {
     }
 }
 
-/// In hexadecimal.
+/// Shows it in hexadecimal.
 impl fmt::Display for Thumbprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -1,8 +1,8 @@
-//! Tokens that were verified lately, so that one that comes with every request of a push is verified once.
-//! What is kept is an identity, never a decision, and never a refusal. A token is known again by a keyed hash
-//! of all of it, its signature included.
+//! A cache of the identities behind tokens, so that a token that comes with every request of a push is
+//! verified once. It holds no access decisions and no rejections. A token is looked up by a keyed hash of the
+//! whole token, including its signature.
 //!
-//! A changed configuration brings a new authenticator with a cache of its own.
+//! A changed configuration makes a new authenticator with its own empty cache.
 
 use super::Identity;
 use super::grounds::Known;
@@ -16,16 +16,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub(super) struct TokenCache {
     key: hmac::Key,
-    /// By the hash's last bits, so that threads seldom wait for each other.
+    /// The hash's last byte chooses the shard, so that threads seldom wait for each other.
     shards: Vec<Mutex<Recent<Hash, Arc<Known>>>>,
 }
 
-/// A token's name in the cache.
+/// The key of a token in the cache.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Hash([u8; 32]);
 
 impl TokenCache {
-    /// `None` without randomness for its key.
+    /// Returns `None` if no random key can be made.
     pub(super) fn new() -> Option<Self> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok()?;
         let shards = (0..SHARDS)
@@ -34,7 +34,8 @@ impl TokenCache {
         Some(Self { key, shards })
     }
 
-    /// Whatever verification looks at besides the configuration, the keys and the time must be in it.
+    /// Everything that affects verification must be in the hash, except the configuration, the keys and the
+    /// time.
     pub(super) fn hash(&self, token: &Secret) -> Hash {
         let mut hash = [0; 32];
         for (to, from) in hash
@@ -77,5 +78,5 @@ impl fmt::Debug for TokenCache {
 }
 
 const SHARDS: usize = 16;
-/// Of all shards, about.
+/// The size of all shards together, about.
 const BYTES: usize = 32 << 20;

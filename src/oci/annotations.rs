@@ -1,5 +1,5 @@
-//! A manifest's annotations, kept as the JSON that they are: a manifest may have hundreds of thousands, and
-//! the registry only hands them on. They are checked while they are read, and no map of them is made.
+//! A manifest's annotations, kept as JSON: a manifest may have hundreds of thousands, and the registry only
+//! passes them on. They are checked while they are read, without building a map.
 
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, MapAccess, Visitor};
@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
-/// Invariant: nothing, or a JSON object without white space between its members, which are texts of different
-/// names.
+/// Invariant: empty, or a JSON object without white space between its members. The members are strings with
+/// different names.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Annotations(Bytes);
 
@@ -19,13 +19,13 @@ impl Annotations {
         self.0.is_empty()
     }
 
-    /// The length of the JSON.
+    /// Returns the length of the JSON.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Adds them as the last member of a JSON object that has other members.
+    /// Adds the annotations as the last member of a JSON object that has other members.
     pub fn append_to(&self, object: &mut Vec<u8>) {
         if self.is_empty() || object.pop_if(|last| *last == b'}').is_none() {
             return;
@@ -35,7 +35,7 @@ impl Annotations {
         object.push(b'}');
     }
 
-    /// How many bytes that adds.
+    /// Returns how many bytes [`Self::append_to`] adds.
     #[must_use]
     pub const fn appended_len(&self) -> usize {
         if self.is_empty() {
@@ -45,13 +45,13 @@ impl Annotations {
         }
     }
 
-    /// Whether both have the same names and texts, in whatever order.
+    /// Whether both have the same names and values, in any order.
     #[must_use]
     pub fn say_the_same_as(&self, other: &Self) -> bool {
         self == other || self.to_map() == other.to_map()
     }
 
-    /// For checks and tests alone: this is what the type avoids.
+    /// Returns a map. Only for checks and tests, since this type exists to avoid it.
     #[must_use]
     pub fn to_map(&self) -> BTreeMap<String, String> {
         serde_json::from_slice(&self.0).unwrap_or_default()
@@ -67,7 +67,7 @@ impl fmt::Debug for Annotations {
 impl<'de> Deserialize<'de> for Annotations {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let written = deserializer.deserialize_map(Members)?;
-        // Without what the buffer has to spare.
+        // Drops the buffer's spare capacity.
         Ok(if written == b"{}" {
             Self::default()
         } else {
@@ -108,15 +108,15 @@ impl<'de> Visitor<'de> for Members {
     }
 }
 
-/// The names so far, by a hash that nobody can predict. Two of half a million names have the same one once in
-/// a hundred million manifests.
+/// The hashes of the names so far, with a random key. For half a million names, a collision happens once in a
+/// hundred million manifests.
 #[derive(Default)]
 struct Names {
     key: RandomState,
     hashes: HashSet<u64>,
 }
 
-/// Writes the text that comes next. A name must be new.
+/// Writes the next string. A name must not have been seen before.
 struct Text<'a> {
     json: &'a mut Vec<u8>,
     names: Option<&'a mut Names>,

@@ -1,36 +1,37 @@
-//! What a request may demand of the tag, manifest or blob that is there (RFC 9110, 13.1.1 and 13.1.2). An
-//! entity tag of ours is the digest in quotes, so a condition is about digests.
+//! The conditions of a request on the existing tag, manifest or blob (RFC 9110, 13.1.1 and 13.1.2). The
+//! registry's entity tags are digests in quotes, so conditions compare digests.
 
 use super::Digest;
 
-/// `If-Match` and `If-None-Match` of one request. Without either, everything is allowed.
+/// `If-Match` and `If-None-Match` of one request. Without both, everything is allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
     matches: Option<EntityTags>,
     none_matches: Option<EntityTags>,
 }
 
-/// What one of the two headers names.
+/// The value of one of the two headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum EntityTags {
-    /// `*`: whatever there is.
+    /// `*`, which matches anything that exists.
     Any,
-    /// What is no digest of ours is left out: it matches nothing.
+    /// A list of digests. Other entity tags match nothing and are dropped.
     Of(Vec<Digest>),
 }
 
 impl Condition {
-    /// From the values of the headers; `None` if there is no such header.
+    /// Parses the values of the headers. `None` means that the header is absent.
     #[must_use]
     pub fn parse(if_match: Option<&str>, if_none_match: Option<&str>) -> Self {
-        // `If-Match` compares strongly, so a weak tag matches nothing; `If-None-Match` compares weakly.
+        // `If-Match` uses strong comparison, so a weak tag matches nothing. `If-None-Match` uses weak
+        // comparison.
         Self {
             matches: if_match.map(|list| EntityTags::parse(list, false)),
             none_matches: if_none_match.map(|list| EntityTags::parse(list, true)),
         }
     }
 
-    /// Whether it allows to replace (or to delete) what is `found` there.
+    /// Whether the condition allows replacing or deleting what was `found`.
     #[must_use]
     pub fn allows(&self, found: Option<&Digest>) -> bool {
         match found {
@@ -39,19 +40,19 @@ impl Condition {
         }
     }
 
-    /// Whether what is there is what `If-Match` wants.
+    /// Whether `If-Match` matches what was found.
     #[must_use]
     pub fn is_met_by(&self, found: &Digest) -> bool {
         self.matches.as_ref().is_none_or(|tags| tags.name(found))
     }
 
-    /// Whether `If-None-Match` names what is there: whoever wants to read it has it.
+    /// Whether `If-None-Match` matches what was found. A reader then already has it.
     #[must_use]
     pub fn is_known(&self, found: &Digest) -> bool {
         self.none_matches.as_ref().is_some_and(|tags| tags.name(found))
     }
 
-    /// Nothing is demanded.
+    /// Whether there is no condition.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.matches.is_none() && self.none_matches.is_none()
@@ -70,7 +71,7 @@ impl EntityTags {
         if list.trim() == "*" {
             return Self::Any;
         }
-        // A digest has no comma.
+        // A digest contains no comma.
         let digest = |tag: &str| {
             let tag = tag.trim();
             let tag = if weak {

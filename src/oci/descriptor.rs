@@ -1,5 +1,4 @@
-//! Descriptors (image-spec, descriptor.md): what one says of the content that it refers to, and whether that
-//! can be right.
+//! Descriptors (image-spec, descriptor.md): parsing them, and checking what they say about their content.
 //!
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md>
 
@@ -12,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256, Sha512};
 use std::fmt;
 
-/// As it is answered in a list of referrers.
+/// A descriptor in a list of referrers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
@@ -27,24 +26,24 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    /// How many bytes [`Descriptor::write`] adds.
+    /// Returns how many bytes [`Descriptor::write`] adds.
     #[must_use]
     pub fn written_len(&self) -> usize {
-        // What cannot be written does not fit.
+        // A descriptor that cannot be written is treated as too large.
         serde_json::to_vec(self).map_or(usize::MAX / 2, |json| {
             json.len() + self.annotations.appended_len()
         })
     }
 
-    /// Adds its JSON.
+    /// Appends its JSON.
     pub fn write(&self, json: &mut Vec<u8>) {
-        // A descriptor of texts and a number can always be written.
+        // A descriptor of strings and a number can always be written.
         drop(serde_json::to_writer(&mut *json, self));
         self.annotations.append_to(json);
     }
 }
 
-/// Where a descriptor stands in its manifest.
+/// A descriptor's place in its manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Config,
@@ -69,16 +68,16 @@ impl fmt::Display for Place {
 pub struct Referred {
     pub place: Place,
     pub digest: Digest,
-    /// `None` if the descriptor says no number.
+    /// `None` if the descriptor has no valid size.
     pub size: Option<u64>,
-    /// The descriptor carries the content as `data`.
+    /// Whether the descriptor contains the content as `data`.
     pub embedded: bool,
 }
 
 /// What is wrong with a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
-    /// It is refused in every repository: what has the manifest's subject is listed with it.
+    /// It is rejected in every repository, because lists of referrers contain it.
     #[error("`{member}` has {found} bytes: a media type may have at most {MEDIA_TYPE_BYTES}")]
     LongType { member: &'static str, found: usize },
     #[error("{place} ({digest}) has no `size`: a descriptor needs the number of bytes of its content")]
@@ -127,7 +126,7 @@ pub enum Flaw {
     IsBlob { place: Place, digest: Digest },
 }
 
-/// As it stands in a manifest. Unknown members are ignored.
+/// A descriptor as written in a manifest. Unknown members are ignored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Raw {
@@ -140,7 +139,7 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    /// The first flaw is put into `flaw`; a digest that cannot be read is an error.
+    /// Parses the descriptor. The first flaw is stored in `flaw`. An invalid digest is an error.
     pub(super) fn at(&self, place: Place, flaw: &mut Option<Flaw>) -> Result<Referred, InvalidDigest> {
         let digest: Digest = self.digest.parse()?;
         let size = match &self.size {
@@ -158,7 +157,8 @@ impl Raw {
         })
     }
 
-    /// `data`. An empty text is as good as none: some clients write every member that they know.
+    /// Returns `data`. An empty string is the same as none, since some clients write every member that they
+    /// know.
     fn content(&self) -> Option<&str> {
         self.data.as_deref().filter(|data| !data.is_empty())
     }
@@ -206,13 +206,13 @@ impl Raw {
     }
 }
 
-/// What stands where a descriptor's size should be.
+/// The value of a descriptor's `size`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Size {
     #[default]
     Missing,
     Number(u64),
-    /// In the words of an error.
+    /// Another value, as text for an error.
     Other(String),
 }
 
@@ -231,7 +231,7 @@ impl<'de> Visitor<'de> for AnySize {
         f.write_str("a size")
     }
 
-    /// Clients read it into a signed number.
+    /// Clients read the size as a signed number.
     fn visit_u64<E>(self, size: u64) -> Result<Size, E> {
         Ok(if i64::try_from(size).is_ok() {
             Size::Number(size)

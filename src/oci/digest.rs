@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The registered algorithms that this registry stores by.
+/// The registered algorithms that this registry supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
     Sha256,
@@ -19,7 +19,7 @@ impl Algorithm {
         }
     }
 
-    /// How many hexadecimal characters an encoded digest has.
+    /// Returns how many hexadecimal characters an encoded digest has.
     #[must_use]
     pub const fn hex_len(self) -> usize {
         match self {
@@ -47,7 +47,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// A digest of a known algorithm, with exactly its number of lower-case hexadecimal characters.
+/// A digest of a supported algorithm, with the right number of lower-case hexadecimal characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest {
     algorithm: Algorithm,
@@ -55,7 +55,7 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// From the raw hash. The length must be that of the algorithm.
+    /// Makes a digest from the raw hash, whose length must fit the algorithm.
     pub fn from_hash(algorithm: Algorithm, hash: &[u8]) -> Result<Self, InvalidDigest> {
         use std::fmt::Write;
         if hash.len() * 2 != algorithm.hex_len() {
@@ -74,7 +74,7 @@ impl Digest {
         self.algorithm
     }
 
-    /// The part behind the colon.
+    /// Returns the part after the colon.
     #[must_use]
     pub fn hex(&self) -> &str {
         self.text

@@ -1,7 +1,6 @@
-//! The error codes of the distribution-spec (spec.md, Error Codes). Which HTTP status goes with one is
-//! decided in `http`.
+//! The error codes of the distribution-spec (spec.md, Error Codes). Their HTTP statuses are chosen in `http`.
 
-/// A code of the specification's list. `RANGE_INVALID` and the like are not in it and are not used.
+/// An error code of the specification. Codes such as `RANGE_INVALID` are not in it and are not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
     BlobUnknown,

@@ -1,5 +1,5 @@
-//! Reading a manifest: what it is, what it needs, what it refers to. The bytes themselves are stored as they
-//! came.
+//! Parses a manifest: its type, the content that it needs, and the content that it refers to. The bytes are
+//! stored unchanged.
 //!
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md>,
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md>
@@ -10,32 +10,31 @@ use crate::limits::MEDIA_TYPE_BYTES;
 use crate::object::{self, Object};
 use serde::{Deserialize, Deserializer};
 
-/// What the registry reads of a manifest.
+/// The parts of a manifest that the registry uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     pub media_type: ManifestType,
-    /// The manifest's own `artifactType`, else its config's media type (distribution-spec, Listing
-    /// Referrers).
+    /// The manifest's own `artifactType`, or its config's media type (distribution-spec, Listing Referrers).
     pub artifact_type: Option<String>,
     pub annotations: Annotations,
-    /// What the repository must hold as blobs: config, layers, and those children of an index whose media
-    /// type is no manifest's, as in a cache of BuildKit.
+    /// The blobs that the repository must hold: config, layers, and children of an index that are not
+    /// manifests by their media type, as in BuildKit's caches.
     pub blobs: Vec<Referred>,
-    /// Layers that need not be here, since they may not be distributed.
+    /// Non-distributable layers, which the repository need not hold.
     pub foreign: Vec<Referred>,
     /// An index's children.
     pub manifests: Vec<Referred>,
-    /// May be absent from the registry.
+    /// The subject. It may be absent from the registry.
     pub subject: Option<Referred>,
-    /// The first thing that cannot be right in a descriptor, whatever the repository holds.
+    /// The first flaw of a descriptor that does not depend on the repository's content.
     pub flaw: Option<Flaw>,
 }
 
 impl Manifest {
-    /// `content_type` is the request's header, if it had one; it must agree with the manifest's own
-    /// `mediaType`.
+    /// Parses a manifest. `content_type` is the request's header, if any. It must agree with the manifest's
+    /// own `mediaType`.
     pub fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, InvalidManifest> {
-        // The fields of another type may be read as nonsense here.
+        // Check the type first: the fields of another type could give misleading errors.
         content_type.map(known).transpose()?;
         let raw: Raw = object::read(bytes).map_err(InvalidManifest::Json)?;
         let media_type = raw.media_type(content_type)?;
@@ -81,7 +80,7 @@ impl Manifest {
         })
     }
 
-    /// Everything that it refers to.
+    /// Returns all content that it refers to.
     pub fn referred(&self) -> impl Iterator<Item = &Referred> {
         self.blobs
             .iter()
@@ -121,7 +120,7 @@ pub enum InvalidManifest {
     Descriptor(#[from] Flaw),
 }
 
-/// The media types of manifests, as a list for a message.
+/// Shows the accepted media types for a message.
 struct Accepted;
 
 impl std::fmt::Display for Accepted {
@@ -147,7 +146,7 @@ struct Raw {
     annotations: Option<Annotations>,
 }
 
-/// A list that is there. It may be null, as Go writes an empty one.
+/// A list that is present. It may be null, which Go writes for an empty list.
 type List = Option<Vec<Object<descriptor::Raw>>>;
 
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<List>, D::Error> {
@@ -168,8 +167,7 @@ impl Raw {
         })
     }
 
-    /// The header and the field must name the same type; either may be missing, and without both the shape
-    /// tells.
+    /// Returns the type. The header and the field must agree. If both are missing, the members decide.
     fn media_type(&self, content_type: Option<&str>) -> Result<ManifestType, InvalidManifest> {
         let field = self.media_type.as_deref().filter(|text| !text.is_empty());
         match (content_type, field) {
@@ -185,7 +183,7 @@ impl Raw {
         }
     }
 
-    /// A manifest that one client reads as an image and another one as an index is refused.
+    /// Rejects a manifest that some clients could read as an image and others as an index.
     fn check_shape(&self, media_type: ManifestType) -> Result<(), InvalidManifest> {
         match self.schema_version {
             Some(2) => {}
@@ -235,7 +233,7 @@ fn known(text: &str) -> Result<ManifestType, InvalidManifest> {
         .map_err(|()| InvalidManifest::UnknownType(text.to_owned()))
 }
 
-/// Layers that a registry need not hold: Docker's foreign layers and OCI's non-distributable ones.
+/// Whether a registry need not hold this layer: a Docker foreign layer or an OCI non-distributable one.
 fn is_nondistributable(media_type: &str) -> bool {
     media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
         || media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")

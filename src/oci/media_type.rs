@@ -1,9 +1,9 @@
-//! The manifest media types that are accepted: OCI's two and Docker's two. Schema 1 is not among them.
+//! The accepted media types of manifests: two of OCI and two of Docker. Docker's schema 1 is not accepted.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What a manifest says it is.
+/// The type of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ManifestType {
     OciManifest,
@@ -40,7 +40,7 @@ impl ManifestType {
 impl FromStr for ManifestType {
     type Err = ();
 
-    /// Parameters (`; charset=…`) are stripped; case does not matter.
+    /// Parses a media type. Parameters (`; charset=…`) and case are ignored.
     fn from_str(text: &str) -> Result<Self, ()> {
         let essence = text.split(';').next().unwrap_or_default().trim();
         Self::ALL

@@ -1,5 +1,5 @@
-//! The registry's vocabulary: what the OCI image and distribution specifications name, parsed once at the
-//! edge. Past the edge no plain string means any of these. No I/O here.
+//! The types of the OCI image and distribution specifications. They are parsed once at the edge, and no plain
+//! strings are used for them after that. Nothing here does I/O.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>,
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md>

@@ -4,8 +4,8 @@ use crate::limits::REPOSITORY_NAME_BYTES;
 use std::fmt;
 use std::str::FromStr;
 
-/// A name of the specification's grammar: components of lower-case letters and digits with single `.`, `_`,
-/// `__` or runs of `-` between them, joined by `/`, at most [`REPOSITORY_NAME_BYTES`] long.
+/// A name in the specification's grammar: components of lower-case letters and digits, with single `.`, `_`,
+/// `__` or runs of `-` between them, joined by `/`. It is at most [`REPOSITORY_NAME_BYTES`] long.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryName(String);
 

@@ -18,10 +18,10 @@ impl ByteRange {
     }
 }
 
-/// What a `Range` header asks of a blob of a known size.
+/// The result of a `Range` header for a blob of a known size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeRequest {
-    /// No range, another unit or several ranges: answer with the whole.
+    /// No range, another unit or several ranges: the answer is the whole blob.
     Whole,
     Part(ByteRange),
     /// 416.
@@ -38,7 +38,8 @@ impl RangeRequest {
         let Some((first, last)) = spec.trim().split_once('-') else {
             return Self::Whole;
         };
-        // Some clients ask for a range of everything. There is no other answer with nothing in it.
+        // Some clients request the range of a whole blob even if it is empty. The answer is then the whole
+        // blob.
         if size == 0 && (number(first) == Some(0) && (last.is_empty() || number(last).is_some())) {
             return Self::Whole;
         }
@@ -91,7 +92,7 @@ impl FromStr for ContentRange {
     }
 }
 
-/// Digits only: `u64::from_str` alone would take a leading `+`.
+/// Parses digits only: `u64::from_str` would accept a leading `+`.
 fn number(text: &str) -> Option<u64> {
     if text.bytes().all(|b| b.is_ascii_digit()) {
         text.parse().ok()

@@ -1,4 +1,4 @@
-//! What may stand behind `/manifests/`: a tag or a digest, and nothing else.
+//! The reference after `/manifests/`: a tag or a digest.
 
 use super::{Digest, InvalidDigest};
 use std::fmt;
@@ -45,14 +45,14 @@ impl fmt::Debug for Tag {
 #[error("a tag has at most 128 letters, digits, `_`, `.` and `-`, and does not begin with `.` or `-`")]
 pub struct InvalidTag;
 
-/// A tag or a digest. What contains `:` is a digest or an error, never a tag.
+/// A tag or a digest. A text with `:` is a digest or an error, never a tag.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reference {
     Tag(Tag),
     Digest(Digest),
 }
 
-/// Why a text is no [`Reference`].
+/// Why a text is not a [`Reference`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReference {
     #[error(transparent)]

@@ -1,5 +1,6 @@
-//! SPIFFE IDs and trust domain names (SPIFFE-ID), parsed strictly: an issuer must not emit upper case, so it
-//! is refused rather than folded, and two spellings of one name never meet a policy.
+//! SPIFFE IDs and trust domain names (SPIFFE-ID), parsed strictly. An issuer must not use upper case in trust
+//! domains, so upper case is rejected and not converted. Policies therefore never see two spellings of one
+//! name.
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md>
 
@@ -11,8 +12,8 @@ use crate::limits::{SPIFFE_ID_BYTES, TRUST_DOMAIN_BYTES};
 use std::fmt;
 use std::str::FromStr;
 
-/// A trust domain's name: `[a-z0-9.-_]+`, at most 255 bytes. Never treated differently for looking like a DNS
-/// name or an address.
+/// A trust domain's name: `[a-z0-9.-_]+`, at most 255 bytes. A name that looks like a DNS name or an IP
+/// address is not treated differently.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrustDomain(String);
 
@@ -22,7 +23,7 @@ impl TrustDomain {
         &self.0
     }
 
-    /// `spiffe://<name>`, which is how the Workload API names a trust domain.
+    /// Returns `spiffe://<name>`, the Workload API's form of a trust domain.
     #[must_use]
     pub fn id(&self) -> String {
         format!("spiffe://{}", self.0)
@@ -32,7 +33,7 @@ impl TrustDomain {
 impl FromStr for TrustDomain {
     type Err = InvalidSpiffeId;
 
-    /// The bare name, without a scheme.
+    /// Parses the bare name, without a scheme.
     fn from_str(name: &str) -> Result<Self, InvalidSpiffeId> {
         if name.is_empty() {
             return Err(InvalidSpiffeId::NoTrustDomain);
@@ -66,8 +67,8 @@ impl fmt::Debug for TrustDomain {
 }
 
 /// A SPIFFE ID: `spiffe://<trust domain>[/<segment>…]`, at most 2048 bytes. Segments are not empty, not `.`
-/// or `..`, and consist of `[a-zA-Z0-9.-_]`; the path is case-sensitive. An ID without a path names the trust
-/// domain itself, which is no workload.
+/// or `..`, and consist of `[a-zA-Z0-9.-_]`. The path is case-sensitive. An ID without a path names the trust
+/// domain itself, not a workload.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpiffeId {
     text: String,
@@ -85,7 +86,7 @@ impl SpiffeId {
         &self.trust_domain
     }
 
-    /// With its leading slash, or empty.
+    /// Returns the path with its leading slash. It may be empty.
     #[must_use]
     pub fn path(&self) -> &str {
         self.text
@@ -97,7 +98,7 @@ impl SpiffeId {
         self.path().split('/').skip(1)
     }
 
-    /// Whether there is a path: only then can it be a workload's.
+    /// Whether it has a path, and so may belong to a workload.
     #[must_use]
     pub fn is_workload(&self) -> bool {
         !self.path().is_empty()

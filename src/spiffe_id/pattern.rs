@@ -1,5 +1,4 @@
-//! The `path/` prefix match that Flux and others use: a trailing slash takes everything below it, on a
-//! segment's border.
+//! The prefix match with a trailing slash that Flux and others use: `path/` matches every ID below the path.
 
 use super::{InvalidSpiffeId, SCHEME, SpiffeId};
 use std::fmt;
@@ -26,7 +25,7 @@ impl SpiffePattern {
         }
     }
 
-    /// Whether `text` means to be one of these rather than a plain username.
+    /// Whether `text` is meant as a pattern and not as a username.
     #[must_use]
     pub fn is_meant_by(text: &str) -> bool {
         text.starts_with(SCHEME)

@@ -1,5 +1,5 @@
-//! The signature algorithms of JWS that may count at all (RFC 7518 3.1, RFC 8037 3.1): asymmetric ones only,
-//! so that a public key can never be taken for a shared secret, and `none` has no name here.
+//! The supported signature algorithms of JWS (RFC 7518 3.1, RFC 8037 3.1). All are asymmetric, so that a
+//! public key is never used as a shared secret, and `none` cannot be expressed.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -34,8 +34,8 @@ impl Algorithm {
         Self::EdDSA,
     ];
 
-    /// The name in a JOSE header, which is case-sensitive. EdDSA has a second one, Ed25519, which
-    /// [`Self::from_str`] also reads.
+    /// Returns the name in a JOSE header, which is case-sensitive. EdDSA has a second name, Ed25519, which
+    /// [`Self::from_str`] also accepts.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Algorithm {
         }
     }
 
-    /// Whether JWT-SVIDs may use it: the nine of JWT-SVID 2.1.
+    /// Whether JWT-SVIDs may use it: JWT-SVID 2.1 lists nine algorithms.
     #[must_use]
     pub const fn signs_svids(self) -> bool {
         !matches!(self, Self::EdDSA)
@@ -85,6 +85,6 @@ impl fmt::Display for Algorithm {
 )]
 pub struct UnknownAlgorithm;
 
-/// The newer name of EdDSA with an Ed25519 key, the only kind of key that EdDSA is accepted with (RFC 9864
-/// 2.2). One algorithm with two names: a key or a setting that has one of them also allows the other.
+/// The newer name of EdDSA with an Ed25519 key (RFC 9864 2.2), the only kind of key that is accepted for
+/// EdDSA. A key or a setting with either name also allows the other.
 const ED25519: &str = "Ed25519";

@@ -1,5 +1,5 @@
-//! A trust domain's sources for one kind of key, or an issuer's. Sources are never united: the first listed
-//! one that has keys within its staleness bound counts.
+//! The sources of one kind of key for a trust domain or an issuer. Their keys are never merged: only the
+//! first listed source with keys within its staleness bound is used.
 
 use super::generation::Generation;
 use super::keys::Keys;
@@ -13,33 +13,33 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One source among several.
+/// One of several sources.
 pub struct Origin<T> {
     pub slot: Arc<Slot<T>>,
-    /// Absent if the source speaks by itself, as files and the Workload API do.
+    /// Absent if the source updates itself, as files and the Workload API do.
     pub refetch: Option<Arc<dyn Refetch>>,
 }
 
-/// A trust domain's sources for one kind of key, or an issuer's, in order of preference.
+/// The sources of one kind of key for a trust domain or an issuer, in order of preference.
 pub struct Authorities<T> {
     pub(super) origins: Vec<Origin<T>>,
-    /// Where requests wait for newer keys, and by which number their places are counted there.
+    /// Where requests wait for newer keys, and the number that identifies these sources there.
     pub(super) room: Option<WaitingRoom>,
     pub(super) number: u64,
-    /// What belongs to other trust domains.
+    /// Removes the keys that belong to other trust domains.
     pub(super) apart: Option<Box<dyn Apart<T>>>,
 }
 
-/// Takes away from what one trust domain holds what belongs to others.
+/// Removes the keys that belong to other trust domains.
 pub(super) trait Apart<T>: Send + Sync {
     fn apply(&self, held: Arc<Held<T>>) -> Arc<Held<T>>;
 
-    /// What [`Self::apply`] took away the last time, for people.
+    /// Returns the keys that [`Self::apply`] removed the last time, for messages.
     fn withheld(&self) -> Vec<String>;
 }
 
 impl<T> Authorities<T> {
-    /// Sources that cannot be asked.
+    /// Sources that cannot be fetched on request.
     #[must_use]
     pub fn new(slots: Vec<Arc<Slot<T>>>) -> Self {
         slots
@@ -48,7 +48,7 @@ impl<T> Authorities<T> {
             .collect()
     }
 
-    /// The keys that count now.
+    /// Returns the keys in use now.
     pub fn view(&self, now: Timestamp) -> Result<Arc<Held<T>>, NoKeys> {
         let counting = self.origins.iter().find_map(|origin| origin.fresh(now));
         let counting = counting.map(|held| match &self.apart {
@@ -60,14 +60,14 @@ impl<T> Authorities<T> {
         })
     }
 
-    /// The generation that counts now, to compare with one that vouched earlier.
+    /// Returns the generation of the keys in use now, to compare with an earlier one.
     #[must_use]
     pub fn generation(&self, now: Timestamp) -> Option<Generation> {
         self.view(now).ok().map(|held| held.generation)
     }
 
-    /// Has the source that counts asked for newer keys, and those preferred to it, and waits for them. Says
-    /// whether any could be asked. Sources behind the one that counts stay unasked.
+    /// Fetches newer keys from the source in use and from those preferred to it, and waits. Returns whether
+    /// any of them can be fetched on request. Sources after the one in use are not fetched.
     pub async fn refetch(&self, now: Timestamp) -> bool {
         let asked: Vec<_> = self
             .preferred(now)
@@ -77,20 +77,20 @@ impl<T> Authorities<T> {
         !join_all(asked).await.is_empty()
     }
 
-    /// Of every source, whether or not it counts.
+    /// Returns the generation of every source, including those not in use.
     pub(super) fn generations(&self) -> impl Iterator<Item = Option<Generation>> {
         self.origins
             .iter()
             .map(|origin| origin.slot.held().map(|held| held.generation))
     }
 
-    /// What every source said last, however long ago.
+    /// Returns the last keys of every source, including stale ones.
     pub(super) fn all_held(&self) -> impl Iterator<Item = Arc<Held<T>>> {
         self.origins.iter().filter_map(|origin| origin.slot.held())
     }
 
-    /// The keys that are held and do not count, since a trust domain that comes before this one holds them
-    /// too; for people.
+    /// Returns the keys that are held but not used, because a trust domain earlier in the configuration also
+    /// holds them. For messages.
     #[must_use]
     pub fn withheld(&self, now: Timestamp) -> Vec<String> {
         match (&self.apart, self.view(now)) {
@@ -99,21 +99,21 @@ impl<T> Authorities<T> {
         }
     }
 
-    /// The source that counts, and those that would count instead if they had fresh keys.
+    /// Returns the source in use, and those that would be preferred if they had fresh keys.
     pub(super) fn preferred(&self, now: Timestamp) -> impl Iterator<Item = &Origin<T>> {
         self.origins
             .iter()
             .take(self.in_use(now).map_or(usize::MAX, |index| index + 1))
     }
 
-    /// Which source counts.
+    /// Returns the index of the source in use.
     pub(super) fn in_use(&self, now: Timestamp) -> Option<usize> {
         self.origins.iter().position(|origin| origin.fresh(now).is_some())
     }
 }
 
 impl<T: Keys> Authorities<T> {
-    /// What each source tells of itself, in order of preference.
+    /// Returns the status of each source, in order of preference.
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
         self.origins.iter().map(|origin| origin.slot.status()).collect()
@@ -138,7 +138,7 @@ impl<T> FromIterator<Origin<T>> for Authorities<T> {
     }
 }
 
-/// The names of its sources, for people.
+/// Shows the names of the sources.
 impl<T> fmt::Display for Authorities<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, origin) in self.origins.iter().enumerate() {
@@ -165,13 +165,13 @@ impl<T> fmt::Debug for Origin<T> {
     }
 }
 
-/// Nothing can be decided for want of keys.
+/// A credential cannot be verified because keys are missing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoKeys {
     /// No source has keys that may be used now.
     #[error("no usable keys: {}", why.join("; "))]
     None { why: Vec<String> },
-    /// The key is not among those that are held, and it could not be found out whether there are newer ones.
+    /// The key is unknown, and newer keys could not be fetched.
     #[error("the key is unknown, and newer keys could not be fetched: {why}")]
     NotFetched { why: String },
     #[error(

@@ -1,4 +1,4 @@
-//! What one document says, and the slots of the source that it came from.
+//! The content of one document, and the slots of its source.
 
 use super::jwks::KeySet;
 use super::skipped::Skipped;
@@ -8,18 +8,18 @@ use crate::clock::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// `None` for a kind of key that the document cannot speak of.
+/// The keys of a document. `None` for a kind of key that the document's format cannot contain.
 #[derive(Clone, Debug, Default)]
 pub(in crate::trust) struct Content {
     pub(in crate::trust) x509: Option<X509Authorities>,
     pub(in crate::trust) jwt: Option<KeySet>,
     pub(in crate::trust) sequence: Option<u64>,
-    /// How often the publisher wants to be asked.
+    /// How often the publisher asks for the document to be fetched.
     pub(in crate::trust) refresh_hint: Option<Duration>,
     pub(in crate::trust) skipped: Vec<Skipped>,
 }
 
-/// Those that one source fills.
+/// The slots that one source fills.
 #[derive(Clone, Debug)]
 pub(in crate::trust) struct Slots {
     pub(in crate::trust) x509: Option<Arc<Slot<X509Authorities>>>,
@@ -27,7 +27,7 @@ pub(in crate::trust) struct Slots {
 }
 
 impl Slots {
-    /// For what `content` can speak of, and filled with it.
+    /// Makes slots for the kinds of key that `content` has, and fills them.
     pub(in crate::trust) fn of(
         kind: SourceKind,
         name: &Arc<str>,
@@ -39,7 +39,7 @@ impl Slots {
         slots
     }
 
-    /// For what `content` can speak of, and not filled yet.
+    /// Makes empty slots for the kinds of key that `content` has.
     pub(in crate::trust) fn empty(kind: SourceKind, name: &Arc<str>, content: &Content) -> Self {
         Self {
             x509: content.x509.is_some().then(|| Slot::of(kind, name.clone())),
@@ -47,7 +47,7 @@ impl Slots {
         }
     }
 
-    /// Puts a first answer in place. A kind of key that it does not speak of stays unanswered.
+    /// Publishes a first document. A slot for a kind of key that the document does not have stays empty.
     pub(in crate::trust) fn publish_spoken(
         &self,
         content: Content,
@@ -69,8 +69,9 @@ impl Slots {
         spoken.publish(content, as_of, usable_until);
     }
 
-    /// Puts a good answer in place. A kind of key that it does not speak of is withdrawn. What is the same as
-    /// before keeps its generation: a rotation of one kind re-judges nothing that the other vouched for.
+    /// Publishes a valid document. A kind of key that the document does not have is withdrawn. Unchanged keys
+    /// keep their generation, so that a rotation of one kind of key does not invalidate identities of the
+    /// other kind.
     pub(in crate::trust) fn publish(&self, content: Content, as_of: Timestamp, usable_until: Timestamp) {
         if let Some(slot) = &self.x509 {
             replace(slot, content.x509.unwrap_or_default(), as_of, usable_until);
@@ -82,7 +83,7 @@ impl Slots {
         }
     }
 
-    /// Puts in place what an earlier process was told.
+    /// Publishes the copy on disk that an earlier process saved.
     pub(in crate::trust) fn recall(&self, content: Content, as_of: Timestamp, usable_until: Timestamp) {
         if let Some(slot) = &self.x509 {
             slot.recall(content.x509.unwrap_or_default(), as_of, usable_until);
@@ -121,14 +122,14 @@ impl Slots {
         }
     }
 
-    /// Why the latest attempt failed, if it did. All of them tell the same.
+    /// Returns why the latest attempt failed, if it did. All slots of a source have the same reason.
     pub(in crate::trust) fn failure(&self) -> Option<String> {
         let x509 = self.x509.as_ref().and_then(|slot| slot.failure());
         x509.or_else(|| self.jwt.as_ref().and_then(|slot| slot.failure()))
     }
 
-    /// This answer, and the keys that the one before had beside it, which verify for `grace` longer: not
-    /// every replica of an issuer publishes a new key set at the same moment.
+    /// Adds the keys that only the previous document had. They stay valid for `grace`, since the replicas of
+    /// an issuer do not publish a new key set at the same moment.
     pub(in crate::trust) fn beside_former(
         &self,
         content: Content,
@@ -146,7 +147,8 @@ impl Slots {
         }
     }
 
-    /// Until when what is held counts; `None` if nothing ever was. They are filled together.
+    /// Returns until when the keys may be used; `None` if there never were any. All slots are filled
+    /// together.
     pub(in crate::trust) fn usable_until(&self) -> Option<Timestamp> {
         let x509 = self
             .x509

@@ -1,9 +1,9 @@
-//! Which state of a source something rests on.
+//! The state of a source that a result depends on.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Names one state of one source of identities. Never used twice in a process, so another source taking over
-/// is another generation too.
+/// Identifies one state of one source. A generation is never used twice in a process, so it also changes if
+/// another source takes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Generation(u64);
 

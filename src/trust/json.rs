@@ -1,6 +1,5 @@
-//! Strict JSON (RFC 8259) for what strangers sign or publish: no member twice in one object, no deep nesting,
-//! nothing after the value. Two readers that pick different ones of two equal members would see two different
-//! tokens.
+//! Strict JSON (RFC 8259) for tokens and published documents: no repeated members, no deep nesting, nothing
+//! after the value. Two readers that pick different ones of two equal members would see two different tokens.
 
 use crate::limits::JSON_DEPTH;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -8,7 +7,7 @@ use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::fmt;
 
-/// Reads one object that is all there is in `bytes`.
+/// Reads one object. Nothing else may be in `bytes`.
 pub(in crate::trust) fn object(bytes: &[u8]) -> Result<Map<String, Value>, InvalidJson> {
     let fault = Cell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
@@ -28,7 +27,7 @@ pub(in crate::trust) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Inval
     }
 }
 
-/// What kind of value this is, for "expected …, found …".
+/// Returns the kind of a value, for "expected …, found …".
 pub(in crate::trust) const fn kind(value: Option<&Value>) -> &'static str {
     match value {
         None => "nothing",
@@ -53,7 +52,7 @@ pub enum InvalidJson {
     NotAnObject,
 }
 
-/// Builds a [`Value`]. serde's errors are text only, so the reason is left in `fault`.
+/// Builds a [`Value`]. serde's errors are only text, so the reason is stored in `fault`.
 #[derive(Clone, Copy)]
 struct Strict<'a> {
     depth: u8,

@@ -1,4 +1,4 @@
-//! Keys as a list: for people, and to compare the keys of two trust domains.
+//! Keys as a list, for messages and for comparing the keys of trust domains.
 
 use crate::clock::Timestamp;
 
@@ -6,13 +6,13 @@ use crate::clock::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyStatus {
     pub kind: KeyKind,
-    /// The `kid` of a JWT key, if it has one; the subject of an X.509 authority.
+    /// The `kid` of a JWT key, if it has one, or the subject of an X.509 authority.
     pub id: Option<String>,
-    /// The signature algorithms that a JWT key verifies; what kind of key an X.509 authority has.
+    /// The signature algorithms that a JWT key verifies, or the type of an X.509 authority's key.
     pub algorithms: Vec<&'static str>,
-    /// Of an X.509 authority. JWT keys carry no dates.
+    /// The expiry of an X.509 authority. JWT keys have no dates.
     pub not_after: Option<Timestamp>,
-    /// Of a JWT key that the latest key set of an OIDC issuer lacks: until then it verifies.
+    /// Set for a JWT key that the issuer's latest key set no longer has: it verifies until then.
     pub withdrawn_until: Option<Timestamp>,
 }
 
@@ -36,10 +36,10 @@ impl KeyKind {
 pub trait Keys {
     fn describe(&self) -> Vec<KeyStatus>;
 
-    /// The fingerprint of each public key, with what people call the key.
+    /// Returns the fingerprint of each public key, and the name of the key for messages.
     fn prints(&self) -> Vec<(&str, String)>;
 
-    /// The same without the keys of these fingerprints.
+    /// Removes the keys for whose fingerprints `gone` returns `true`.
     #[must_use]
     fn without(&self, gone: &dyn Fn(&str) -> bool) -> Self
     where

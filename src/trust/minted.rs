@@ -1,9 +1,9 @@
-//! Our own tokens, verified: those that the token service signed. They stand for a credential that was
-//! presented once, and carry what judging that credential again takes. Whether it still counts is not decided
-//! here.
+//! Verifies the registry's own tokens, which its token service signed. Such a token stands for a credential
+//! that was presented earlier, and contains what is needed to verify that credential again. That happens in
+//! [`crate::identity`].
 //!
-//! A token is of one kind, and says so twice, in its `typ` (RFC 8725 3.11) and its audience: an access token
-//! is no refresh token.
+//! A token states its kind twice, in its `typ` (RFC 8725 3.11) and in its audience, so that an access token
+//! is never accepted as a refresh token.
 
 use super::Authorities;
 use super::jwks::KeySet;
@@ -15,19 +15,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
 
-/// What a token of ours is for.
+/// The kind of one of the registry's own tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// To be presented for whatever its scope names.
+    /// Gives access to what its scope includes.
     Access,
-    /// To be exchanged for access tokens.
+    /// Is exchanged for access tokens.
     Refresh,
-    /// To be presented by the registry itself, with the events that it sends.
+    /// Is presented by the registry itself with the events that it sends.
     Event,
 }
 
 impl Kind {
-    /// The header `typ`.
+    /// Returns the header `typ`.
     #[must_use]
     pub const fn typ(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Kind {
         }
     }
 
-    /// The claim `aud` of tokens for a service.
+    /// Returns the claim `aud` of tokens for a service.
     #[must_use]
     pub fn audience(self, service: &str) -> String {
         match self {
@@ -48,14 +48,15 @@ impl Kind {
     }
 }
 
-/// How our own tokens are judged.
+/// How the registry's own tokens are verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MintedRules {
     /// Their `iss`: `urn:wharfinger:` and the store's id.
     pub issuer: String,
-    /// The service that they are for, as challenges name it.
+    /// The service that they are for, as in challenges.
     pub service: String,
-    /// How long after its source was presented a token may count; with zero, as long as its source.
+    /// How long a session lasts after the original credential was presented. Zero: as long as that credential
+    /// is valid.
     pub session_lifetime: Duration,
 }
 
@@ -64,7 +65,7 @@ pub struct MintedRules {
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Source {
     Oidc {
-        /// The name of the entry that accepted it, if it has one.
+        /// The name of the entry that accepted the token, if it has one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         entry: Option<String>,
         #[serde(flatten)]
@@ -73,14 +74,14 @@ pub enum Source {
     JwtSvid(Remembered),
     X509Svid(RememberedChain),
     X509 {
-        /// The name of the entry whose authority vouched.
+        /// The name of the entry whose authority verified the chain.
         entry: String,
         #[serde(flatten)]
         chain: RememberedChain,
     },
     Htpasswd {
         user: String,
-        /// Of the line in the file: a changed password ends the session.
+        /// The fingerprint of the line in the file, so that a changed password ends the session.
         fingerprint: String,
     },
 }
@@ -95,8 +96,8 @@ impl Source {
     }
 }
 
-/// A token that we signed, for this service, of the kind that was asked for, within its time. Only
-/// verification makes one.
+/// A verified token: the registry signed it for this service, it has the expected kind, and it has not
+/// expired. Only [`verify`] makes one.
 #[derive(Clone, Debug)]
 pub struct VerifiedMinted {
     source: Option<Source>,
@@ -108,19 +109,19 @@ pub struct VerifiedMinted {
 }
 
 impl VerifiedMinted {
-    /// `None` for a token that was given to somebody who presented no credential.
+    /// Returns the original credential, or `None` for a token that was issued to an anonymous caller.
     #[must_use]
     pub const fn source(&self) -> Option<&Source> {
         self.source.as_ref()
     }
 
-    /// The claim `access`. `None` for a refresh token that is not limited.
+    /// Returns the claim `access`, or `None` for an unlimited refresh token.
     #[must_use]
     pub const fn access(&self) -> Option<&Value> {
         self.access.as_ref()
     }
 
-    /// When its source was presented.
+    /// Returns when the original credential was presented.
     #[must_use]
     pub const fn began(&self) -> Timestamp {
         self.began
@@ -131,21 +132,21 @@ impl VerifiedMinted {
         self.expires
     }
 
-    /// Its `jti`.
+    /// Returns its `jti`.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The `jti` of the token with which the session began.
+    /// Returns the `jti` of the token with which the session began.
     #[must_use]
     pub fn session(&self) -> &str {
         &self.session
     }
 }
 
-/// Verifies one of our own tokens. There is no leeway: the clock is the one that it was signed by, or a
-/// replica's.
+/// Verifies one of the registry's own tokens. `exp` has no leeway, since this registry or a replica signed
+/// the token.
 pub fn verify(
     token: &Unverified,
     kind: Kind,
@@ -178,7 +179,7 @@ pub fn verify(
     Ok(read(token, rules, now)?)
 }
 
-/// What it says, now that it is known to be ours.
+/// Reads the claims of a token whose signature was verified.
 fn read(token: &Unverified, rules: &MintedRules, now: Timestamp) -> Result<VerifiedMinted, Rejected> {
     let claims = token.claims();
     let date = |claim| {
@@ -204,7 +205,7 @@ fn read(token: &Unverified, rules: &MintedRules, now: Timestamp) -> Result<Verif
         .get("src")
         .map(|source| serde_json::from_value(source.clone()).map_err(|_| Rejected::MintedSource))
         .transpose()?;
-    // The lifetime may have been made shorter since.
+    // The session lifetime may have been shortened since the token was issued.
     let over = match (&source, rules.session_lifetime) {
         (Some(source), Duration::ZERO) => source.expires()?,
         (None, Duration::ZERO) => Timestamp::MAX,
@@ -229,7 +230,7 @@ fn read(token: &Unverified, rules: &MintedRules, now: Timestamp) -> Result<Verif
     })
 }
 
-/// The claim with the id of the token with which a session began. That token itself may lack it.
+/// The claim with the `jti` of the session's first token. The first token itself may not have it.
 pub const SESSION: &str = "sid";
 /// How far the clocks of replicas may differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(30);

@@ -1,5 +1,6 @@
-//! Authorities by trust domain, key sets by issuer, and the verification that uses them. The only place that
-//! decides whether a signature or a chain counts; it knows nothing of usernames, policy or HTTP.
+//! X.509 authorities by trust domain, key sets by issuer, and the verification of tokens and certificates
+//! with them. Only this module decides whether a signature or a chain is valid. It knows nothing about
+//! usernames, policy or HTTP.
 
 mod algorithm;
 mod authorities;

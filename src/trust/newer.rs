@@ -1,5 +1,5 @@
-//! What to do with a credential whose key is not among those that are held: ask for newer keys, wait for them
-//! within bounds, and tell a key that does not exist (401) from one that nobody could ask about (503).
+//! Handles a credential with an unknown key: fetches newer keys, waits for them for a bounded time, and
+//! distinguishes a key that does not exist (401) from one that could not be looked up (503).
 
 use super::refetch::Next;
 use super::refresh::Pace;
@@ -12,14 +12,14 @@ use std::time::Duration;
 
 /// Why newer keys did not help.
 pub(super) enum NotNewer<E> {
-    /// They do not have the key either, or there is no source to ask.
+    /// The newest keys reject the credential too, or there is no source to fetch from.
     Final(E),
     Undecidable(NoKeys),
 }
 
 impl<T> Authorities<T> {
-    /// The same, with requests that may wait in `room` for a fetch that the source's limits do not allow yet.
-    /// Without a room such a request is judged at once by the keys that are held.
+    /// Lets requests wait in `room` until the source's limits allow the next fetch. Without a room such a
+    /// request is judged at once by the current keys.
     #[must_use]
     pub fn waiting_in(self, room: Option<&WaitingRoom>) -> Self {
         Self {
@@ -28,8 +28,8 @@ impl<T> Authorities<T> {
         }
     }
 
-    /// Judges by newer keys than those that are held, which yielded `why`. The request may have waited, so
-    /// `judge` gets the time at which it judges.
+    /// Fetches newer keys and judges again. `why` is the result with the current keys. The request may wait,
+    /// so `judge` receives the time at which it runs.
     pub(super) async fn judge_by_newer<R, E>(
         &self,
         sender: Sender,
@@ -77,13 +77,13 @@ impl<T> Authorities<T> {
         }
     }
 
-    /// What time it is for a request that came at `asked` and may have waited since.
+    /// Returns the current time for a request that arrived at `asked` and may have waited since.
     pub(super) fn later(&self, asked: Timestamp) -> Timestamp {
         self.room.as_ref().map_or(asked, |room| room.clock().now())
     }
 
-    /// Whether the source in use, or one that is preferred to it, can be asked, or whether the one in use
-    /// would speak by itself and cannot now.
+    /// Whether newer keys are possible: the source in use or a preferred one can be fetched, or the one in
+    /// use updates itself but fails at the moment.
     fn may_say_more(&self, now: Timestamp) -> bool {
         let in_use = self.in_use(now);
         let mut all = self.preferred(now).enumerate();
@@ -92,9 +92,9 @@ impl<T> Authorities<T> {
         })
     }
 
-    /// Asks the source in use, and those that are preferred to it: if one of them has keys now, it takes
-    /// over. That one of them still has none says nothing about the key, so only the source in use can fail
-    /// to tell, or any if none is in use.
+    /// Fetches from the source in use and from those preferred to it. A preferred source that has keys now
+    /// takes over. If it still has none, that says nothing about the key. So only a failure of the source in
+    /// use leaves the key undecided, or of any source if none is in use.
     async fn next(&self, clock: &Clock, asked: Timestamp) -> Next {
         let deadline = asked.plus(LONGEST_WAIT);
         let in_use = self.in_use(clock.now());
@@ -137,7 +137,7 @@ impl<T> Authorities<T> {
     }
 }
 
-/// Whether the source at `index` can leave a key undecided: the one in use, or each if none is.
+/// Whether a failure of the source at `index` leaves a key undecided: it is in use, or none is.
 fn decides(in_use: Option<usize>, index: usize) -> bool {
     in_use.is_none_or(|in_use| in_use == index)
 }
@@ -146,5 +146,6 @@ fn decides(in_use: Option<usize>, index: usize) -> bool {
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// How long it waits for that fetch to end.
 const LONGEST_FETCH: Duration = Pace::OIDC.patience;
-/// A fetch that had begun already, the next one, and one for a source that took over meanwhile.
+/// One for a fetch that was already running, one for the next fetch, and one for a source that took over
+/// meanwhile.
 const ROUNDS: usize = 3;

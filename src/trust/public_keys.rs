@@ -1,5 +1,5 @@
-//! Public keys as an external token server's are given: PEM (`PUBLIC KEY`, or a certificate, of which only
-//! the key counts), or a JWK Set.
+//! The public keys of an external token server: a JWK Set, or PEM with `PUBLIC KEY` sections or certificates.
+//! Only the key of a certificate is used.
 
 use super::bundle::section;
 use super::jwks::{InvalidJwks, KeySet, Parsed, UseRule, from_elements, name, parse};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-/// Keys from PEM have no `kid`.
+/// Reads public keys. Keys from PEM have no `kid`.
 pub(in crate::trust) fn public_keys(text: &[u8]) -> Result<Parsed<KeySet>, InvalidJwks> {
     let sections: Vec<(SectionKind, Vec<u8>)> = SliceIter::new(text).filter_map(Result::ok).collect();
     if sections.is_empty() {

@@ -1,11 +1,11 @@
-//! One key for two trust domains would let each vouch for the other's workloads. The key stays with the trust
-//! domain that comes first in the configuration. The later one does not get it, and the log has an error for
-//! it. Keys are compared by their public key, so it does not matter by which files or endpoints they came, in
-//! which certificate, or when: what each trust domain holds is looked at again whenever any of it changes.
-//! This holds for X.509 authorities and for JWT keys alike, since both name their subjects by themselves.
+//! Prevents two trust domains from sharing a key. With a shared key, each could issue credentials for the
+//! other's workloads. The key is used only for the trust domain that comes first in the configuration, and
+//! the log has an error for the later one. Public keys are compared, so the file, the endpoint and the
+//! certificate do not matter. The comparison is repeated whenever the keys of a trust domain change. It
+//! covers X.509 authorities and JWT keys.
 //!
-//! SPIFFE discourages sharing and does not forbid it, so the configuration can allow it for named trust
-//! domains.
+//! SPIFFE discourages shared keys but does not forbid them, so the configuration can allow them for named
+//! trust domains.
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md#62-reusing-cryptographic-keys-across-trust-domains>
 
@@ -17,7 +17,7 @@ use arc_swap::ArcSwapOption;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The trust domains that come before one.
+/// The trust domains that come before one in the configuration.
 pub(super) struct ApartFrom<T> {
     name: Arc<str>,
     others: Vec<(Arc<str>, Arc<Authorities<T>>)>,
@@ -25,8 +25,8 @@ pub(super) struct ApartFrom<T> {
 }
 
 impl<T: Keys + Send + Sync + 'static> Authorities<T> {
-    /// The same, without the keys that `others` hold, as the trust domain `name` among trust domains of which
-    /// `others` come before it.
+    /// Excludes the keys that `others` hold. `name` is the trust domain of these sources, and `others` are
+    /// the trust domains that come before it in the configuration.
     #[must_use]
     pub fn apart_from(self, name: &str, others: Vec<(Arc<str>, Arc<Self>)>) -> Self {
         let apart = (!others.is_empty()).then(|| {
@@ -41,10 +41,10 @@ impl<T: Keys + Send + Sync + 'static> Authorities<T> {
     }
 }
 
-/// What was found, and of what state.
+/// The result of the last comparison, and the states that it compared.
 struct Look<T> {
     held: Arc<Held<T>>,
-    /// Of every source of the others.
+    /// The generation of every source of the others.
     others: Vec<Option<Generation>>,
     withheld: Vec<Withheld>,
     left: Arc<Held<T>>,
@@ -53,7 +53,7 @@ struct Look<T> {
 #[derive(Clone, PartialEq, Eq)]
 struct Withheld {
     print: String,
-    /// What people call it.
+    /// The key's name for messages.
     name: String,
     owner: Arc<str>,
 }
@@ -82,8 +82,7 @@ impl<T: Keys + Send + Sync> Apart<T> for ApartFrom<T> {
                 let keys = held
                     .keys
                     .without(&|print| withheld.iter().any(|one| one.print == print));
-                // What is the same as before keeps its generation, so that nothing is judged again without
-                // need.
+                // An unchanged result keeps its generation, so that cached identities stay valid.
                 let generation = same.map_or_else(Generation::next, |last| last.left.generation);
                 let Held {
                     source,
@@ -118,12 +117,12 @@ impl<T: Keys + Send + Sync> Apart<T> for ApartFrom<T> {
 }
 
 impl<T: Keys> ApartFrom<T> {
-    /// A key that several others hold belongs to the first of them.
+    /// Finds the keys that belong to others. If several others hold a key, it belongs to the first of them.
     fn find(&self, keys: &T) -> Vec<Withheld> {
         let mut owners: BTreeMap<String, &Arc<str>> = BTreeMap::new();
         for (name, other) in &self.others {
-            // Its keys stay its own when they grow stale: while its sources are down, no other trust domain
-            // may use them.
+            // Stale keys still belong to their trust domain: while its sources are down, no other trust
+            // domain may use its keys.
             for held in other.all_held() {
                 for (print, _) in held.keys.prints() {
                     owners.entry(print.to_owned()).or_insert(name);

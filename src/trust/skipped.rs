@@ -1,15 +1,15 @@
-//! Elements of key sets and bundles that cannot be used, as they are told to people.
+//! Elements of key sets and bundles that cannot be used, for messages.
 
 use std::fmt;
 
-/// An element that verifies nothing.
+/// An element that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
-    /// Which one, as in `keys[2] (kid abc)`.
+    /// Which element, as in `keys[2] (kid abc)`.
     pub element: String,
     pub why: String,
-    /// A standard says to ignore such an element, as one for encryption or of a newer type of key: nothing is
-    /// wrong with it.
+    /// A standard says to ignore such an element, for example one for encryption or with a newer type of key.
+    /// Nothing is wrong with it.
     pub ignored: bool,
 }
 
@@ -22,7 +22,7 @@ impl Skipped {
         }
     }
 
-    /// To the log, as an element of this source.
+    /// Logs it as an element of this source.
     pub(in crate::trust) fn log(&self, source: &str) {
         if self.ignored {
             tracing::info!(source, "ignored, as the standard asks: {self}");
@@ -38,14 +38,14 @@ impl fmt::Display for Skipped {
     }
 }
 
-/// Where no element is usable, those that would be ignored beside a good one are what is wrong.
+/// Reports ignored elements as faults, for a document in which no element is usable.
 pub(in crate::trust) fn promote(skipped: &mut [Skipped]) {
     for one in skipped {
         one.ignored = false;
     }
 }
 
-/// What is wrong with each, for a document in which nothing is usable.
+/// Shows what is wrong with each element of a document in which no element is usable.
 pub(in crate::trust) struct Reasons<'a>(pub(in crate::trust) &'a [Skipped]);
 
 impl fmt::Display for Reasons<'_> {

@@ -1,5 +1,5 @@
-//! Where keys wait to be used. A source fills its [`Slot`]; verification reads the [`Held`] snapshot in it
-//! without a lock. What the source tells of its own doings stands beside it, for people only.
+//! Where a source publishes its keys. A source fills its [`Slot`], and verification reads the [`Held`]
+//! snapshot in it without a lock. The slot also has the source's status, which is only shown.
 
 use super::generation::Generation;
 use super::keys::Keys;
@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use arc_swap::ArcSwapOption;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What one source last said. Immutable.
+/// The last keys of one source. Immutable.
 #[derive(Debug)]
 pub struct Held<T> {
     pub keys: T,
@@ -17,11 +17,11 @@ pub struct Held<T> {
     /// The source's name for logs: `file prod.bundle.json`, `https://issuer.example.org`.
     pub source: Arc<str>,
     pub as_of: Timestamp,
-    /// The staleness bound: from then on these keys count for nothing. [`Timestamp::MAX`] for files.
+    /// The staleness bound: from then on these keys are not used. [`Timestamp::MAX`] for files.
     pub usable_until: Timestamp,
 }
 
-/// One source's place among a trust domain's or an issuer's sources. Written by the source only.
+/// One source's place among the sources of a trust domain or an issuer. Only the source writes it.
 #[derive(Debug)]
 pub struct Slot<T> {
     source: Arc<str>,
@@ -30,7 +30,7 @@ pub struct Slot<T> {
     course: Mutex<Course>,
 }
 
-/// What happened so far. Decides nothing.
+/// The history of the source, which is only shown.
 #[derive(Clone, Debug, Default)]
 struct Course {
     attempts: u64,
@@ -43,7 +43,7 @@ struct Course {
 }
 
 impl<T> Slot<T> {
-    /// Of text in the configuration.
+    /// A slot for text in the configuration.
     #[must_use]
     pub fn new(source: impl Into<Arc<str>>) -> Arc<Self> {
         Self::of(SourceKind::Inline, source)
@@ -64,7 +64,7 @@ impl<T> Slot<T> {
         &self.source
     }
 
-    /// Puts a good answer in place. An empty one is an answer too: it revokes.
+    /// Publishes valid keys. An empty set is valid too, and revokes all earlier keys.
     pub fn publish(&self, keys: T, as_of: Timestamp, usable_until: Timestamp) {
         let held = Held {
             keys,
@@ -77,7 +77,8 @@ impl<T> Slot<T> {
         self.succeeded();
     }
 
-    /// The same keys were confirmed: they live longer, under the same generation.
+    /// Records that the same keys are still valid. They keep their generation and get a later staleness
+    /// bound.
     pub fn confirm(&self, as_of: Timestamp, usable_until: Timestamp)
     where
         T: Clone,
@@ -101,7 +102,7 @@ impl<T> Slot<T> {
         self.succeeded();
     }
 
-    /// What an earlier process was told, which counts because the source does not answer. It was no attempt.
+    /// Publishes the copy on disk, because the source does not answer. This is not counted as an attempt.
     pub fn recall(&self, keys: T, as_of: Timestamp, usable_until: Timestamp) {
         let held = Held {
             keys,
@@ -114,7 +115,7 @@ impl<T> Slot<T> {
         self.course().from_disk = true;
     }
 
-    /// Notes why the last attempt failed. What is held stays.
+    /// Records why the last attempt failed. The current keys stay.
     pub fn fail(&self, why: impl Into<String>) {
         let mut course = self.course();
         course.attempts += 1;
@@ -122,18 +123,18 @@ impl<T> Slot<T> {
         course.last_error = Some(why.into());
     }
 
-    /// The source can be read, and says nothing of this kind of key.
+    /// Records that the source can be read but has no keys of this kind.
     pub(super) fn says_nothing(&self) {
         self.course().last_error = None;
     }
 
-    /// Notes what came with the answer that is held.
+    /// Records what came with the current keys.
     pub fn annotate(&self, sequence: Option<u64>, skipped: Vec<Skipped>) {
         let mut course = self.course();
         (course.sequence, course.skipped) = (sequence, skipped);
     }
 
-    /// Notes when the source will ask again.
+    /// Records when the source will fetch again.
     pub fn plan(&self, next_refresh: Timestamp) {
         self.course().next_refresh = Some(next_refresh);
     }
@@ -143,7 +144,7 @@ impl<T> Slot<T> {
         self.held.load_full()
     }
 
-    /// Why the latest attempt to get keys failed, if it did.
+    /// Returns why the latest attempt to get keys failed, if it did.
     pub(super) fn failure(&self) -> Option<String> {
         self.course()
             .last_error
@@ -151,7 +152,7 @@ impl<T> Slot<T> {
             .map(|why| format!("{}: {why}", self.source))
     }
 
-    /// In one line, for someone who wonders why there are no keys.
+    /// Returns one line that explains why there are no keys.
     pub(super) fn state(&self, now: Timestamp) -> String {
         let failure = self
             .course()
@@ -180,7 +181,7 @@ impl<T> Slot<T> {
 }
 
 impl<T: Keys> Slot<T> {
-    /// What the source tells of itself.
+    /// Returns the status of the source.
     #[must_use]
     pub fn status(&self) -> Status {
         let Course {

@@ -1,5 +1,5 @@
-//! What a source tells of itself: for `wharfinger trust`, metrics and logs. Nothing here decides anything,
-//! and nothing is secret.
+//! The status of a source, for `wharfinger trust`, metrics and logs. It is only shown, and contains no
+//! secret.
 
 use super::generation::Generation;
 use super::keys::KeyStatus;
@@ -7,30 +7,30 @@ use super::skipped::Skipped;
 use crate::clock::Timestamp;
 use std::sync::Arc;
 
-/// One source's state for one kind of key.
+/// The status of one source for one kind of key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// As in logs: `file prod.bundle.json`, `https://issuer.example.org`.
     pub source: Arc<str>,
     pub kind: SourceKind,
-    /// Those that are held, whether or not they are still fresh.
+    /// The current keys, even if they are stale.
     pub keys: Vec<KeyStatus>,
-    /// Absent as long as the source never answered; so are the next two.
+    /// Absent if the source never answered. The same holds for the next two fields.
     pub generation: Option<Generation>,
     pub as_of: Option<Timestamp>,
-    /// From then on the keys count for nothing. [`Timestamp::MAX`] for what does not grow stale.
+    /// From then on the keys are not used. [`Timestamp::MAX`] if they do not become stale.
     pub usable_until: Option<Timestamp>,
-    /// `spiffe_sequence` of what is held.
+    /// The `spiffe_sequence` of the current bundle.
     pub sequence: Option<u64>,
     pub next_refresh: Option<Timestamp>,
-    /// Answers and failures, and the failures among them.
+    /// The number of attempts, and how many of them failed.
     pub attempts: u64,
     pub failures: u64,
-    /// Why the latest attempt failed; absent if it did not.
+    /// Why the latest attempt failed. Absent if it did not.
     pub last_error: Option<String>,
-    /// Elements of what is held that cannot be used.
+    /// Elements of the current document that cannot be used.
     pub skipped: Vec<Skipped>,
-    /// What is held was said to an earlier process, and the source has not answered since.
+    /// The keys come from the copy on disk, and the source has not answered since.
     pub from_disk: bool,
 }
 
@@ -45,7 +45,7 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
-    /// One word, for tables and labels.
+    /// Returns one word, for tables and labels.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

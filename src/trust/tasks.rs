@@ -1,4 +1,4 @@
-//! The life of background work: it begins when it is told to, and ends when its last owner is dropped.
+//! Background work that begins on request and ends when its last owner is dropped.
 
 use std::fmt;
 use std::future::Future;
@@ -20,7 +20,7 @@ enum Stage {
 type Begin = Box<dyn FnOnce() -> Vec<Task> + Send>;
 
 impl Life {
-    /// Of a source that speaks once.
+    /// For a source without background work.
     pub(in crate::trust) fn still() -> Self {
         Self {
             stage: Mutex::new(Stage::Running(Vec::new())),
@@ -28,8 +28,8 @@ impl Life {
         }
     }
 
-    /// Work that `begin` starts. What it is given resolves once for each [`Life::reload`] (several at once
-    /// count as one).
+    /// Work that `begin` starts. Its argument is notified by each [`Life::reload`]; several reloads at once
+    /// notify it once.
     pub(in crate::trust) fn new(begin: impl FnOnce(Arc<Notify>) -> Vec<Task> + Send + 'static) -> Self {
         let reload: Arc<Notify> = Arc::default();
         let notify = reload.clone();
@@ -48,7 +48,7 @@ impl Life {
         };
     }
 
-    /// Has files read again now. Does not wait for it.
+    /// Triggers another read of files, without waiting for it.
     pub(in crate::trust) fn reload(&self) {
         self.reload.notify_one();
     }

@@ -1,19 +1,19 @@
-//! Where requests wait whose key is not known yet: bounded, and shared fairly among those who send them.
+//! A waiting room for requests with an unknown key. It is bounded, and its places are shared fairly among
+//! clients.
 //!
-//! A key ID costs a stranger nothing to invent, so a request with an unknown one cannot be told from the
-//! first one after a rotation until newer keys have been fetched. Both wait for the next fetch that the
-//! source's limits allow.
+//! Anyone can make up a key ID. Until newer keys have been fetched, such a request looks like the first one
+//! after a key rotation. Both wait for the next fetch that the source's limits allow.
 //!
-//! A stranger can cause one fetch in each cool-down, as before, and can make the first request with a new key
-//! wait as long as that cool-down lasts. A stranger cannot make it fail:
-//! * a key ID that was looked for in vain is looked for again, so nobody can have a future key refused by
-//!   asking for it early;
-//! * when all places are taken, the sender who holds the most gives one up to one who holds fewer. Senders
-//!   are told apart by IPv4 address or IPv6 /48, and within a /48 by /64. So a sender always keeps an equal
-//!   share: all the places, divided by the number of senders that wait. What it holds above that it may lose:
-//!   a client that makes up key IDs from many addresses makes the share small, and behind the address of a
-//!   NAT or proxy everyone shares one. Who loses a place gets 503 with `Retry-After`, not a refusal;
-//! * places of one issuer or trust domain are counted apart from those of others.
+//! A client with made-up key IDs can cause one fetch in each cool-down, and can make the first request with a
+//! new key wait for that long. It cannot make that request fail:
+//! * a key ID that was not found is looked up again, so asking for a future key early does not get it
+//!   rejected later;
+//! * when all places are taken, the sender with the most places loses one to a sender with fewer. A sender is
+//!   an IPv4 address or an IPv6 /48, and within a /48 a /64. So each sender keeps at least an equal share:
+//!   all places, divided by the number of waiting senders. A client that makes up key IDs from many addresses
+//!   makes the share small, and all clients behind one NAT or proxy have a single share. A request that loses
+//!   its place gets 503 with `Retry-After`, not 401;
+//! * the places of each issuer or trust domain are limited separately.
 
 use crate::clock::Clock;
 use crate::limits::{KEY_WAITS, KEY_WAITS_PER_ISSUER};
@@ -24,18 +24,18 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// Who sent a request, as far as fairness needs to know.
+/// The sender of a request, for sharing places fairly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sender(Option<IpAddr>);
 
 impl Sender {
-    /// An IPv6 address stands for its /64, which one host has to itself.
+    /// An IPv6 address is reduced to its /64, which usually belongs to one host.
     #[must_use]
     pub fn at(address: IpAddr) -> Self {
         Self(SourceAddress::of(address).first())
     }
 
-    /// What one subscriber may have to himself: an IPv4 address, or an IPv6 /48.
+    /// Returns what one subscriber typically has: an IPv4 address, or an IPv6 /48.
     fn site(self) -> Self {
         Self(self.0.map(|address| match address {
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & SITE)),
@@ -44,17 +44,17 @@ impl Sender {
     }
 }
 
-/// Cheap to clone: every copy is the same room.
+/// Cheap to clone. All clones share one room.
 #[derive(Clone)]
 pub struct WaitingRoom {
     places: Arc<Mutex<Places>>,
     clock: Clock,
-    /// In all, and for one issuer or trust domain.
+    /// The limits in total, and for one issuer or trust domain.
     bounds: (usize, usize),
 }
 
 impl WaitingRoom {
-    /// `clock` tells those who waited what time it is.
+    /// `clock` gives the time after a wait.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self {
@@ -68,8 +68,8 @@ impl WaitingRoom {
         &self.clock
     }
 
-    /// A place for a request of `sender`'s that waits for the keys of `issuer`. `None` if there is none left
-    /// and nobody holds more than `sender` would.
+    /// Takes a place for a request from `sender` that waits for the keys of `issuer`. Returns `None` if no
+    /// place is free and no sender holds more than `sender` would.
     pub(super) fn enter(&self, issuer: u64, sender: Sender) -> Option<Place> {
         let (all, each) = self.bounds;
         let mut places = self.lock();
@@ -82,7 +82,7 @@ impl WaitingRoom {
         Some(places.take(self, issuer, sender))
     }
 
-    /// How many wait.
+    /// Returns how many requests wait.
     #[cfg(test)]
     pub(in crate::trust) fn taken(&self) -> usize {
         self.lock().taken.len()
@@ -101,7 +101,7 @@ impl fmt::Debug for WaitingRoom {
     }
 }
 
-/// Given back when it is dropped.
+/// A place, which is given back on drop.
 pub(super) struct Place {
     room: WaitingRoom,
     number: u64,
@@ -109,9 +109,10 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Resolves when somebody else needs the place more.
+    /// Resolves when the place is taken away for another sender.
     pub(super) async fn lost(&mut self) {
-        // The sender is kept until the place is given back, and is dropped when it is taken away.
+        // The channel's sender is kept until the place is given back, and is dropped when the place is taken
+        // away.
         let _ = (&mut self.lost).await;
     }
 }
@@ -125,13 +126,13 @@ impl Drop for Place {
 #[derive(Default)]
 struct Places {
     next: u64,
-    /// In the order in which they were taken.
+    /// Taken places, in the order in which they were taken.
     taken: BTreeMap<u64, Taken>,
-    /// In all (`None`) and for each issuer.
+    /// The holders in total (`None`) and for each issuer.
     held: HashMap<Option<u64>, Holders>,
 }
 
-/// How many each holds.
+/// How many places each site and sender holds.
 #[derive(Default)]
 struct Holders {
     sites: HashMap<Sender, usize>,
@@ -155,9 +156,9 @@ impl Holders {
         }
     }
 
-    /// Who gives up a place for one of `newcomer`'s: those who hold the most, of the sites that hold the
-    /// most. If the newcomer's own site would then hold as many, those of that site. `None` if nobody would
-    /// still hold at least as many as the newcomer.
+    /// Returns which senders may lose a place to `newcomer`: those with the most places, among the sites with
+    /// the most places. If the newcomer's own site would then hold as many, only senders of that site.
+    /// Returns `None` if no sender would still hold at least as many as the newcomer.
     fn losers(&self, newcomer: Sender) -> Option<impl Fn(Sender) -> bool> {
         let most = *self.sites.values().max()?;
         let elsewhere = count_of(&self.sites, newcomer.site()) + 1 < most;
@@ -186,7 +187,7 @@ fn count_of(counts: &HashMap<Sender, usize>, who: Sender) -> usize {
 struct Taken {
     issuer: u64,
     sender: Sender,
-    /// Dropped to say that the place is lost.
+    /// Dropped to signal that the place is lost.
     _keep: oneshot::Sender<()>,
 }
 
@@ -219,8 +220,8 @@ impl Places {
         }
     }
 
-    /// Takes the newest place of those who hold the most of `scope`, if that is fairer than to turn `sender`
-    /// away.
+    /// Takes the newest place away from the senders with the most places in `scope`. Returns `None` if it
+    /// would be fairer to reject `sender`.
     fn make_room(
         &mut self,
         sender: Sender,

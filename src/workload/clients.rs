@@ -1,14 +1,14 @@
-//! The registries that a client's own configuration names for this helper. Clients ask a helper in
-//! `credHelpers` for these registries only, and one in `credsStore` for every registry, without saying which
-//! of the two it is.
+//! The registries for which a client's own configuration names this helper. A client calls a helper in
+//! `credHelpers` only for the listed registries, and one in `credsStore` for every registry. The call does
+//! not say which of the two it is.
 
 use super::host::RegistryHost;
 use super::surroundings::Surroundings;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Whether a client's configuration, or the variable `WHARFINGER_REGISTRIES`, names this registry. A file
-/// that is missing or malformed names none: its client reports that.
+/// Whether a client's configuration or the variable `WHARFINGER_REGISTRIES` names this registry. A missing or
+/// malformed file is ignored here, since its client reports it.
 pub(super) fn name(around: &Surroundings, host: &RegistryHost) -> bool {
     let listed = around
         .variable(REGISTRIES)
@@ -27,7 +27,7 @@ fn file_names(file: &Path, host: &RegistryHost) -> bool {
     };
     let entries = |key: &str| found.get(key).and_then(Value::as_object).into_iter().flatten();
     let by_helper = entries("credHelpers").filter(|(_, helper)| *helper == HELPER);
-    // regctl's own configuration.
+    // This is the form of regctl's own configuration.
     let by_host =
         entries("hosts").filter(|(_, host)| host.get("credHelper").is_some_and(|helper| helper == PROGRAM));
     by_helper.chain(by_host).any(|(registry, _)| is(registry, host))
@@ -37,7 +37,7 @@ fn is(text: &str, host: &RegistryHost) -> bool {
     text.parse::<RegistryHost>().is_ok_and(|named| named.is(host))
 }
 
-/// Where clients look for their configuration.
+/// Returns the files in which clients look for their configuration.
 fn files(around: &Surroundings) -> Vec<PathBuf> {
     let variable = |name: &str| around.variable(name).map(PathBuf::from);
     let home = |path: &str| variable("HOME").map(|home| home.join(path));
@@ -57,7 +57,7 @@ fn files(around: &Surroundings) -> Vec<PathBuf> {
     all.into_iter().flatten().collect()
 }
 
-/// A list of registries with commas between them.
+/// A comma-separated list of registries.
 pub(super) const REGISTRIES: &str = "WHARFINGER_REGISTRIES";
 /// The program's name in `credHelpers`.
 const HELPER: &str = "wharfinger";

@@ -10,7 +10,7 @@ use crate::object;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// What a client asks for.
+/// The verb of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     Get,
@@ -20,12 +20,12 @@ pub enum Verb {
     Version,
 }
 
-/// What a client is told.
+/// The answer to a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
-    /// For the client. It has the token, so it goes to the client alone.
+    /// The output for the client. It may contain the token, so it must not go elsewhere.
     pub output: String,
-    /// For the person at the client, on standard error.
+    /// A note for the person at the client, on standard error.
     pub note: Option<String>,
     pub failed: bool,
 }
@@ -49,7 +49,7 @@ pub async fn answer(verb: Verb, input: &str, workload: &Workload) -> Reply {
     })
 }
 
-/// Needs no settings and no input.
+/// Answers `version`, which needs no settings and no input.
 #[must_use]
 pub fn version() -> Reply {
     Reply {
@@ -78,7 +78,7 @@ async fn get(input: &str, workload: &Workload) -> Result<Reply, String> {
     }
 }
 
-/// A line for each token that was withheld.
+/// Returns a line for each token that was withheld.
 fn note(withheld: &[Withheld]) -> Option<String> {
     let lines: Vec<_> = withheld.iter().take(LINES).map(ToString::to_string).collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
@@ -139,15 +139,15 @@ struct Stored {
     username: String,
 }
 
-/// Compared by clients, which then go on without a credential.
+/// Clients compare this text, and then continue without a credential.
 const NOT_FOUND: &str = "credentials not found in native keychain";
-/// Compared by clients.
+/// Clients compare this text.
 const NO_SERVER: &str = "no credentials server URL";
-/// Compared by clients.
+/// Clients compare this text.
 const NO_USERNAME: &str = "no credentials username";
-/// The username that makes the secret an identity token.
+/// With this username clients treat the secret as an identity token.
 const IDENTITY_TOKEN: &str = "<token>";
-/// What `version` calls it.
+/// The program's name in `version`.
 const PROGRAM: &str = "docker-credential-wharfinger";
 /// A CI job may hold a token in any number of variables.
 const LINES: usize = 8;

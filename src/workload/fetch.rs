@@ -1,4 +1,4 @@
-//! Asking a source for a token.
+//! Fetches a token from a source.
 
 use super::github;
 use super::source::Source;
@@ -10,7 +10,7 @@ use spiffe::{SpiffeId, WorkloadApiClient};
 use std::time::Duration;
 
 impl Source {
-    /// May have expired.
+    /// Fetches a token. It may have expired.
     pub(super) async fn token(&self, audience: &str, around: &Surroundings) -> Result<Token, SourceError> {
         let place = self.to_string();
         let text = match self {
@@ -55,5 +55,5 @@ async fn jwt_svid(address: &str, spiffe_id: Option<&str>, audience: &str) -> Res
     }
 }
 
-/// Somebody waits for their pull.
+/// A person may be waiting for a pull.
 const PATIENCE: Duration = Duration::from_secs(10);

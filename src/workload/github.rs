@@ -11,7 +11,7 @@ use reqwest::redirect::Policy;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// Never has the request's token or its URL in it.
+/// Messages never contain the request's token or URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error("{URL} and {TOKEN} are not both set: give the job `permissions: id-token: write`")]
@@ -44,7 +44,7 @@ pub(super) async fn id_token(
         .filter(|url| matches!(url.scheme(), "http" | "https"))
         .ok_or(Error::Url)?;
     url.query_pairs_mut().append_pair("audience", audience);
-    // The URL has nothing secret by itself, but whatever stands in it is nobody's business.
+    // The URL is removed from the error, in case it contains something private.
     let failed = |why: reqwest::Error| Error::Unreachable(tls::explain(&why.without_url()).to_string());
     let mut client = reqwest::Client::builder()
         .redirect(Policy::none())

@@ -1,5 +1,5 @@
-//! From a registry to the token for it. A token goes only to the registry that its audience names, unless the
-//! settings name that registry.
+//! From a registry to its token. A token is given only to the registry that its audience names, unless the
+//! settings file names the registry.
 
 use super::clients;
 use super::host::RegistryHost;
@@ -13,11 +13,11 @@ use crate::clock::{Clock, Timestamp};
 use crate::secret::Secret;
 use std::time::Duration;
 
-/// What this process may hand to clients.
+/// The tokens that this process may give to clients.
 #[derive(Debug)]
 pub struct Workload {
     around: Surroundings,
-    /// The settings file, if there is one. Then only the registries that it names get a token.
+    /// The settings file, if there is one. Only the registries in it then get a token.
     settings: Option<Settings>,
     clock: Clock,
 }
@@ -28,25 +28,25 @@ pub struct Handed {
     pub username: String,
     pub secret: Secret,
     pub present_as: PresentAs,
-    /// Where it comes from, for people.
+    /// The source, for messages.
     pub place: String,
-    /// For how long it may be kept; `None` if it does not say.
+    /// How long the token may be cached. `None` if it has no expiry.
     pub fresh_for: Option<Duration>,
 }
 
-/// What there is for a registry.
+/// The result for a registry.
 #[derive(Debug)]
 pub enum Found {
     Token(Handed),
-    /// Clients go on without a token. The list is empty where there was none to withhold.
+    /// There is no token, and clients continue without one. The list says which tokens were withheld.
     Nothing(Vec<Withheld>),
 }
 
-/// Who asks for a registry's token.
+/// The kind of client that requests a registry's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
-    /// A client that may ask for every registry it meets, so a new token takes a configuration that names the
-    /// registry.
+    /// A client that may request tokens for every registry it uses. A new token is then fetched only if a
+    /// configuration names the registry.
     AnyClient,
     /// A person, or a program that an operator configured for this registry.
     Configured,
@@ -61,7 +61,7 @@ impl Workload {
         })
     }
 
-    /// Returns the token for this registry, or why there is none. Fails where this registry should get one
+    /// Returns the token for this registry, or why there is none. Fails if this registry should get a token
     /// and its source fails.
     pub async fn token(&self, host: &RegistryHost, asker: Asker) -> Result<Found, SourceError> {
         let registry = match &self.settings {
@@ -100,7 +100,7 @@ impl Workload {
         Ok(Found::Nothing(withheld))
     }
 
-    /// The token of one source of the surroundings, if this registry may have it.
+    /// Returns the token of one source of the environment, if this registry may have it.
     async fn offered(
         &self,
         source: &Source,
@@ -130,8 +130,8 @@ impl Workload {
         Ok(Ok(token.fresh(&source.to_string(), self.clock.now())?))
     }
 
-    /// Whether a login at this registry is pointless, since it gets this workload's own token. Requests no
-    /// new token.
+    /// Whether this registry gets this workload's own token, so that a login is unnecessary. Fetches no new
+    /// token.
     pub async fn serves(&self, host: &RegistryHost) -> bool {
         match &self.settings {
             Some(settings) => settings.registry(host).is_some(),
@@ -140,8 +140,8 @@ impl Workload {
         }
     }
 
-    /// Whether this registry may have the pod's token that `holder` holds: the settings name the registry,
-    /// or, without settings, an audience of the token does.
+    /// Checks whether this registry may have the pod's token in `holder`: the settings file must name the
+    /// registry, or without a settings file an audience of the token must.
     pub(super) fn may_have(&self, host: &RegistryHost, token: &Token, holder: &str) -> Result<(), Withheld> {
         match &self.settings {
             Some(settings) if settings.registry(host).is_some() => Ok(()),
@@ -156,7 +156,7 @@ impl Workload {
         }
     }
 
-    /// The registries that the settings name, each with the username that goes with its token.
+    /// Returns the registries in the settings file, each with the username for its token.
     #[must_use]
     pub fn registries(&self) -> Vec<(&RegistryHost, &str)> {
         let all = self.settings.iter().flat_map(|settings| &settings.registries);
@@ -175,7 +175,7 @@ fn handed(token: Token, source: &Source, registry: &Registry, now: Timestamp) ->
     }
 }
 
-/// Registries look at the token alone, but clients want a name beside it.
+/// The default username. Registries ignore it, but clients require one.
 pub(super) const USERNAME: &str = "workload";
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Which registry a client means: its host, its port, and its scheme where one is written.
+//! The registry that a client means: its host, and its port and scheme if they are given.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A registry as clients write it: `registry.example.org:5000`, or a URL, whose path is left out. The name is
+/// A registry as clients write it: `registry.example.org:5000`, or a URL, whose path is dropped. The name is
 /// in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegistryHost {
@@ -27,7 +27,7 @@ pub enum InvalidHost {
 }
 
 impl RegistryHost {
-    /// Returns the registry of an image's name. An image without one is on Docker Hub.
+    /// Returns the registry of an image name. A name without a registry means Docker Hub.
     pub fn of_image(image: &str) -> Result<Self, InvalidHost> {
         let first = image.split('/').next().unwrap_or_default();
         let names_a_host = image.contains('/') && (first.contains(['.', ':']) || first == "localhost");
@@ -42,10 +42,10 @@ impl RegistryHost {
         }
     }
 
-    /// Whether both mean the same registry. The port is 443 where none is written, or 80 after `http://`.
-    /// Schemes are compared where both have one.
+    /// Whether both mean the same registry. The default port is 443, or 80 with `http://`. Schemes are
+    /// compared only if both have one.
     ///
-    /// A service on another port of the same host may belong to someone else, so the port always counts.
+    /// A service on another port of the same host may belong to someone else, so the port is always compared.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         self.is_near(other)
@@ -53,19 +53,19 @@ impl RegistryHost {
             && self.scheme.or(other.scheme) == other.scheme.or(self.scheme)
     }
 
-    /// Whether both have the same host, whatever the port and scheme.
+    /// Whether both have the same host. Port and scheme are ignored.
     #[must_use]
     pub fn is_near(&self, other: &Self) -> bool {
         self.name == other.name
     }
 
-    /// Whether this audience names this registry, as such or as a URL (`https://`, `http://` or `oci://`).
+    /// Whether this audience names this registry, with or without `https://`, `http://` or `oci://`.
     #[must_use]
     pub fn is_audience(&self, audience: &str) -> bool {
         audience.parse::<Self>().is_ok_and(|named| named.is(self))
     }
 
-    /// The audience of a token for this registry: the host, with its port unless that is the default one.
+    /// Returns the audience of a token for this registry: the host, with its port unless that is the default.
     /// Flux has the same default.
     #[must_use]
     pub fn audience(&self) -> String {
@@ -80,14 +80,14 @@ impl RegistryHost {
         }
     }
 
-    /// The host, and the port if one is written, without the scheme.
+    /// Returns the host, and the port if one is given, without the scheme.
     #[must_use]
     pub fn authority(&self) -> String {
         self.port
             .map_or_else(|| self.name.clone(), |port| format!("{}:{port}", self.name))
     }
 
-    /// Whether it is written as `http://…`.
+    /// Whether it begins with `http://`.
     #[must_use]
     pub fn is_plain_http(&self) -> bool {
         self.scheme == Some(Scheme::Http)
@@ -110,7 +110,7 @@ impl FromStr for RegistryHost {
             Some(_) => return Err(InvalidHost::Malformed),
         };
         let authority = rest.split('/').next().unwrap_or_default();
-        // An IPv6 address has colons of its own, in brackets.
+        // An IPv6 address in brackets contains colons.
         let after_address = authority.rfind(']').map_or(0, |end| end + 1);
         let colon = authority
             .get(after_address..)
@@ -141,7 +141,7 @@ impl FromStr for RegistryHost {
     }
 }
 
-/// As it was written, without a path.
+/// Shows it as given, without the path.
 impl fmt::Display for RegistryHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.scheme {

@@ -1,8 +1,8 @@
 //! The kubelet's image credential provider API, `credentialprovider.kubelet.k8s.io/v1`: a request on standard
-//! input, a response on standard output. With a service account's token in the request that token is handed
-//! back as the password (KEP-4412), if the image's registry is one that it is for; without one the node's own
-//! token is fetched. The kubelet logs standard error only if the plugin fails, so a token that is withheld is
-//! an error. The pull then goes on without one.
+//! input, a response on standard output. If the request has a service account's token (KEP-4412) and the
+//! token is for the image's registry, it is returned as the password. Without one the node's own token is
+//! fetched. The kubelet logs standard error only if the plugin fails, so withholding a token is an error. The
+//! pull then continues without a token.
 //!
 //! <https://kubernetes.io/docs/reference/config-api/kubelet-credentialprovider.v1/>
 
@@ -54,7 +54,7 @@ pub async fn answer(request: &str, workload: &Workload, now: Timestamp) -> Resul
         let keep = token.expires.map(|expires| expires.since(now));
         return Ok(response(&host, Some((USERNAME, token.secret.expose())), keep));
     }
-    // `matchImages` of the kubelet's configuration names the registry.
+    // `matchImages` in the kubelet's configuration names the registry.
     match workload.token(&host, Asker::Configured).await? {
         Found::Token(handed) => Ok(response(
             &host,
@@ -66,8 +66,8 @@ pub async fn answer(request: &str, workload: &Workload, now: Timestamp) -> Resul
     }
 }
 
-/// The token is the same for every image of the registry. The kubelet keeps it under that registry, and where
-/// it gave a token itself under that one too, as its configuration must say (`cacheType: Token`).
+/// The token is the same for every image of the registry, so the kubelet caches it by registry. If the
+/// kubelet sent a token, it also caches by that token, if its configuration says `cacheType: Token`.
 fn response(host: &RegistryHost, credential: Option<(&str, &str)>, keep: Option<Duration>) -> Value {
     let auth = match credential {
         Some((username, password)) => json!({host.authority(): {"username": username, "password": password}}),
@@ -82,8 +82,8 @@ fn response(host: &RegistryHost, credential: Option<(&str, &str)>, keep: Option<
     })
 }
 
-/// As long as a pull that begins with it can still be expected to authenticate. Nothing that does not say how
-/// long it lives is kept.
+/// Returns how long the kubelet may cache a token so that a pull that begins with it can still authenticate.
+/// A token without an expiry is not cached.
 fn kept(fresh_for: Option<Duration>) -> Duration {
     fresh_for.map_or(Duration::ZERO, |fresh| fresh.saturating_sub(SPARE))
 }
@@ -102,9 +102,9 @@ struct Request {
 
 const VERSION: &str = "credentialprovider.kubelet.k8s.io/v1";
 const KIND: &str = "CredentialProvider";
-/// As the kubelet's API calls it.
+/// The name in the kubelet's API.
 const POD_TOKEN: &str = "the request's serviceAccountToken";
-/// Between what the kubelet keeps and the token's end.
+/// The time between the end of the cache and the token's expiry.
 const SPARE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! The workload's side: where a workload's own token comes from, and how it is handed to clients that know
-//! only passwords. It serves no registry; the commands that run beside clients are made of it.
+//! The workload's side: finding a workload's own token, and giving it to clients that support only passwords.
+//! The commands that run beside clients use it; the registry does not.
 //!
-//! [`Surroundings`] is what a process can see of where it runs, [`Settings`] what a file says, and
-//! [`Workload::token`] gets the token for one registry. [`docker`] and [`kubelet`] speak the two protocols.
-//! Nothing is ever written to disk.
+//! [`Surroundings`] are the process's environment, [`Settings`] are the settings file, and
+//! [`Workload::token`] fetches the token for one registry. [`docker`] and [`kubelet`] implement the two
+//! protocols. Nothing is ever written to disk.
 
 mod clients;
 pub mod docker;

@@ -1,6 +1,6 @@
-//! What others wrote, for a terminal: it obeys control characters, so none of theirs may reach it.
+//! Escapes text for a terminal, which would obey control characters in it.
 
-/// The text on one line, with everything that is no visible character written out.
+/// Returns the text on one line, with invisible characters escaped.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut shown = String::new();

@@ -1,5 +1,5 @@
-//! The file that says which registry gets which token. Small enough that a page of documentation shows all of
-//! it.
+//! The settings file, which says which registry gets which token. It is kept small enough to document on one
+//! page.
 
 use super::host::RegistryHost;
 use super::source::Source;
@@ -11,32 +11,32 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Registries by the host that clients use.
+/// The settings of registries, by the host that clients use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     pub(super) registries: BTreeMap<RegistryHost, Registry>,
     pub(super) file: PathBuf,
 }
 
-/// What one registry gets.
+/// The settings of one registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Registry {
-    /// Default: the host, with its port unless that is the default one.
+    /// Default: the host, with its port unless that is the default.
     pub(super) audience: Option<String>,
     pub(super) username: Option<String>,
     pub(super) present_as: PresentAs,
-    /// Default: what the surroundings offer.
+    /// Default: the sources that the environment offers.
     pub(super) source: Option<Source>,
 }
 
-/// As what clients present the token.
+/// How clients present the token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PresentAs {
-    /// Beside a username. Every client can.
+    /// As a password. Every client supports this.
     #[default]
     Password,
-    /// Docker's identity token, which clients exchange at the registry's token endpoint and never send to it
+    /// As Docker's identity token, which clients exchange at the registry's token endpoint and never present
     /// directly.
     IdentityToken,
 }
@@ -54,7 +54,7 @@ fn named() -> String {
 }
 
 impl Settings {
-    /// The file that the surroundings lead to. `None` if there is none, which is no mistake.
+    /// Finds and reads the file. Returns `None` if there is none, which is not an error.
     pub fn find(around: &Surroundings) -> Result<Option<Self>, InvalidSettings> {
         let (files, must_exist) = around.settings_files();
         for file in files {
@@ -75,7 +75,7 @@ impl Settings {
         Ok(None)
     }
 
-    /// What this registry gets, if the file names it.
+    /// Returns the settings of this registry, if the file names it.
     pub(super) fn registry(&self, host: &RegistryHost) -> Option<&Registry> {
         self.registries
             .iter()
@@ -83,7 +83,7 @@ impl Settings {
             .map(|(_, registry)| registry)
     }
 
-    /// The mistake that explains why the file does not name this registry: another port, or another scheme.
+    /// Returns the likely mistake if the file names this host with another port or scheme.
     pub(super) fn near(&self, host: &RegistryHost) -> Option<Withheld> {
         let named = self.registries.keys().find(|named| named.is_near(host))?.clone();
         Some(Withheld::Settings {
@@ -148,7 +148,7 @@ struct Raw {
     from: Option<From>,
 }
 
-/// Exactly one.
+/// The source of a token. Exactly one field must be set.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct From {

@@ -1,5 +1,5 @@
-//! Where a token comes from. Each is asked anew every time: a token that lives for minutes is not worth
-//! keeping.
+//! The sources of tokens. Each token is fetched anew: tokens live only for minutes, so caching them is not
+//! worthwhile.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,27 +7,27 @@ use std::path::PathBuf;
 /// One source of tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A JWT-SVID from the SPIFFE Workload API, of this identity if the workload has several.
+    /// A JWT-SVID from the SPIFFE Workload API. `spiffe_id` chooses one if the workload has several.
     WorkloadApi {
         address: String,
         spiffe_id: Option<String>,
     },
-    /// An ID token of GitHub Actions, or of Forgejo Actions, which speaks the same protocol.
+    /// An ID token of GitHub Actions, or of Forgejo Actions, which uses the same protocol.
     GithubActions,
-    /// A file that somebody keeps fresh, such as the kubelet's projected token.
+    /// A file that another program keeps fresh, such as the kubelet's projected token.
     TokenFile(PathBuf),
-    /// A variable of the environment, as GitLab CI's `id_tokens` sets them.
+    /// An environment variable, such as those of GitLab CI's `id_tokens`.
     Environment(String),
 }
 
 impl Source {
-    /// Whether it makes a token for the audience that it is asked for. The others hold one whose audience is
-    /// already chosen.
+    /// Whether the source makes a token for the requested audience. The other sources have a token whose
+    /// audience is fixed.
     pub(super) const fn chooses_audience(&self) -> bool {
         matches!(self, Self::WorkloadApi { .. } | Self::GithubActions)
     }
 
-    /// What holds the token, as a person would look it up.
+    /// Returns what holds the token, for messages.
     pub(super) fn holder(&self) -> String {
         match self {
             Self::Environment(name) => name.clone(),
@@ -37,7 +37,7 @@ impl Source {
     }
 }
 
-/// Where it is, for people.
+/// Shows the source for messages.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

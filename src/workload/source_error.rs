@@ -1,4 +1,4 @@
-//! Why a source gives no token.
+//! Why a source does not provide a token.
 
 use super::github;
 use crate::clock::Timestamp;

@@ -1,17 +1,17 @@
-//! What a process can see of where it runs, and which sources of tokens follow from that.
+//! The process's environment, and the sources of tokens that it offers.
 
 use super::source::Source;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The environment's variables, taken once.
+/// The environment variables, read once.
 #[derive(Clone, Default)]
 pub struct Surroundings {
     variables: BTreeMap<String, String>,
 }
 
 impl Surroundings {
-    /// Those of this process. A variable that is no text is none.
+    /// Returns the variables of this process. Those that are not valid UTF-8 are ignored.
     #[must_use]
     pub fn of_process() -> Self {
         std::env::vars_os()
@@ -19,7 +19,7 @@ impl Surroundings {
             .collect()
     }
 
-    /// One that is empty is not set.
+    /// Returns a variable. An empty one is treated as not set.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.variables
             .get(name)
@@ -27,7 +27,7 @@ impl Surroundings {
             .filter(|value| !value.is_empty())
     }
 
-    /// Where a settings file may be, best first, and whether the first must be there.
+    /// Returns where a settings file may be, in order of preference, and whether the first must exist.
     pub(super) fn settings_files(&self) -> (Vec<PathBuf>, bool) {
         if let Some(path) = self.variable(SETTINGS) {
             return (vec![path.into()], true);
@@ -43,12 +43,12 @@ impl Surroundings {
         )
     }
 
-    /// The Workload API's address.
+    /// Returns the Workload API's address.
     pub(super) fn endpoint_socket(&self) -> Option<&str> {
         self.variable("SPIFFE_ENDPOINT_SOCKET")
     }
 
-    /// Sources that this place offers, those first that somebody set up for just this.
+    /// Returns the sources that the environment offers. Those that were set up for this purpose come first.
     pub(super) fn sources(&self) -> Vec<Source> {
         let named = self
             .variable(TOKEN_FILE)
@@ -71,7 +71,7 @@ impl Surroundings {
             .collect()
     }
 
-    /// GitLab has its users choose the variables' names, so every token counts that GitLab itself issued.
+    /// GitLab's users choose the names of the variables, so every variable with a JWT is a source.
     fn gitlab(&self) -> impl Iterator<Item = Source> {
         let in_a_job = self.variable("GITLAB_CI").is_some();
         let tokens = self
@@ -90,23 +90,23 @@ impl FromIterator<(String, String)> for Surroundings {
     }
 }
 
-/// Names only: values may be secret.
+/// Shows only the names, since values may be secret.
 impl std::fmt::Debug for Surroundings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_set().entries(self.variables.keys()).finish()
     }
 }
 
-/// Names the settings file.
+/// The variable that names the settings file.
 pub(super) const SETTINGS: &str = "WHARFINGER_CREDENTIALS";
 const USER_FILE: &str = "wharfinger/credentials.yaml";
 const SYSTEM_FILE: &str = "/etc/wharfinger/credentials.yaml";
-/// Where a job of GitHub Actions requests ID tokens, and with which token.
+/// The variables with the URL and the token for requesting ID tokens in GitHub Actions.
 pub(super) const GITHUB_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 pub(super) const GITHUB_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
-/// Names a token's file.
+/// The variable that names a token's file.
 const TOKEN_FILE: &str = "WHARFINGER_TOKEN_FILE";
-/// Where our manifests have the kubelet put a token for the registry.
+/// Where Wharfinger's Kubernetes manifests project a token for the registry.
 const PROJECTED: &str = "/var/run/secrets/wharfinger/token";
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
-//! A token as its own holder sees it: what it says of itself is enough to tell whether it is worth
-//! presenting. The registry verifies it.
+//! A token as its holder sees it. Its claims say whether it is worth presenting. The registry verifies it.
 
 use super::source_error::SourceError;
 use crate::clock::Timestamp;
@@ -16,7 +15,7 @@ pub(super) struct Token {
 }
 
 impl Token {
-    /// `place` is where it comes from, for whoever has to fix it.
+    /// Parses a token. `place` is its source, for error messages.
     pub(super) fn read(text: &str, place: &str) -> Result<Self, SourceError> {
         let text = text.trim();
         let claims = claims(text).ok_or_else(|| SourceError::NotAToken {
@@ -38,7 +37,7 @@ impl Token {
         })
     }
 
-    /// One that has expired is worth nothing, and whoever renews it has failed.
+    /// Returns the token if it has not expired. Otherwise its renewal has failed.
     pub(super) fn fresh(self, place: &str, now: Timestamp) -> Result<Self, SourceError> {
         match self.expires.filter(|expires| *expires <= now) {
             Some(at) => Err(SourceError::Expired {

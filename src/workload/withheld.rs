@@ -1,4 +1,4 @@
-//! Why a registry gets no token, for the person at the client. Clients go on without one.
+//! Why a registry gets no token, for the person at the client. Clients continue without one.
 
 use super::host::RegistryHost;
 use super::printable;
@@ -7,11 +7,11 @@ use super::source_error::SourceError;
 use std::fmt;
 use std::path::PathBuf;
 
-/// A token that was not handed over. Its text never contains the token.
+/// A token that was withheld. The message never contains the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Withheld {
-    /// It is for another registry, and whoever receives it could log in there. `setting` is the kubelet's
-    /// setting of its audience.
+    /// The token is for another registry, and the recipient could log in there. `setting` is the kubelet's
+    /// setting for the audience.
     Audience {
         holder: String,
         found: Vec<String>,
@@ -26,9 +26,9 @@ pub enum Withheld {
     },
     /// The settings file names other registries only.
     NotInSettings { file: PathBuf, host: RegistryHost },
-    /// Nothing says that this registry should get one, so none was requested.
+    /// No configuration says that this registry should get a token, so none was fetched.
     NotConfigured { source: Source, host: RegistryHost },
-    /// What holds it cannot be used.
+    /// The source cannot be used.
     Unusable { host: RegistryHost, why: SourceError },
 }
 
@@ -77,8 +77,7 @@ impl fmt::Display for Withheld {
 
 impl std::error::Error for Withheld {}
 
-/// The audiences of a token, for people. The token's author chose them, so their number and length are
-/// bounded here.
+/// Shows the audiences of a token. The token's author chose them, so their number and length are limited.
 pub(super) struct Audiences<'a>(pub(super) &'a [String]);
 
 impl fmt::Display for Audiences<'_> {

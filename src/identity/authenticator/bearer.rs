@@ -1,5 +1,5 @@
-//! Bearer tokens, and tokens that stand in the place of a password. What a token says of itself decides which
-//! rules and keys it is verified by.
+//! Tokens in a `Bearer` header or in place of a password. A token's own claims choose the rules and keys that
+//! verify it.
 
 use super::{Authenticator, Domain, Issuer, Minted, TokenServer};
 use crate::clock::Timestamp;
@@ -14,14 +14,14 @@ use std::net::IpAddr;
 
 pub(in crate::identity) enum Route<'a> {
     Svid(&'a Domain),
-    /// Entries of one issuer, at least one.
+    /// Entries of one issuer. There is at least one.
     Oidc(Vec<&'a Issuer>),
     Minted(&'a Minted),
     TokenServer(&'a TokenServer),
 }
 
 impl Authenticator {
-    /// `kind` is what one of our own tokens must be.
+    /// Verifies a token. `kind` is the kind that one of the registry's own tokens must have.
     pub(super) async fn token_identity(
         &self,
         token: &Secret,
@@ -32,7 +32,7 @@ impl Authenticator {
         if self.ignores_credentials {
             return Ok(Identity::anonymous());
         }
-        // What a refresh token is for is not what is kept.
+        // The cache holds access tokens only: a refresh token must not be accepted as one.
         let cached = self
             .cache
             .as_ref()
@@ -85,8 +85,8 @@ impl Authenticator {
         Ok(identity)
     }
 
-    /// Where a token belongs. Decided by what it says of itself, so that a forged one meets the keys of whom
-    /// it names.
+    /// Chooses the rules and keys for a token by its unverified `iss` and `sub`. A forged token is then
+    /// rejected by the keys of the issuer that it names.
     pub(in crate::identity) fn route(&self, token: &Unverified) -> Result<Route<'_>, Refused> {
         let issuer = token.issuer().unwrap_or_default();
         if let Some(minted) = self
@@ -122,7 +122,8 @@ fn evidence_of_token(token: &Unverified) -> Evidence {
     }
 }
 
-/// Of a token that cannot be taken apart. What says nothing of itself may be of any kind.
+/// Evidence of a token that cannot be parsed. Without an issuer and a subject, the kind of credential is
+/// unknown.
 fn evidence_of_hearsay(token: &Secret) -> Evidence {
     let Hearsay {
         issuer,

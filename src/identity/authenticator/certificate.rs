@@ -1,4 +1,5 @@
-//! Client certificates: an X.509-SVID or a plain certificate, judged once a connection.
+//! Client certificates. A certificate is verified once for each connection, as an X.509-SVID or as a plain
+//! certificate.
 
 use super::Authenticator;
 use crate::clock::Timestamp;
@@ -54,9 +55,10 @@ impl Authenticator {
         })
     }
 
-    /// A certificate with any SPIFFE URI is only ever an SVID, unless no configured trust domain is in its
-    /// URIs and an entry says that its authorities may name URIs. The names alone decide: one that breaks a
-    /// rule of SVIDs is a bad SVID, not something else.
+    /// Whether to verify the certificate as an X.509-SVID: it has a URI name with the scheme `spiffe`. The
+    /// exception is a URI outside the configured trust domains while a plain entry takes usernames from URIs.
+    /// Only the names decide: a certificate that breaks a rule of SVIDs is an invalid SVID and is never tried
+    /// as a plain certificate.
     pub(in crate::identity) fn is_svid(&self, leaf: &Leaf) -> bool {
         let known = || {
             self.domains

@@ -1,4 +1,4 @@
-//! The entries of the configuration whose credentials are accepted.
+//! The entries of the configuration that say which credentials to accept.
 
 use crate::identity::Mapping;
 use crate::trust::Authorities;
@@ -7,20 +7,20 @@ use crate::trust::jwt::{OidcRules, SvidRules};
 use crate::trust::x509::X509Authorities;
 use std::sync::Arc;
 
-/// One configured OIDC issuer entry.
+/// A configured OIDC issuer.
 #[derive(Debug)]
 pub struct Issuer {
-    /// Tells entries of one issuer apart that have different keys, as those of several clusters whose issuer
-    /// is the default one. Part of the principal and of the default username.
+    /// Distinguishes entries of one issuer that have different keys, such as Kubernetes clusters that all use
+    /// the default issuer. It is part of the principal and of the default username.
     pub name: Option<String>,
     pub rules: OidcRules,
-    /// Entries of one issuer and one name share them.
+    /// Entries with the same issuer and name share these keys.
     pub keys: Arc<Authorities<KeySet>>,
     pub mapping: Mapping,
 }
 
 impl Issuer {
-    /// For people: the issuer, and the name if there is one.
+    /// Returns the issuer, and the name if there is one, for messages.
     #[must_use]
     pub fn label(&self) -> String {
         let issuer = &self.rules.issuer;
@@ -30,7 +30,7 @@ impl Issuer {
     }
 }
 
-/// One configured trust domain.
+/// A configured trust domain.
 #[derive(Debug)]
 pub struct Domain {
     pub rules: SvidRules,
@@ -41,10 +41,10 @@ pub struct Domain {
     pub mapping: Mapping,
 }
 
-/// One configured authority for client certificates that are no SVIDs.
+/// Configured authorities for client certificates that are not SVIDs.
 #[derive(Debug)]
 pub struct CertificateEntry {
-    /// Part of the principal: upload sessions belong to it.
+    /// It is part of the principal, which owns upload sessions.
     pub name: String,
     pub authorities: Arc<Authorities<X509Authorities>>,
     pub mapping: Mapping,

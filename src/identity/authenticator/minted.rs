@@ -1,6 +1,7 @@
-//! Who presents one of our own tokens. The token stands for a credential, and is worth what that credential
-//! is worth now: its issuer or trust domain must still be configured, the key or authority that vouched must
-//! still be one, the mapping is applied again. Only its time is its session's.
+//! The registry's own tokens. Such a token stands for the credential that was exchanged for it, and that
+//! credential is verified again at each use: its issuer or trust domain must still be configured, the key or
+//! authority that verified it must still be trusted, and the mapping is applied again. Only the expiry is the
+//! session's.
 
 use super::Authenticator;
 use crate::clock::Timestamp;
@@ -14,7 +15,7 @@ use crate::trust::jwt::{Bearer, Unverified};
 use crate::trust::minted::{self, Kind, MintedRules, Source};
 use std::sync::Arc;
 
-/// What our own tokens are verified by.
+/// How the registry's own tokens are verified.
 #[derive(Clone, Debug)]
 pub struct Minted {
     pub rules: MintedRules,

@@ -1,6 +1,6 @@
-//! From what a request presents to the identity it proves. A credential is routed once, by what it says of
-//! itself, to the rules and keys of its own issuer or trust domain; what these say is final, and nobody else
-//! is asked.
+//! The choice of the credential of a request. Each kind of credential has a file of its own, which verifies
+//! it and returns the identity. A token or an SVID is verified by the rules and keys of the one issuer or
+//! trust domain that it names. If they reject it, no other is tried.
 
 mod bearer;
 mod certificate;
@@ -35,7 +35,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Every configured way to be somebody. Immutable.
+/// Verifies credentials by the configuration. Immutable: a reload makes a new one.
 #[derive(Debug)]
 pub struct Authenticator {
     pub(super) issuers: Vec<Issuer>,
@@ -43,20 +43,21 @@ pub struct Authenticator {
     pub(super) certificates: Vec<CertificateEntry>,
     pub(super) minted: Option<Minted>,
     pub(super) passwords: Option<Arc<Htpasswd>>,
-    /// How long the answer to a wrong password waits.
+    /// How long to wait before a wrong password is answered.
     fail_delay: Duration,
     token_server: Option<TokenServer>,
     pub(super) deny: DenyList,
     several_audiences: SeveralAudiences,
     cache: Option<TokenCache>,
-    /// Nobody can log in, and everybody is anonymous whatever they present.
+    /// Credentials are ignored, and every caller is anonymous.
     ignores_credentials: bool,
-    /// Its address tells this authenticator from those of other configurations.
+    /// The address of this allocation identifies the authenticator, so that results of an earlier
+    /// configuration are not reused.
     pub(super) itself: Arc<()>,
 }
 
 impl Authenticator {
-    /// Each in the order of the configuration.
+    /// The entries are in the order of the configuration.
     #[must_use]
     pub fn new(issuers: Vec<Issuer>, domains: Vec<Domain>, certificates: Vec<CertificateEntry>) -> Self {
         Self {
@@ -75,7 +76,7 @@ impl Authenticator {
         }
     }
 
-    /// Accepts our own tokens as well.
+    /// Also accepts the registry's own tokens.
     #[must_use]
     pub fn with_minted(self, minted: Minted) -> Self {
         Self {
@@ -84,7 +85,7 @@ impl Authenticator {
         }
     }
 
-    /// Accepts the names and passwords of a file as well. A wrong password is answered after `fail_delay`.
+    /// Also accepts the names and passwords of a file. A wrong password is answered after `fail_delay`.
     #[must_use]
     pub fn with_passwords(self, passwords: Arc<Htpasswd>, fail_delay: Duration) -> Self {
         Self {
@@ -94,7 +95,7 @@ impl Authenticator {
         }
     }
 
-    /// Accepts the tokens of an external token server as well.
+    /// Also accepts the tokens of an external token server.
     #[must_use]
     pub fn with_token_server(self, token_server: TokenServer) -> Self {
         Self {
@@ -103,14 +104,14 @@ impl Authenticator {
         }
     }
 
-    /// Refuses what these rules revoke.
+    /// Rejects the credentials that these rules revoke.
     #[must_use]
     pub fn with_deny(self, deny: DenyList) -> Self {
         Self { deny, ..self }
     }
 
-    /// Looks at no credential: for an open registry alone, whose clients send what they have left from
-    /// another one.
+    /// Ignores credentials. Only for an open registry: clients may send it credentials that they have for
+    /// another registry.
     #[must_use]
     pub fn ignoring_credentials(self) -> Self {
         Self {
@@ -119,7 +120,7 @@ impl Authenticator {
         }
     }
 
-    /// Keeps who presented tokens that come again.
+    /// Caches the identities behind repeated tokens.
     #[must_use]
     pub fn with_token_cache(self) -> Self {
         Self {
@@ -148,8 +149,8 @@ impl Authenticator {
         &self.certificates
     }
 
-    /// Who is asking. Anonymous only if no credential was presented; one that is bad or cannot be checked is
-    /// a failure.
+    /// Returns the identity of the caller. It is anonymous only if no credential was presented. A credential
+    /// that is rejected or cannot be checked is a failure.
     pub async fn authenticate(&self, presented: &Presented<'_>, now: Timestamp) -> Result<Identity, Failure> {
         if self.ignores_credentials {
             return Ok(Identity::anonymous());
@@ -168,7 +169,7 @@ impl Authenticator {
         }
     }
 
-    /// Who presents this token, as [`Self::authenticate`] finds from a header. `from` is where the client is.
+    /// As [`Self::authenticate`], for a token that is not in a header. `from` is the client's address.
     pub async fn authenticate_token(
         &self,
         token: &Secret,
@@ -178,8 +179,8 @@ impl Authenticator {
         self.token_identity(token, Kind::Access, from, now).await
     }
 
-    /// Who presents this as a refresh token: one of ours, or a token of somebody else's, but none of our
-    /// access tokens.
+    /// As [`Self::authenticate_token`], for a refresh token. It is one of the registry's own refresh tokens
+    /// or another issuer's token. The registry's own access tokens are rejected.
     pub async fn authenticate_refresh(
         &self,
         token: &Secret,
@@ -189,7 +190,8 @@ impl Authenticator {
         self.token_identity(token, Kind::Refresh, from, now).await
     }
 
-    /// Who presents this name and password, where the password may be a token, whatever the name.
+    /// As [`Self::authenticate`], for a name and a password that are not in a header. The password may be a
+    /// token; the name is then ignored.
     pub async fn authenticate_password(
         &self,
         user: &str,
@@ -206,7 +208,7 @@ impl Authenticator {
         }
     }
 
-    /// The token that was presented, unverified: for a token service that hands it back after
+    /// Returns the presented token without verifying it, for a token service that returns it after
     /// [`Self::authenticate`].
     #[must_use]
     pub fn token(&self, presented: &Presented<'_>) -> Option<Secret> {

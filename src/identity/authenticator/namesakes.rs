@@ -1,6 +1,6 @@
-//! Entries of one issuer with names of their own and different keys, as those of several clusters whose
-//! issuer is the default one. The key that verifies a token decides whose it is, whatever `kid` it has. A key
-//! that is in two entries belongs to the first in the file.
+//! Several named entries of one issuer with different keys, such as Kubernetes clusters that all use the
+//! default issuer. The key that verifies a token decides which entry accepts it, whatever `kid` the token
+//! has. A key that two entries publish belongs to the first one in the file.
 
 use super::{Authenticator, Issuer};
 use crate::clock::Timestamp;
@@ -11,7 +11,7 @@ use crate::trust::jwt::{self, Unverified};
 use futures_util::future::join_all;
 use std::fmt;
 
-/// A key that two entries of one issuer publish. Tokens that it signs are the first entry's.
+/// A key that two entries of one issuer publish. Tokens that it signs belong to the first entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedKey {
     pub issuer: String,
@@ -36,7 +36,7 @@ impl fmt::Display for SharedKey {
 }
 
 impl Authenticator {
-    /// By the entries of one issuer.
+    /// Verifies a token by the entries of one issuer.
     pub(in crate::identity) async fn oidc_identity(
         &self,
         token: &Unverified,
@@ -48,7 +48,7 @@ impl Authenticator {
         if let [only] = namesakes.as_slice() {
             return self.entry_identity(token, only, grounds, now).await;
         }
-        // Whose a token is may change with the keys of each of them.
+        // A change of any entry's keys may change which entry accepts the token.
         for first in namesakes.iter().filter_map(|entries| entries.first()) {
             grounds.rest_on(&first.keys, now);
         }
@@ -67,7 +67,7 @@ impl Authenticator {
         first_of(asked.await)
     }
 
-    /// Whether a key is of an entry that stands before that of this name in the file.
+    /// Whether an entry that comes before this one in the file holds the key.
     pub(super) fn belongs_to_an_earlier(
         &self,
         entries: &[&Issuer],
@@ -81,7 +81,7 @@ impl Authenticator {
             .any(|entry| jwt::holds_key(&entry.keys, fingerprint, now))
     }
 
-    /// Keys that namesakes share.
+    /// Returns the keys that several entries of one issuer publish.
     #[must_use]
     pub fn shared_keys(&self, now: Timestamp) -> Vec<SharedKey> {
         let mut found: Vec<SharedKey> = Vec::new();
@@ -116,7 +116,7 @@ impl Authenticator {
     }
 }
 
-/// In the order of the file; entries of one name share their keys.
+/// Groups entries by name, in the order of the file. Entries with the same name share their keys.
 fn by_name<'a>(entries: &[&'a Issuer]) -> Vec<Vec<&'a Issuer>> {
     let mut groups: Vec<Vec<&Issuer>> = Vec::new();
     for entry in entries {
@@ -129,8 +129,9 @@ fn by_name<'a>(entries: &[&'a Issuer]) -> Vec<Vec<&'a Issuer>> {
     groups
 }
 
-/// The first that accepts. Else nothing is known as long as one of them cannot tell; and that no key is the
-/// token's says more than what an entry says whose it is not.
+/// Returns the first identity. Without one, an undecided outcome comes first, because that entry may still
+/// accept the token. After that a rejection because of keys comes before others: the other reasons come from
+/// entries that the token may not belong to.
 fn first_of(outcomes: Vec<Result<Identity, Reason>>) -> Result<Identity, Reason> {
     let mut undecided = None;
     let mut about_keys = None;

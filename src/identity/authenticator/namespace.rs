@@ -1,13 +1,13 @@
-//! Usernames share one namespace. A configured issuer's part of it begins with the issuer and a slash, and
-//! that of a named entry with the issuer, a slash, the name and a slash. No other credential may have a
-//! username there, whatever made it: a rule for the one would then be a rule for the other.
+//! All usernames share one namespace. The part of a configured issuer is `issuer/…`, and the part of a named
+//! entry is `issuer/name/…`. Other credentials must not get a username there: an access rule for one would
+//! also match the other.
 
 use super::{Authenticator, Issuer};
 use crate::identity::{Identity, Mapping, Refused};
 
 impl Authenticator {
-    /// Refuses a username in another entry's part of the namespace. `own` is the entry that accepted the
-    /// credential, if it is one of an issuer. A mapping whose author allows it is not refused.
+    /// Rejects a username in another entry's part of the namespace, unless the mapping allows it. `own` is
+    /// the issuer's entry that accepted the credential, if any.
     pub(super) fn in_own_namespace(
         &self,
         own: Option<&Issuer>,
@@ -26,11 +26,11 @@ impl Authenticator {
     }
 }
 
-/// Whose part of the namespace a username is in.
+/// The owner of the part of the namespace that a username is in.
 #[derive(Clone, Copy)]
 struct Owner<'a> {
     issuer: &'a str,
-    /// `None` if it is in no named entry's part.
+    /// `None` if no named entry owns it.
     name: Option<&'a str>,
 }
 
@@ -51,7 +51,7 @@ impl Owner<'_> {
     }
 }
 
-/// Of several, the longest: an issuer may continue another's path.
+/// Returns the owner with the longest prefix, since one issuer's URL may begin with another's.
 fn owner<'a>(issuers: &'a [Issuer], username: &str) -> Option<Owner<'a>> {
     let below = |text: &'_ str, prefix: &str| {
         text.strip_prefix(prefix)

@@ -16,7 +16,8 @@ impl Authenticator {
             .collect()
     }
 
-    /// The entries that an issuer's tokens are for, if it is named by none those that compare no `iss`.
+    /// Returns the entries of this issuer. If there is none, returns the entries that skip the comparison of
+    /// `iss`.
     pub(super) fn entries_of(&self, issuer: &str) -> Vec<&Issuer> {
         let named = self.entries(issuer);
         if named.is_empty() {
@@ -26,8 +27,8 @@ impl Authenticator {
         }
     }
 
-    /// The first entry that compares no `iss`, with the others of its issuer that do not either: they share
-    /// its keys.
+    /// Returns the first entry that skips the comparison of `iss`, and the other such entries of its issuer,
+    /// which share its keys.
     pub(super) fn any_issuer(&self) -> Option<Vec<&Issuer>> {
         let skipping = || self.issuers.iter().filter(|entry| entry.rules.skip_issuer);
         let first = skipping().next()?;
@@ -38,7 +39,7 @@ impl Authenticator {
         )
     }
 
-    /// By entries that share their keys.
+    /// Verifies a token by entries that share their keys.
     pub(super) async fn entry_identity(
         &self,
         token: &Unverified,
@@ -53,7 +54,7 @@ impl Authenticator {
         self.mapped(verified, entries)
     }
 
-    /// By the first of the entries that accept the token and whose validations pass.
+    /// Maps the token by the first entry that accepts it and whose validations pass.
     fn mapped(&self, verified: VerifiedJwt, entries: &[&Issuer]) -> Result<Identity, Reason> {
         let verified = Arc::new(verified);
         let mut first_reason = None;

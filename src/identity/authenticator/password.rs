@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 impl Authenticator {
-    /// Of the password file.
+    /// Verifies a name and a password by the password file.
     pub(super) async fn password_identity(
         &self,
         user: &str,
@@ -55,5 +55,5 @@ impl Authenticator {
     }
 }
 
-/// When a source that has too many attempts may try again, at the earliest.
+/// The shortest `Retry-After` for an address that has too many attempts.
 const SOON: Duration = Duration::from_secs(1);

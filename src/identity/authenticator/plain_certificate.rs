@@ -1,4 +1,4 @@
-//! Client certificates that are no X.509-SVIDs.
+//! Client certificates that are not X.509-SVIDs.
 
 use super::{Authenticator, CertificateEntry};
 use crate::clock::Timestamp;
@@ -11,9 +11,9 @@ use serde_json::Value;
 use std::sync::Arc;
 
 impl Authenticator {
-    /// Each entry in order: a plain certificate names nobody whose business it is. One that nothing can be
-    /// said of ends the search, since who somebody is must not depend on which authorities happen to be
-    /// known.
+    /// Tries each entry in order, since a plain certificate does not say which entry it is for. An entry
+    /// whose authorities are unavailable ends the search: the identity must not depend on which authorities
+    /// happen to be loaded.
     pub(in crate::identity) fn plain_identity(
         &self,
         entries: &[CertificateEntry],
@@ -24,7 +24,7 @@ impl Authenticator {
     ) -> Result<Identity, Reason> {
         let mut untrusted = None;
         let mut invalid = None;
-        // One with a SPIFFE URI is for those entries alone that say so.
+        // A certificate with a SPIFFE URI is tried only by entries that take usernames from URIs.
         let wanted = |entry: &&CertificateEntry| !leaf.claims_spiffe() || entry.mapping.names_uris();
         for entry in entries.iter().filter(wanted) {
             grounds.rest_on(&entry.authorities, now);
@@ -91,7 +91,7 @@ impl Authenticator {
     }
 }
 
-/// Its DN. Whoever has none is told apart by the certificate itself.
+/// Returns the subject's DN, or the certificate's digest if the DN is empty.
 fn subject(chain: &VerifiedChain) -> String {
     let digest = || {
         chain

@@ -1,4 +1,4 @@
-//! From what verification proved to an identity: first the operator's rules, then the mapping.
+//! From a verified credential to an identity: first the deny list, then the mapping.
 
 use super::Authenticator;
 use crate::identity::deny::Proved;
@@ -10,8 +10,8 @@ use crate::trust::x509::VerifiedChain;
 use std::sync::Arc;
 
 impl Authenticator {
-    /// `entry` is the name of the entry that accepted an ID token, `audiences` are those that are configured,
-    /// and the hosts that are some.
+    /// `entry` is the name of the entry that accepted an ID token. `audiences` and `hosts` are the configured
+    /// audiences and the registry's own host names, which are audiences too.
     pub(super) fn proved_token(
         &self,
         verified: &Arc<VerifiedJwt>,

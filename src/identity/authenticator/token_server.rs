@@ -1,5 +1,6 @@
-//! Tokens of an external token server, as zot's `bearer.realm`, `service` and `cert` set it up. Such a token
-//! says itself what its bearer may do; it counts as far as access control grants it to its subject too.
+//! Tokens of an external token server, which zot configures with `bearer.realm`, `service` and `cert`. Such a
+//! token lists what its bearer may do. An action is allowed only if access control grants it to the token's
+//! subject too.
 //!
 //! <https://distribution.github.io/distribution/spec/auth/jwt/>
 
@@ -20,8 +21,7 @@ pub struct TokenServer {
 }
 
 impl TokenServer {
-    /// Whoever the token names. Without a subject it was issued to nobody in particular, who may do what the
-    /// anonymous may.
+    /// Returns the identity that the token names. A token without a subject is for an anonymous caller.
     pub(super) fn identity(
         &self,
         token: &Unverified,

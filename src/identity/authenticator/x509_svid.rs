@@ -23,8 +23,8 @@ impl Authenticator {
         let authorities = domain.x509.as_ref().ok_or(Refused::KindNotAccepted)?;
         grounds.rest_on(authorities, now);
         let chain = peer.svid(leaf, authorities, grounds, now)?;
-        // Verification has compared it with the leaf's own. A chain without a SPIFFE ID is not that of an
-        // SVID.
+        // Verification has compared this ID with the leaf's. A chain without a SPIFFE ID does not belong to
+        // an SVID.
         let principal = Principal::Spiffe(chain.spiffe_id().ok_or(Refused::UnknownTrustDomain)?.clone());
         let identity = self.proved_chain(
             chain,

@@ -11,12 +11,12 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// One password, and what it is compared with.
+/// One password, and the hash to compare it with.
 pub(super) struct Check {
     pub(super) name: Name,
     pub(super) password: Secret,
     pub(super) hash: String,
-    /// Whether the file has the name. Otherwise the hash is of nobody's.
+    /// Whether the file has the name. If not, the hash is a dummy.
     pub(super) exists: bool,
     pub(super) digest: Digest,
     pub(super) source: SourceAddress,
@@ -24,12 +24,12 @@ pub(super) struct Check {
 }
 
 impl Htpasswd {
-    /// The check of this password that runs already, or a new one.
+    /// Returns the running check of this password, or starts one.
     pub(super) fn checking(self: &Arc<Self>, check: Check) -> Result<Shared<Checking>, NoMatch> {
         let key = (check.source, check.digest);
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(same) = running.get(&key).and_then(WeakShared::upgrade) {
-            // A check that is dropped takes this lock.
+            // Dropping a check takes this lock.
             drop(running);
             let waiting = same.strong_count().unwrap_or_default();
             return if waiting <= PASSWORD_REQUESTS {
@@ -66,12 +66,12 @@ impl Htpasswd {
         } = check;
         let place = self.turns.place(source, name).ok_or(NoMatch::SourceBusy)?;
         let coming = place.turn().ok_or(NoMatch::Busy)?;
-        // A task of its own takes the turn even if the connection makes no progress; it ends with the set,
-        // that is with this request.
+        // A separate task takes the turn even if the connection makes no progress. The task ends with the
+        // set, and so with this request.
         let mut waiting = JoinSet::new();
         waiting.spawn(async move {
             let turn = coming.await.map_err(|_| NoMatch::Busy)?;
-            // From here on a client that gives up ends nothing.
+            // From here on the check continues even if the client disconnects.
             let judged = tokio::spawn(async move {
                 let fits = tokio::task::spawn_blocking(move || {
                     let fits = bcrypt::verify(password.expose(), &hash).unwrap_or(false);
@@ -97,7 +97,7 @@ impl Htpasswd {
     }
 }
 
-/// Takes a check out of the list of those that run, when it has ended or nobody waits for it.
+/// Removes a check from the list of running checks when it has ended or no request waits for it.
 struct Running {
     passwords: Arc<Htpasswd>,
     key: (SourceAddress, Digest),

@@ -1,4 +1,4 @@
-//! What a password file says: names and bcrypt hashes, as `htpasswd -B` writes them.
+//! Reads a password file: names and bcrypt hashes, as `htpasswd -B` writes them.
 
 use crate::file_error::FileError;
 use crate::spiffe_id::SCHEME;
@@ -6,16 +6,16 @@ use crate::trust::Generation;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The names and hashes of one state of the file.
+/// The names and hashes of one version of the file.
 pub(super) struct Users {
     pub(super) generation: Generation,
     pub(super) text: String,
     pub(super) hashes: BTreeMap<String, String>,
-    /// What a name that is not there is compared with.
+    /// The hash to compare with if the name is not in the file, so that both cases take equally long.
     pub(super) dummy: String,
 }
 
-/// What is wrong with a password file. Says no hash.
+/// What is wrong with a password file. No message contains a hash.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHtpasswd {
     #[error("cannot be read: {why}")]
@@ -38,7 +38,7 @@ pub enum InvalidHtpasswd {
     Random,
 }
 
-/// The names and the hashes of a good file. For fuzzing.
+/// Returns the names and hashes of a valid file. For fuzzing.
 #[doc(hidden)]
 #[must_use]
 pub fn passwords_read(text: &str) -> Option<BTreeMap<String, String>> {
@@ -106,13 +106,14 @@ fn entry(line: usize, content: &str) -> Result<(&str, &str, u32), InvalidHtpassw
     match cost {
         _ if cost > DEAREST => Err(InvalidHtpasswd::Cost { line, cost }),
         CHEAPEST.. if known => Ok((user, hash, cost)),
-        // Of a broken bcrypt, or of a cost that bcrypt does not have: no password would ever fit.
+        // The version is one with a known bug, or the cost is out of bcrypt's range. No password would ever
+        // match.
         _ => Err(InvalidHtpasswd::Hash { line }),
     }
 }
 
 const CHEAPEST: u32 = 4;
-/// 14 takes about a second.
+/// A cost of 14 takes about a second.
 const DEAREST: u32 = 16;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Names and passwords of a file, as `htpasswd -B` writes it. Checking a password takes long on purpose: a
-//! name that is not in the file takes as long as one that is, and few passwords are checked at a time
-//! ([`turns`]). A password that was good is known again by a keyed digest, and waits for nobody.
+//! Names and passwords of a file, as `htpasswd -B` writes it. bcrypt is slow on purpose, so only a few
+//! passwords are checked at a time ([`turns`]). A name that is not in the file takes as long as one that is.
+//! A correct password is cached by a keyed digest and is then accepted without waiting.
 //!
 //! A wrong password is answered late (zot's `failDelay`). The attempt keeps its place until then, even if the
-//! client has gone away: a client that hangs up after a moment would learn as much as one that waits.
+//! client disconnects. Otherwise a client could guess faster by disconnecting early.
 
 mod check;
 mod file;
@@ -35,40 +35,40 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use turns::{Name, Turns};
 
-/// A password file, as it was when it was last read well.
+/// A password file, with the content of the last successful read.
 pub struct Htpasswd {
     path: PathBuf,
     users: ArcSwap<Users>,
-    /// What was found last, if it is not what counts.
+    /// Changed content that the last look found and that is not used yet.
     coming: Mutex<Option<String>>,
     turns: Arc<Turns>,
-    /// Passwords that are being checked. One that comes several times at once, as from the jobs of one
-    /// pipeline, is checked once.
+    /// Passwords that are being checked. If several requests present the same one at the same time, such as
+    /// the jobs of a pipeline, it is checked once.
     running: Mutex<HashMap<(SourceAddress, Digest), WeakShared<Checking>>>,
-    /// Digests of name, password and hash that were found to fit. One of an entry that has changed fits
-    /// nothing any more.
+    /// Keyed digests of name, password and hash that matched. If an entry's hash changes, its digests no
+    /// longer match.
     good: Mutex<Recent<Digest, ()>>,
     key: hmac::Key,
 }
 
-/// A name and a password that a request presents.
+/// A name and a password of a request.
 pub(super) struct Attempt<'a> {
     pub(super) user: &'a str,
     pub(super) password: Secret,
     pub(super) source: SourceAddress,
-    /// How long the answer to a wrong password waits.
+    /// How long to wait before a wrong password is answered.
     pub(super) fail_delay: Duration,
 }
 
-/// Why nobody was identified by a name and a password.
+/// Why a name and a password were not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoMatch {
     Wrong,
-    /// bcrypt would compare a part of it only.
+    /// bcrypt would compare only a part of the password.
     NotComparable,
-    /// It was not checked: its source has as many attempts as it may have.
+    /// It was not checked: its address has too many attempts.
     SourceBusy,
-    /// It was not checked: too many wait already.
+    /// It was not checked: the queue is full.
     Busy,
 }
 
@@ -95,8 +95,8 @@ impl Htpasswd {
         })
     }
 
-    /// Reads the file again. Says whether it has changed; a bad file changes nothing. A change counts once it
-    /// has come to rest, that is the second time in a row that it is found: a file may be read while it is
+    /// Reads the file again and returns whether its content was replaced. An invalid file changes nothing.
+    /// Changed content is used when two reads in a row find it, because the file may be read while it is
     /// being written.
     pub fn reload(&self) -> Result<bool, Vec<InvalidHtpasswd>> {
         let text = text(&self.path)?;
@@ -117,7 +117,7 @@ impl Htpasswd {
         &self.path
     }
 
-    /// One of its names that an OIDC issuer's default usernames, `issuer/sub`, could be.
+    /// Returns a name in the file that begins like an issuer's default usernames, `issuer/sub`.
     #[must_use]
     pub fn name_within(&self, issuer: &str) -> Option<String> {
         let within = |name: &&String| {
@@ -154,7 +154,7 @@ impl Htpasswd {
             };
             self.checking(check)?.await?;
         }
-        // The file may have changed meanwhile.
+        // The file may have changed during the check.
         self.users
             .load()
             .hashes
@@ -164,7 +164,7 @@ impl Htpasswd {
             .ok_or(NoMatch::Wrong)
     }
 
-    /// The identity of somebody who gave the password that the file had then, if it still has it.
+    /// Returns the identity of an earlier login, if the entry of the file is still the same.
     pub(super) fn again(&self, user: &str, fingerprint: &str) -> Option<Identity> {
         let users = self.users.load();
         users
@@ -203,7 +203,7 @@ impl Vouching for Htpasswd {
     }
 }
 
-/// The path alone.
+/// Shows only the path.
 impl fmt::Debug for Htpasswd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Htpasswd")
@@ -231,7 +231,7 @@ fn line(user: &str, hash: &str) -> String {
     fingerprint(format!("{user}:{hash}").as_bytes())
 }
 
-/// How many good passwords are known again, about.
+/// About how many correct passwords are cached.
 const REMEMBERED: usize = 8192;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Whose password is checked next. A few passwords are checked at a time. The turns go round: to each source
-//! that waits, and within a source to each name. So a source that tries many passwords only delays itself.
+//! The order in which passwords are checked. Only a few are checked at a time. Turns rotate among the client
+//! addresses that wait, and for one address among its usernames. So an address that tries many passwords
+//! delays only itself.
 //!
-//! An attempt has a place of its source from its beginning until it is answered, and a place is given up only
-//! then. A source has few.
+//! Each attempt takes one of the few places of its address, and keeps it until it is answered.
 
 use super::super::SourceAddress;
 use crate::limits::{PASSWORDS_OF_NAME, PASSWORDS_OF_SOURCE, PASSWORDS_WAITING};
@@ -14,11 +14,11 @@ pub(super) struct Turns {
     state: Mutex<State>,
 }
 
-/// A name, hashed: a stranger may send a long one.
+/// The hash of a username, since a client may send a long one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Name(pub(super) u64);
 
-/// One attempt's place. It is given up when this is dropped.
+/// An attempt's place, which is released on drop.
 pub(super) struct Place {
     turns: Arc<Turns>,
     id: u64,
@@ -26,11 +26,11 @@ pub(super) struct Place {
     name: Name,
 }
 
-/// The right to check one password now. The next one's turn comes when this is dropped.
+/// The right to check one password now. On drop the turn passes to the next attempt.
 pub(super) struct Turn(Option<Arc<Turns>>);
 
 impl Turns {
-    /// `at_a_time` passwords are checked at a time.
+    /// `at_a_time` is how many passwords are checked at the same time.
     pub(super) fn new(at_a_time: usize) -> Arc<Self> {
         let state = State {
             free: at_a_time,
@@ -44,7 +44,7 @@ impl Turns {
         })
     }
 
-    /// `None` if the source, or this name of the source, has all its places taken.
+    /// Takes a place. Returns `None` if the address, or this name at the address, has no free place.
     pub(super) fn place(self: &Arc<Self>, source: SourceAddress, name: Name) -> Option<Place> {
         let id = self.lock().take_place(source, name)?;
         Some(Place {
@@ -59,7 +59,7 @@ impl Turns {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a turn that has ended to the next one, if one waits.
+    /// Passes a finished turn to the next attempt, if one waits.
     fn pass_on(self: Arc<Self>) {
         let mut turn = Turn(Some(self.clone()));
         loop {
@@ -72,7 +72,7 @@ impl Turns {
             drop(state);
             match next.send(turn) {
                 Ok(()) => return,
-                // It was given up between the two steps.
+                // The attempt was given up between the two steps.
                 Err(back) => turn = back,
             }
         }
@@ -90,8 +90,9 @@ impl Turns {
 }
 
 impl Place {
-    /// Begins to wait for a turn, which comes through the channel. `None` if too many wait; the source that
-    /// has the most waiting loses its last one first, whose channel is then closed.
+    /// Starts to wait for a turn, which arrives through the channel. If the queue is full, the address with
+    /// the most waiting attempts loses its newest one, whose channel is closed. Returns `None` if that does
+    /// not make room.
     pub(super) fn turn(&self) -> Option<oneshot::Receiver<Turn>> {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.turns.lock();
@@ -124,23 +125,23 @@ impl Drop for Turn {
 }
 
 struct State {
-    /// Turns that nobody has. While there is one, nobody waits.
+    /// Free turns. While there is one, no attempt waits.
     free: usize,
     next_id: u64,
-    /// Of all sources.
+    /// The number of waiting attempts of all addresses.
     waiting: usize,
-    /// The sources that have someone waiting, each once, in the order of their next turns.
+    /// The addresses with waiting attempts, each once, in the order of their next turns.
     order: VecDeque<SourceAddress>,
     sources: HashMap<SourceAddress, Source>,
 }
 
 #[derive(Default)]
 struct Source {
-    /// How many places each name has.
+    /// How many places each name has taken.
     places: HashMap<Name, usize>,
-    /// In the order in which they came. Short.
+    /// Waiting attempts in order of arrival. The list is short.
     waiting: Vec<Waiting>,
-    /// The names of those, each once, in the order of their next turns.
+    /// The names of the waiting attempts, each once, in the order of their next turns.
     order: VecDeque<Name>,
 }
 
@@ -180,7 +181,7 @@ impl State {
         self.waiting += 1;
     }
 
-    /// Takes out the one whose turn it is.
+    /// Removes and returns the attempt whose turn is next.
     fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
         let at = self.order.pop_front()?;
         let source = self.sources.get_mut(&at)?;
@@ -197,8 +198,8 @@ impl State {
         Some(next.sender)
     }
 
-    /// Turns away the last one of the source that has the most waiting, unless that is the newcomer's own or
-    /// has no more than it.
+    /// Drops the newest attempt of the address with the most waiting attempts. Returns `false` if the
+    /// newcomer's own address would then have as many.
     fn make_room_for(&mut self, newcomer: SourceAddress) -> bool {
         let waiting = |source: &Source| source.waiting.len();
         let own = self.sources.get(&newcomer).map_or(0, waiting);
@@ -218,7 +219,7 @@ impl State {
         true
     }
 
-    /// Takes somebody out who waits.
+    /// Removes a waiting attempt.
     fn remove(&mut self, at: SourceAddress, id: u64) {
         let Some(source) = self.sources.get_mut(&at) else {
             return;

@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
-/// `None` for what is meant for something else; the JWT keys' reading reports what is meant for nothing.
+/// Reads an X.509 authority. Returns `None` for other elements. Reading the JWT keys reports those with an
+/// unknown `use`.
 pub(super) fn authority(index: usize, element: &Value) -> Option<Result<Authority, Skipped>> {
     let jwk = element.as_object()?;
     let skipped = |why: Unusable| Skipped {
@@ -50,7 +51,7 @@ enum Unusable {
 }
 
 impl Unusable {
-    /// Whether the standard says to ignore such an element: one of an unknown type, or without a certificate.
+    /// Whether the standard says to ignore such an element: it has an unknown type, or no certificate.
     fn is_ignored(&self) -> bool {
         matches!(
             self,

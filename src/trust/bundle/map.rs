@@ -1,6 +1,6 @@
-//! A SPIFFE bundle map: the bundles of several trust domains in one document, each for its own trust domain
-//! and no other. It is read as a whole; the refresh hints of the bundles in it say nothing about the map
-//! (SPIFFE Trust Domain and Bundle 5).
+//! A SPIFFE bundle map: the bundles of several trust domains in one document. Each bundle is used only for
+//! its own trust domain. The bundles' refresh hints are ignored, since the map is read as a whole (SPIFFE
+//! Trust Domain and Bundle 5).
 
 use super::{Bundle, InvalidBundle, bundle};
 use crate::spiffe_id::TrustDomain;
@@ -8,7 +8,8 @@ use crate::trust::json;
 use crate::trust::jwks::Parsed;
 use serde_json::Value;
 
-/// The bundle of one trust domain, if the map has it. A fault in another's bundle is the other's alone.
+/// Returns the bundle of one trust domain, if the map has it. A fault in another trust domain's bundle is
+/// ignored.
 pub fn parse_map(bytes: &[u8], trust_domain: &TrustDomain) -> Result<Option<Parsed<Bundle>>, InvalidBundle> {
     let document = json::object(bytes)?;
     let entries = match document.get("trust_domains") {

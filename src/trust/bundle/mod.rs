@@ -1,9 +1,9 @@
-//! Trust bundles in their three forms: SPIFFE's JSON, PEM, and the Workload API's concatenated DER. A
-//! document must be well-formed; its elements are judged one by one, and one that cannot be used is skipped
-//! and reported while the rest counts. A well-formed bundle that yields nothing revokes.
+//! Trust bundles in three formats: SPIFFE's JSON, PEM, and the Workload API's concatenated DER. A document
+//! must be well-formed. Its elements are read one by one: an unusable one is skipped and reported, and the
+//! others are used. A well-formed bundle without usable keys revokes all earlier ones.
 //!
-//! No bundle says whose it is: the trust domain's name comes from whoever configured the source, never from
-//! here (B-12), and two bundles are never merged (B-13).
+//! A bundle does not name its trust domain. The name comes from the configuration of the source (B-12), and
+//! two bundles are never merged (B-13).
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md#4-spiffe-bundle-format>
 
@@ -22,18 +22,19 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 use x509_parser::asn1_rs::{Any, Class, FromDer as _, Tag};
 
-/// What one SPIFFE bundle says. X.509 authorities judge X.509-SVIDs only, JWT keys JWT-SVIDs only.
+/// The content of a SPIFFE bundle. X.509 authorities verify only X.509-SVIDs, and JWT keys verify only
+/// JWT-SVIDs.
 #[derive(Clone, Debug, Default)]
 pub struct Bundle {
     pub x509: X509Authorities,
     pub jwt: KeySet,
-    /// Orders the bundles of one trust domain; grows with every change.
+    /// The order of a trust domain's bundles. It grows with every change.
     pub sequence: Option<u64>,
-    /// How often the publisher wants to be asked, at least [`SHORTEST_REFRESH`].
+    /// How often the publisher asks for the bundle to be fetched; at least [`SHORTEST_REFRESH`].
     pub refresh_hint: Option<Duration>,
 }
 
-/// SPIRE's own bound, too: a hint of zero or less must not make us poll without a pause.
+/// The shortest refresh interval, as in SPIRE. A hint of zero or less must not cause fetches without a pause.
 pub const SHORTEST_REFRESH: Duration = Duration::from_secs(60);
 
 /// Reads a SPIFFE bundle, a JWK Set with `spiffe_sequence` and `spiffe_refresh_hint`.
@@ -77,8 +78,8 @@ fn bundle(document: &Map<String, Value>) -> Result<Parsed<Bundle>, InvalidBundle
     })
 }
 
-/// Reads X.509 authorities from PEM. At least one certificate must be there: for a trust domain an emptied
-/// file is more likely a mistake than a revocation, which SPIFFE's JSON can say clearly.
+/// Reads X.509 authorities from PEM. There must be at least one certificate. For a trust domain an empty file
+/// is more likely a mistake than a revocation, which SPIFFE's JSON can express.
 pub fn parse_pem(bytes: &[u8]) -> Result<Parsed<X509Authorities>, InvalidBundle> {
     let sections: Vec<(SectionKind, Vec<u8>)> = pem::SliceIter::new(bytes)
         .collect::<Result<_, _>>()
@@ -98,7 +99,7 @@ pub fn parse_pem(bytes: &[u8]) -> Result<Parsed<X509Authorities>, InvalidBundle>
     })))
 }
 
-/// Reads X.509 authorities from concatenated DER, as the Workload API sends them. No bytes are an empty
+/// Reads X.509 authorities from concatenated DER, as the Workload API sends them. An empty input is an empty
 /// bundle.
 pub fn parse_der(concatenated: &[u8]) -> Result<Parsed<X509Authorities>, InvalidBundle> {
     let certificates = split_der(concatenated)?;
@@ -110,7 +111,7 @@ pub fn parse_der(concatenated: &[u8]) -> Result<Parsed<X509Authorities>, Invalid
     )))
 }
 
-/// Takes concatenated certificates apart.
+/// Splits concatenated certificates.
 pub(in crate::trust) fn split_der(concatenated: &[u8]) -> Result<Vec<&[u8]>, InvalidBundle> {
     let mut rest = concatenated;
     let mut certificates = Vec::new();
@@ -127,7 +128,7 @@ pub(in crate::trust) fn split_der(concatenated: &[u8]) -> Result<Vec<&[u8]>, Inv
     Ok(certificates)
 }
 
-/// The document is no bundle. It must never replace a good one.
+/// The document is not a bundle. It must never replace a valid one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBundle {
     #[error("not a SPIFFE bundle: {0}")]
@@ -167,7 +168,7 @@ fn gather(elements: impl Iterator<Item = Result<Authority, Skipped>>) -> Parsed<
     Parsed { value, skipped }
 }
 
-/// Null says nothing, as an absent one: publishers written in other languages write both.
+/// Reads the sequence. Null is the same as absent: some publishers write it.
 fn sequence(document: &Map<String, Value>) -> Result<Option<u64>, InvalidBundle> {
     match document.get("spiffe_sequence") {
         None | Some(Value::Null) => Ok(None),
@@ -183,7 +184,7 @@ fn sequence(document: &Map<String, Value>) -> Result<Option<u64>, InvalidBundle>
     }
 }
 
-/// It is a hint only: one that cannot be read is reported, and the bundle counts.
+/// Reads the refresh hint. An unreadable one is reported, and the bundle is still used.
 fn refresh_hint(document: &Map<String, Value>, skipped: &mut Vec<Skipped>) -> Option<Duration> {
     let found = document
         .get("spiffe_refresh_hint")
@@ -202,7 +203,7 @@ fn refresh_hint(document: &Map<String, Value>, skipped: &mut Vec<Skipped>) -> Op
     }
 }
 
-/// As it stands in the file, between `BEGIN` and the hyphens.
+/// Returns the name of a PEM section, as between `BEGIN` and the hyphens.
 pub(in crate::trust) const fn section(kind: SectionKind) -> &'static str {
     match kind {
         SectionKind::Certificate => "CERTIFICATE",

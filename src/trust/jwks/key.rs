@@ -1,5 +1,4 @@
-//! One public key of a JWK Set (RFC 7517 4, RFC 7518 6, RFC 8037 2), ready to verify with each algorithm that
-//! fits it.
+//! One public key of a JWK Set (RFC 7517 4, RFC 7518 6, RFC 8037 2), parsed for each algorithm that fits it.
 
 use super::UseRule;
 use crate::trust::algorithm::Algorithm;
@@ -23,7 +22,7 @@ pub(in crate::trust) struct Key {
 }
 
 impl Key {
-    /// `None` for an element that is well but meant for something else.
+    /// Parses an element. Returns `None` for a valid element with another purpose.
     pub(super) fn parse(element: &Value, rule: UseRule) -> Result<Option<Self>, Unusable> {
         let Value::Object(jwk) = element else {
             return Err(Unusable::NotAnObject {
@@ -34,7 +33,7 @@ impl Key {
         if used == Ok(false) {
             return Ok(None);
         }
-        // Whatever the key is for, a private one was leaked.
+        // A private key here was leaked, whatever its purpose.
         match jwk.get("d") {
             None => {}
             Some(Value::Null) => return Err(Unusable::NullPrivateKey),
@@ -94,13 +93,13 @@ impl Key {
         self.id.as_deref()
     }
 
-    /// Tells whether a key of another time is the same one, whatever it is called: the beginning of its
-    /// thumbprint (RFC 7638).
+    /// Returns the beginning of the key's thumbprint (RFC 7638), which identifies the key independently of
+    /// its `kid`.
     pub(in crate::trust) const fn fingerprint(&self) -> &Arc<str> {
         &self.fingerprint
     }
 
-    /// The `iss` that a token must have for this key to count.
+    /// Returns the `iss` that a token must have for this key to verify it.
     pub(in crate::trust) fn demanded_issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
     }
@@ -109,7 +108,7 @@ impl Key {
         self.verifiers.iter().map(|(algorithm, _)| *algorithm)
     }
 
-    /// The key as `algorithm` uses it, if it fits.
+    /// Returns the key parsed for `algorithm`, if it fits.
     pub(in crate::trust) fn verifier(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
         self.verifiers
             .iter()
@@ -118,7 +117,7 @@ impl Key {
     }
 }
 
-/// The same key for the same tokens.
+/// Compares the key, its `kid` and the `iss` that it demands.
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         let verifiers = |key: &Self| {
@@ -191,9 +190,9 @@ pub(super) enum Unusable {
 }
 
 impl Unusable {
-    /// Whether a standard says to ignore such a key: one for another use, or of a type, curve or algorithm
-    /// that is not known here (RFC 7517 4.2, 4.3 and 5, SPIFFE Trust Domain and Bundle 4.2). What is
-    /// malformed or dangerous must be mended.
+    /// Whether a standard says to ignore such a key: it is for another use, or has an unknown type, curve or
+    /// algorithm (RFC 7517 4.2, 4.3 and 5, SPIFFE Trust Domain and Bundle 4.2). Malformed or dangerous keys
+    /// are reported as faults.
     pub(super) const fn is_ignored(&self) -> bool {
         matches!(
             self,
@@ -283,7 +282,7 @@ fn ec(
     Ok(vec![(algorithm, key)])
 }
 
-/// One RSA key serves six algorithms unless its `alg` binds it. Some issuers put a zero in front of the
+/// An RSA key fits six algorithms unless its `alg` names one. Some issuers put a leading zero before the
 /// modulus, as DER does.
 fn rsa(jwk: &Map<String, Value>) -> Result<Vec<(Algorithm, ParsedPublicKey)>, Unusable> {
     let n = number(jwk, "n")?;
@@ -293,7 +292,7 @@ fn rsa(jwk: &Map<String, Value>) -> Result<Vec<(Algorithm, ParsedPublicKey)>, Un
     if !(2048..=8192).contains(&bits(n)) {
         return Err(Unusable::Modulus { bits: bits(n) });
     }
-    // With an exponent of 1 everyone could sign.
+    // With an exponent of 1, anyone could sign.
     let odd = e.last().is_some_and(|last| last % 2 == 1);
     if !odd || !(2..=33).contains(&bits(e)) {
         return Err(Unusable::Exponent);
@@ -309,7 +308,8 @@ fn rsa(jwk: &Map<String, Value>) -> Result<Vec<(Algorithm, ParsedPublicKey)>, Un
         .collect()
 }
 
-/// What a thumbprint is taken of, in its order (RFC 7638 3.2). Two ways to write one key have one thumbprint.
+/// Returns the members of a thumbprint in order (RFC 7638 3.2). Different encodings of one key have the same
+/// thumbprint.
 fn required_members(jwk: &Map<String, Value>) -> Result<Value, Unusable> {
     let shortest = |member| Ok(URL_SAFE_NO_PAD.encode(without_leading_zeros(&number(jwk, member)?)));
     let kty = text(jwk, "kty")?;
@@ -329,7 +329,7 @@ fn without_leading_zeros(number: &[u8]) -> &[u8] {
         .unwrap_or_default()
 }
 
-/// Of a number without leading zero bytes.
+/// Returns the bit length of a number without leading zero bytes.
 fn bits(number: &[u8]) -> usize {
     number
         .first()

@@ -1,9 +1,8 @@
-//! JWK Sets (RFC 7517) and the keys in them that can verify a token's signature. The document must be
-//! well-formed; its elements are judged one by one, and one that cannot be used is skipped and reported while
-//! the rest counts. Where a standard says to ignore an element, it is reported as ignored, since nobody has
-//! to change anything.
+//! JWK Sets (RFC 7517) and their keys. The document must be well-formed. Its elements are read one by one: an
+//! unusable one is skipped and reported, and the others are used. If a standard says to ignore an element, it
+//! is reported as ignored, because nothing needs to be fixed.
 //!
-//! For SPIFFE bundles also
+//! For SPIFFE bundles see also
 //! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md#4-spiffe-bundle-format>.
 
 mod key;
@@ -22,22 +21,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a key's `use` must say to count, and whether it must have a `kid`.
+/// Which values of `use` are accepted, and whether a key must have a `kid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UseRule {
-    /// An OIDC issuer's key set: absent or `sig`. `kid` is optional.
+    /// An OIDC issuer's key set: `use` is absent or `sig`. `kid` is optional.
     Oidc,
-    /// A SPIFFE bundle: exactly `jwt-svid`, with a `kid`. Elements for `x509-svid` and `wit-svid` are passed
-    /// over in silence.
+    /// A SPIFFE bundle: `use` is `jwt-svid`, and `kid` is required. Elements for `x509-svid` and `wit-svid`
+    /// are ignored without a report.
     SpiffeBundle,
-    /// The Workload API, whose key sets are plain ones (RFC 7517) and need no `use`: absent, `sig` or
-    /// `jwt-svid`, with a `kid`.
+    /// The Workload API, which sends plain JWK Sets (RFC 7517): `use` is absent, `sig` or `jwt-svid`, and
+    /// `kid` is required.
     WorkloadApi,
-    /// Whatever it says. `kid` is optional.
+    /// Any `use`. `kid` is optional.
     Ignored,
 }
 
-/// Reads a JWK Set. A well-formed one may well yield an empty [`KeySet`].
+/// Reads a JWK Set. A well-formed one may yield an empty [`KeySet`].
 pub fn parse(bytes: &[u8], rule: UseRule) -> Result<Parsed<KeySet>, InvalidJwks> {
     let document = json::object(bytes)?;
     match document.get("keys") {
@@ -48,7 +47,7 @@ pub fn parse(bytes: &[u8], rule: UseRule) -> Result<Parsed<KeySet>, InvalidJwks>
     }
 }
 
-/// Reads the elements of `keys`, for a document that was read already.
+/// Reads the elements of `keys` of a document that was already parsed.
 pub(in crate::trust) fn from_elements(elements: &[Value], rule: UseRule) -> Parsed<KeySet> {
     let mut keys = Vec::new();
     let mut skipped = Vec::new();
@@ -86,20 +85,20 @@ pub(in crate::trust) fn from_elements(elements: &[Value], rule: UseRule) -> Pars
     }
 }
 
-/// Something was read; these elements of it were not.
+/// The usable part of a document, and the elements that were skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed<T> {
     pub value: T,
     pub skipped: Vec<Skipped>,
 }
 
-/// Public keys that may verify tokens. Immutable and cheap to clone.
+/// Public keys that verify tokens. Immutable and cheap to clone.
 #[derive(Clone, Default, PartialEq)]
 pub struct KeySet {
     keys: Arc<[Key]>,
-    /// Elements that cannot be used. For the reason that a token gets which needs one of them.
+    /// Elements that cannot be used. They explain the rejection of a token that needs one of them.
     unusable: Arc<[Published]>,
-    /// Keys of former sets that this one lacks.
+    /// Keys of earlier sets that this set no longer has.
     withdrawn: Arc<[Withdrawn]>,
 }
 
@@ -111,7 +110,7 @@ struct Published {
     ignored: bool,
 }
 
-/// A key that verifies for a while although the latest set lacks it.
+/// A key that verifies for a while although the latest set no longer has it.
 #[derive(Clone, PartialEq)]
 struct Withdrawn {
     key: Key,
@@ -134,8 +133,8 @@ impl KeySet {
         self.keys.iter().filter_map(Key::id)
     }
 
-    /// The same keys, for tokens of this issuer only: what an OIDC issuer publishes vouches for nobody else's
-    /// `iss`.
+    /// Limits the keys to tokens of this issuer: the keys of an OIDC issuer must not verify tokens with
+    /// another `iss`.
     #[must_use]
     pub fn demanding_issuer(self, issuer: &str) -> Self {
         let issuer: Arc<str> = issuer.into();
@@ -149,7 +148,7 @@ impl KeySet {
         }
     }
 
-    /// Why the published key of this `kid` cannot be used.
+    /// Returns why the published key with this `kid` cannot be used.
     pub(in crate::trust) fn why_unusable(&self, key_id: &str) -> Option<&str> {
         self.unusable
             .iter()
@@ -157,7 +156,7 @@ impl KeySet {
             .map(|one| &*one.why)
     }
 
-    /// What is wrong with the published keys that must be mended before they can be used.
+    /// Returns the faults of published keys that must be fixed before they can be used.
     pub(in crate::trust) fn faults(&self) -> impl Iterator<Item = String> {
         self.unusable
             .iter()
@@ -168,8 +167,8 @@ impl KeySet {
             })
     }
 
-    /// This set, and for `grace` from `now` on also the keys of `former` that it lacks. An empty set
-    /// withdraws them all at once.
+    /// Adds the keys that only `former` has. They verify for `grace` from `now` on. An empty set withdraws
+    /// all keys at once.
     pub(in crate::trust) fn beside_former(self, former: &Self, now: Timestamp, grace: Duration) -> Self {
         if self.is_empty() || grace.is_zero() {
             return self;
@@ -185,7 +184,7 @@ impl KeySet {
         Self { withdrawn, ..self }
     }
 
-    /// The keys that this set lacks and that still verify, each with when it stops to.
+    /// Returns the keys that this set no longer has and that still verify, each with its end.
     pub(in crate::trust) fn withdrawn_at(&self, now: Timestamp) -> impl Iterator<Item = (&Key, Timestamp)> {
         self.withdrawn
             .iter()
@@ -208,7 +207,7 @@ impl FromIterator<Key> for KeySet {
 }
 
 impl Withdrawn {
-    /// A clock that was set back makes it count no longer.
+    /// The key is not used if the clock was set back.
     fn counts_at(&self, now: Timestamp) -> bool {
         self.since <= now && now < self.until
     }
@@ -268,7 +267,7 @@ impl fmt::Debug for KeySet {
     }
 }
 
-/// The document is no JWK Set. It must never replace a good one.
+/// The document is not a JWK Set. It must never replace a valid one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidJwks {
     #[error("not a JWK Set: {0}")]
@@ -277,7 +276,8 @@ pub enum InvalidJwks {
     Keys { found: &'static str },
 }
 
-/// Names an element for whoever must mend it. A `kid` is a stranger's text: made printable, and short.
+/// Returns the name of an element for messages. The `kid` comes from the publisher, so it is escaped and
+/// shortened.
 pub(in crate::trust) fn name(index: usize, element: &Value) -> String {
     match shown_id(element) {
         Some(id) => format!(
@@ -288,7 +288,7 @@ pub(in crate::trust) fn name(index: usize, element: &Value) -> String {
     }
 }
 
-/// The `kid`, also where it is a number, as a token may name it by mistake.
+/// Returns the `kid`, even if it is wrongly a number.
 fn shown_id(element: &Value) -> Option<Cow<'_, str>> {
     match element.get("kid") {
         Some(Value::String(id)) => Some(id.into()),
@@ -298,7 +298,8 @@ fn shown_id(element: &Value) -> Option<Cow<'_, str>> {
 }
 
 const SHOWN_CHARACTERS: usize = 80;
-/// How many withdrawn keys are kept: an issuer with a new set for every answer must not make the list grow.
+/// The most withdrawn keys to keep, so that an issuer that changes its set with every answer cannot make the
+/// list grow.
 const MOST_WITHDRAWN: usize = 64;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Judging a token again that was verified before and is not at hand any more: one of our own tokens
-//! remembers it. Everything counts as at the first time, except when it expires, since a session may outlive
-//! the credential that began it. That its key still vouches takes the place of the signature.
+//! Verifies a remembered token again. The original token is gone, but one of the registry's own tokens
+//! contains its claims. All rules apply as at first, except the expiry: a session may outlive the credential
+//! that began it. Instead of the signature, the signing key must still be in the key set.
 
 use super::claims::Dates;
 use super::rejected::{Failure, Rejected};
@@ -13,15 +13,15 @@ use crate::trust::jwks::{Key, KeySet};
 use crate::trust::{Authorities, Held, Sender};
 use std::sync::Arc;
 
-/// The token of ours that remembers another one.
+/// The registry's own token that remembers another one.
 #[derive(Clone, Copy, Debug)]
 pub struct Bearer {
-    /// Who takes a place while the key is looked for.
+    /// The sender that takes a place while newer keys are fetched.
     pub sender: Sender,
     pub expires: Timestamp,
 }
 
-/// As [`super::verify_svid`].
+/// As [`super::verify_svid`], for a remembered token.
 pub async fn reverify_svid(
     remembered: &Remembered,
     bearer: Bearer,
@@ -40,7 +40,7 @@ pub async fn reverify_svid(
     ))
 }
 
-/// As [`super::verify_oidc`].
+/// As [`super::verify_oidc`], for a remembered token.
 pub async fn reverify_oidc(
     remembered: &Remembered,
     bearer: Bearer,
@@ -75,15 +75,15 @@ pub async fn reverify_oidc(
     ))
 }
 
-/// With when the key stops to verify, if it is withdrawn. If the key is missing the source is asked again:
-/// another replica of the registry may know newer keys.
+/// Returns the keys that still include the signing key, and when that key stops verifying if it is withdrawn.
+/// If the key is missing, newer keys are fetched: another replica of the registry may have seen them first.
 async fn still_vouching(
     remembered: &Remembered,
     bearer: Bearer,
     keys: &Authorities<KeySet>,
     now: Timestamp,
 ) -> Result<(Arc<Held<KeySet>>, Timestamp), Failure> {
-    // The token of ours may expire while its request waits.
+    // The registry's own token may expire while its request waits.
     let check = |held: Arc<Held<KeySet>>, now| match vouches_until(remembered, &held.keys, now) {
         _ if now >= bearer.expires => Err(Rejected::Expired {
             at: bearer.expires,

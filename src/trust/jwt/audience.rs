@@ -1,13 +1,13 @@
-//! Whom a token is for (RFC 7519 4.1.3): one of the audiences that are configured, or this registry by one of
-//! its names. An audience that names a repository as well, as Flux has it by default, is for that repository
-//! alone.
+//! The audience of a token (RFC 7519 4.1.3): one of the configured audiences, or one of this registry's host
+//! names. An audience that also names a repository, as in Flux's default, limits the token to that
+//! repository.
 
 use super::claims;
 use super::rejected::Rejected;
 use crate::oci::RepositoryName;
 use serde_json::{Map, Value};
 
-/// What an audience is good for here.
+/// What an audience gives access to.
 enum Admitted {
     Everything,
     Repository(RepositoryName),
@@ -56,7 +56,7 @@ pub(super) fn check(
     }
 }
 
-/// The repositories that an accepted token is limited to by its audiences; `None` if one of them is for
+/// Returns the repositories to which its audiences limit an accepted token, or `None` if one of them is for
 /// everything.
 #[must_use]
 pub fn audience_cap(

@@ -1,5 +1,5 @@
-//! The claims that every token is judged by (RFC 7519 4.1), and the form in which claims go on. Pure: cheap
-//! enough to come before the signature.
+//! Checks the claims that every token has (RFC 7519 4.1), and normalizes claims for mappings. These checks
+//! are cheap, so they come before the signature.
 
 use super::rejected::Rejected;
 use crate::clock::Timestamp;
@@ -8,7 +8,7 @@ use crate::trust::json;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
-/// `NumericDate`s: any JSON number that is a date.
+/// The dates of a token. A `NumericDate` is any JSON number that is a date.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dates {
     pub(super) expires: Timestamp,
@@ -55,7 +55,7 @@ impl Dates {
     }
 }
 
-/// `aud` as a list: a string, or a list of strings only.
+/// Returns `aud` as a list. It must be a string or a list of strings.
 pub(in crate::trust) fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, Rejected> {
     let refuse = |found| Rejected::Claim {
         claim: "aud",
@@ -99,7 +99,7 @@ pub(in crate::trust) fn check_audience(
     Ok(())
 }
 
-/// A claim that must be a string with something in it.
+/// Returns a claim that must be a non-empty string.
 pub(in crate::trust) fn text<'a>(
     claims: &'a Map<String, Value>,
     claim: &'static str,
@@ -120,8 +120,8 @@ pub(in crate::trust) fn text<'a>(
     }
 }
 
-/// The claims as a mapping sees them: `aud` a list, dates whole seconds, and what only we may say said by us
-/// alone.
+/// Returns the claims as a mapping sees them: `aud` is a list, dates are whole seconds, and reserved claims
+/// come only from the registry.
 pub(super) fn settled(
     token: &Map<String, Value>,
     dates: &Dates,

@@ -1,6 +1,6 @@
-//! JSON Web Tokens (RFC 7519) and the two profiles that count here: JWT-SVIDs and OIDC ID tokens.
-//! Verification is our own over `aws-lc-rs`: the usual library accepts `crit`, any `typ`, a list as `iss`,
-//! duplicate members, and knows no ES512.
+//! JSON Web Tokens (RFC 7519) in the two supported profiles, JWT-SVIDs and OIDC ID tokens. Verification is
+//! written here on top of `aws-lc-rs`: the usual library accepts `crit`, any `typ`, a list as `iss` and
+//! duplicate members, and does not support ES512.
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md>,
 //! <https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation>, RFC 7515, RFC 8725.
@@ -34,40 +34,40 @@ pub use verify::{verify_oidc, verify_svid};
 use crate::spiffe_id::TrustDomain;
 use std::time::Duration;
 
-/// How JWT-SVIDs of one trust domain are judged.
+/// How the JWT-SVIDs of one trust domain are verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SvidRules {
     pub trust_domain: TrustDomain,
-    /// One of these must be in `aud`. With none, and without hosts, no token is accepted.
+    /// One of these must be in `aud`. Without audiences and hosts no token is accepted.
     pub audiences: Vec<String>,
-    /// Names of this registry, in lower case, that count as audiences: alone, as `https://host` or
-    /// `oci://host`, and with a repository as `oci://host/<repository>` or `host/<repository>`, which limits
-    /// the token to it.
+    /// Host names of this registry, in lower case, that are accepted as audiences: `host`, `https://host` or
+    /// `oci://host`. With a repository, as `oci://host/<repository>` or `host/<repository>`, they limit the
+    /// token to it.
     pub hosts: Vec<String>,
     pub clock_skew: Duration,
-    /// Refuse a token for others besides us: they could replay it.
+    /// Reject a token that also has other audiences, since they could replay it.
     pub single_audience: bool,
 }
 
-/// How ID tokens of one issuer are judged, by one configured entry.
+/// How one configured entry verifies ID tokens of an issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OidcRules {
     /// Compared byte for byte with `iss`.
     pub issuer: String,
     /// Do not compare `iss`.
     pub skip_issuer: bool,
-    /// One of these must be in `aud`. With none, and without hosts, no token is accepted.
+    /// One of these must be in `aud`. Without audiences and hosts no token is accepted.
     pub audiences: Vec<String>,
-    /// Names of this registry, in lower case, that count as audiences: alone, as `https://host` or
-    /// `oci://host`, and with a repository as `oci://host/<repository>` or `host/<repository>`, which limits
-    /// the token to it.
+    /// Host names of this registry, in lower case, that are accepted as audiences: `host`, `https://host` or
+    /// `oci://host`. With a repository, as `oci://host/<repository>` or `host/<repository>`, they limit the
+    /// token to it.
     pub hosts: Vec<String>,
-    /// `None` for every one that fits the key.
+    /// `None` for every algorithm that fits the key.
     pub algorithms: Option<Vec<Algorithm>>,
     pub clock_skew: Duration,
-    /// The longest time from `iat`, or from now if there is none, to `exp`.
+    /// The longest time to `exp` from `iat`, or from now without `iat`.
     pub max_lifetime: Option<Duration>,
-    /// Refuse a token for others besides us: they could replay it.
+    /// Reject a token that also has other audiences, since they could replay it.
     pub single_audience: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Why a token does not count, told so that whoever operates the issuer or this registry knows what to
-//! change. Never the token.
+//! Why a token is rejected. The messages tell operators of the issuer or of this registry what to change.
+//! They never contain the token.
 
 use super::Algorithm;
 use crate::clock::Timestamp;
@@ -15,7 +15,7 @@ use std::time::Duration;
 pub enum Failure {
     #[error(transparent)]
     Rejected(#[from] Rejected),
-    /// Nothing is known against the token, but there are no keys to judge it by.
+    /// The token cannot be verified because keys are missing.
     #[error(transparent)]
     Undecidable(#[from] NoKeys),
 }
@@ -29,8 +29,7 @@ impl From<NotNewer<Rejected>> for Failure {
     }
 }
 
-/// Texts in it are the token's, as long as they were; `Display` shortens them and escapes what is not
-/// printable.
+/// Fields contain the token's texts in full length. `Display` shortens and escapes them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     #[error("expected a token of at most {TOKEN_BYTES} bytes, found {bytes}")]
@@ -62,13 +61,12 @@ pub enum Rejected {
         Shown(found)
     )]
     Type { found: String },
-    /// A SPIFFE credential that a workload must sign each request with, beside it. By itself it proves
-    /// nothing.
+    /// A WIT-SVID is valid only with a signature over each request. By itself it proves nothing.
     #[error(
         "the token is a WIT-SVID (typ wit+jwt), which is never accepted as a bearer token; present a JWT-SVID or an X.509-SVID"
     )]
     WitSvid,
-    /// Of one of our own tokens.
+    /// Only for the registry's own tokens.
     #[error("expected a `kid` in the token's header, found none")]
     KeyIdMissing,
     #[error("expected {expected} as the claim `{claim}`, found {found}")]
@@ -87,7 +85,7 @@ pub enum Rejected {
         "the claim `sub` names a trust domain, not a workload: expected spiffe://{trust_domain}/ and a path"
     )]
     SubjectWithoutPath { trust_domain: TrustDomain },
-    /// Of an external token server's token.
+    /// Only for tokens of an external token server.
     #[error(
         "the claim `sub` is a SPIFFE ID, which a token server must not issue; have it use other subjects"
     )]
@@ -123,17 +121,17 @@ pub enum Rejected {
     },
     #[error("the token's lifetime is too long: expected at most {} s, found {} s", longest.as_secs(), found.as_secs())]
     Lifetime { longest: Duration, found: Duration },
-    /// `nameless` keys have no `kid`.
+    /// `nameless` is the number of keys without `kid`.
     #[error("the token's key {} is unknown: expected {}", Shown(key_id), Known { known, nameless: *nameless })]
     UnknownKey {
         key_id: String,
         known: Vec<String>,
         nameless: usize,
     },
-    /// It is published, and was skipped.
+    /// The key is published, but was skipped as unusable.
     #[error("the token's key {} is published but cannot be used: {why}", Shown(key_id))]
     UnusableKey { key_id: String, why: String },
-    /// `faults` are those of published keys.
+    /// `faults` are the faults of published keys.
     #[error(
         "no key fits the token, which has no `kid` and alg {algorithm}: {}",
         Faults(faults)
@@ -150,7 +148,7 @@ pub enum Rejected {
         "the token has no `kid`, and {fitting} keys fit but at most {tried} are tried; have the issuer set `kid`"
     )]
     KeyIdNeeded { fitting: usize, tried: usize },
-    /// Of one of our own tokens.
+    /// Only for the registry's own tokens.
     #[error(
         "the token's typ is {}: expected {expected}; a token of one kind is never accepted as another",
         Shown(found)
@@ -187,7 +185,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// A stranger's text: quoted, printable, short.
+/// Shows a text of the token quoted, escaped and shortened.
 struct Shown<T>(T);
 
 impl<T: AsRef<str>> fmt::Display for Shown<T> {
@@ -264,7 +262,7 @@ impl fmt::Display for Known<'_> {
     }
 }
 
-/// Where keys without a `kid` stand beside a token with one.
+/// The hint if the token has a `kid` and published keys do not.
 const PUBLISH_KEY_ID: &str =
     "a key without `kid` verifies only tokens without one: have the issuer publish its keys with their `kid`";
 const SHOWN_CHARACTERS: usize = 120;

@@ -1,4 +1,4 @@
-//! What one of our own tokens remembers of the token that it stands for.
+//! The part of a verified token that one of the registry's own tokens contains.
 
 use super::Algorithm;
 use super::claims::Dates;
@@ -9,11 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// A verified token without its signature. Worth something only where somebody else vouches for it, as the
-/// signature of a token of our own does.
+/// A verified token without its signature. It is trusted only inside a token that the registry signed itself.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Remembered {
-    /// The fingerprint of the key that signed.
+    /// The fingerprint of the signing key.
     pub(super) key: String,
     pub(super) alg: Algorithm,
     pub(super) claims: Map<String, Value>,
@@ -30,13 +29,13 @@ impl Remembered {
         self.claims.get("sub").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Of the key that signed.
+    /// Returns the fingerprint of the signing key.
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.key
     }
 
-    /// The subject, if it is a SPIFFE ID.
+    /// Returns the subject, if it is a SPIFFE ID.
     #[must_use]
     pub fn spiffe_id(&self) -> Option<SpiffeId> {
         self.subject().parse().ok()
@@ -47,7 +46,7 @@ impl Remembered {
     }
 }
 
-/// Without the claims.
+/// Does not show the claims.
 impl fmt::Debug for Remembered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remembered")

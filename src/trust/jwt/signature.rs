@@ -1,4 +1,4 @@
-//! Which keys may have signed a token, and whether one did (RFC 7515 5.2).
+//! Chooses the keys that may have signed a token and checks the signature (RFC 7515 5.2).
 
 use super::rejected::Rejected;
 use super::unverified::Unverified;
@@ -7,8 +7,8 @@ use crate::trust::jwks::{Key, KeySet};
 use aws_lc_rs::signature::ParsedPublicKey;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// With a `kid`, the keys of that name; without one every key that fits, up to a few. Yields the fingerprint
-/// of the one that signed. A key that is in `tried` is not tried again.
+/// Tries the keys with the token's `kid`; without a `kid`, a few of the keys that fit. Returns the
+/// fingerprint of the signing key. A key in `tried` is not tried again.
 pub(in crate::trust) fn check(
     token: &Unverified,
     keys: &KeySet,
@@ -77,13 +77,13 @@ pub(in crate::trust) fn check(
     }
 }
 
-/// The keys that did not sign one token, by their fingerprints. One for each token, however often its keys
-/// are looked for.
+/// The fingerprints of keys that did not sign a token. A token has one such list, even if its keys are
+/// fetched several times.
 #[derive(Debug, Default)]
 pub(in crate::trust) struct Tried(Mutex<Vec<Arc<str>>>);
 
 impl Tried {
-    /// Whether the key signed the token; `None` if the token has had as many signatures checked as it may.
+    /// Whether the key signed the token. Returns `None` if the token has used up its signature checks.
     fn signed(&self, token: &Unverified, fingerprint: &Arc<str>, verifier: &ParsedPublicKey) -> Option<bool> {
         let mut tried = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if tried.contains(fingerprint) {
@@ -104,8 +104,8 @@ impl Tried {
     }
 }
 
-/// Whether newer keys may change the verdict. A bad signature by a key that was named is bad for good: asking
-/// again for each would let strangers make us ask.
+/// Whether newer keys may change the result. A bad signature by the key that the `kid` names is final:
+/// otherwise each such token would cause a fetch.
 pub(super) fn newer_keys_may_help(token: &Unverified, why: &Rejected) -> bool {
     match why {
         Rejected::UnknownKey { .. } | Rejected::UnusableKey { .. } | Rejected::NoFittingKey { .. } => true,

@@ -1,5 +1,5 @@
-//! The access tokens of an external token server. They are no ID tokens: they say what their bearer may do,
-//! for one service.
+//! The access tokens of an external token server. Unlike ID tokens, they list what their bearer may do at one
+//! service.
 //!
 //! <https://distribution.github.io/distribution/spec/auth/jwt/>
 
@@ -16,17 +16,17 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How they are judged.
+/// How these tokens are verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenServerRules {
-    /// Compared byte for byte with `iss`, if there is one.
+    /// Compared byte for byte with `iss`, if it is configured.
     pub issuer: Option<String>,
     /// Must be in `aud`.
     pub service: String,
     pub clock_skew: Duration,
 }
 
-/// An access token that counts. Only verification makes one.
+/// A verified access token. Only [`verify_token_server`] makes one.
 #[derive(Clone, Debug)]
 pub struct VerifiedAccess {
     claims: Map<String, Value>,
@@ -36,7 +36,7 @@ pub struct VerifiedAccess {
 }
 
 impl VerifiedAccess {
-    /// Empty for a token that was issued to nobody in particular.
+    /// Returns the subject, which is empty for a token of an anonymous caller.
     #[must_use]
     pub fn subject(&self) -> &str {
         self.claims.get("sub").and_then(Value::as_str).unwrap_or_default()
@@ -47,7 +47,7 @@ impl VerifiedAccess {
         self.claims.get("iss").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// The claim `access`, as far as it has not expired.
+    /// Returns the entries of the claim `access` that have not expired.
     #[must_use]
     pub const fn access(&self) -> &Value {
         &self.access
@@ -58,13 +58,13 @@ impl VerifiedAccess {
         &self.claims
     }
 
-    /// The fingerprint of the key that signed.
+    /// Returns the fingerprint of the signing key.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// Until the first of its entries expires, if that is earlier.
+    /// Returns when the token or the first of its `access` entries expires.
     #[must_use]
     pub const fn valid_until(&self) -> Timestamp {
         self.valid_until
@@ -76,8 +76,8 @@ impl VerifiedAccess {
     }
 }
 
-/// Verifies an access token by the token server's own keys. Keys without a `kid`, as PEM has them, count for
-/// every `kid`.
+/// Verifies an access token by the token server's keys. Keys without a `kid`, such as those from PEM, are
+/// tried for every `kid`.
 pub fn verify_token_server(
     token: &Unverified,
     rules: &TokenServerRules,
@@ -125,7 +125,7 @@ pub fn verify_token_server(
         .and_then(Value::as_array)
         .into_iter()
         .flatten();
-    // One that says something else than a time never counts.
+    // An entry with a malformed `exp` is never used.
     let expiry = |entry: &Value| match entry.get("exp") {
         None => Some(Timestamp::MAX),
         Some(exp) => exp.as_f64().and_then(Timestamp::from_numeric_date),

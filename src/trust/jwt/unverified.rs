@@ -1,5 +1,5 @@
-//! A token that was taken apart and not yet believed (RFC 7515 3.1, 5.2). Everything in it may be a lie; it
-//! tells which rules and keys to judge it by, and what to write into a log.
+//! A parsed token that is not verified (RFC 7515 3.1, 5.2). Anything in it may be forged. It is used only to
+//! choose the rules and keys that verify it, and for the log.
 
 use super::Algorithm;
 use super::rejected::{Part, Rejected};
@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 use std::fmt;
 use std::net::IpAddr;
 
-/// Whether this has the form of a JWT: three parts, the first of which begins as a JSON object does in
-/// base64url. It may still be a bad one, but it is meant as one, and is no password.
+/// Whether a text has the form of a JWT: three parts, of which the first begins like a JSON object in
+/// base64url. It may still be invalid, but it is meant as a token and not as a password.
 #[must_use]
 pub fn looks_like_jwt(text: &str) -> bool {
     let mut parts = text.split('.');
@@ -23,7 +23,7 @@ pub fn looks_like_jwt(text: &str) -> bool {
     else {
         return false;
     };
-    // `{` and what may follow it: `e`, then a letter whose six bits begin with 11.
+    // `{` is encoded as `e` and a character whose six bits begin with 11.
     let object = matches!(
         header.as_bytes(),
         [b'e', b'w'..=b'z' | b'0'..=b'9' | b'-' | b'_', ..]
@@ -33,14 +33,14 @@ pub fn looks_like_jwt(text: &str) -> bool {
 
 #[derive(Clone)]
 pub struct Unverified {
-    /// Header and payload as they came, which is what is signed.
+    /// Header and payload as received. The signature covers them.
     pub(super) signed: String,
     pub(super) signature: Vec<u8>,
     pub(super) algorithm: Algorithm,
     pub(super) key_id: Option<String>,
     pub(super) typ: Option<String>,
     pub(super) claims: Map<String, Value>,
-    /// Whose place it takes while its key is looked for.
+    /// The sender, which takes a place while newer keys are fetched.
     pub(super) sender: Sender,
 }
 
@@ -85,7 +85,7 @@ impl Unverified {
         })
     }
 
-    /// The same, sent by a client at this address.
+    /// Sets the address of the client that sent the token.
     #[must_use]
     pub fn sent_from(self, address: Option<IpAddr>) -> Self {
         Self {
@@ -122,15 +122,15 @@ impl Unverified {
         &self.claims
     }
 
-    /// The subject, if it is a SPIFFE ID: then the token claims to be a JWT-SVID.
+    /// Returns the subject, if it is a SPIFFE ID. The token then claims to be a JWT-SVID.
     #[must_use]
     pub fn spiffe_id(&self) -> Option<SpiffeId> {
         self.subject()?.parse().ok()
     }
 }
 
-/// What a token says of itself that [`Unverified::parse`] refused, as far as it can be read. For logs alone:
-/// nothing may be decided by it, since another reader may read the same token differently.
+/// The readable parts of a token that [`Unverified::parse`] rejected. Only for logs: nothing may be decided
+/// by them, since another parser may read the same token differently.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hearsay {
     pub issuer: Option<String>,
@@ -162,7 +162,7 @@ impl Hearsay {
     }
 }
 
-/// Without the token.
+/// Does not show the token.
 impl fmt::Debug for Unverified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Unverified");
@@ -201,16 +201,15 @@ fn header_type(header: &Map<String, Value>, name: &'static str) -> Rejected {
     }
 }
 
-/// Whether this `typ` is that of a WIT-SVID: a media type, whose case and whose `application/` do not count
+/// Whether this `typ` is that of a WIT-SVID. A media type is compared without case and without `application/`
 /// (RFC 7515 4.1.9).
 fn is_wit(typ: &str) -> bool {
     let typ = typ.to_ascii_lowercase();
     typ.strip_prefix("application/").unwrap_or(&typ) == WIT_TYPE
 }
 
-/// Headers that must be understood and are not, or that change what is signed. Those that say where a key is
-/// to be found (`jku`, `x5u`) or bring one along (`jwk`, `x5c`) are ignored and never followed: a token is
-/// judged by its issuer's keys alone.
+/// Headers that must be understood but are not supported, or that change what is signed. Headers with a key
+/// (`jwk`, `x5c`) or its location (`jku`, `x5u`) are ignored: only the issuer's keys verify a token.
 const FORBIDDEN_HEADERS: [&str; 2] = ["crit", "b64"];
 
 /// <https://github.com/spiffe/spiffe/blob/main/standards/WIT-SVID.md>

@@ -1,4 +1,4 @@
-//! A token whose signature and claims were verified.
+//! A verified token.
 
 use super::Algorithm;
 use super::claims::{self, Dates};
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::Arc;
 
-/// A token that counts. Only verification makes one.
+/// A token whose claims and signature were verified. Only verification makes one.
 #[derive(Clone)]
 pub struct VerifiedJwt {
     claims: Arc<Map<String, Value>>,
@@ -54,7 +54,7 @@ impl VerifiedJwt {
         }
     }
 
-    /// Of a token that is not at hand any more, and for which `held` still vouches.
+    /// Makes one from a remembered token whose signing key is still in `held`.
     pub(super) fn again(
         remembered: &Remembered,
         dates: &Dates,
@@ -75,7 +75,7 @@ impl VerifiedJwt {
         }
     }
 
-    /// `aud` is a list, dates are whole seconds, and `spiffe` is there for JWT-SVIDs only.
+    /// Returns the claims. `aud` is a list, dates are whole seconds, and only a JWT-SVID has `spiffe`.
     #[must_use]
     pub fn claims(&self) -> &Map<String, Value> {
         &self.claims
@@ -85,7 +85,8 @@ impl VerifiedJwt {
         self.claims.clone()
     }
 
-    /// Of a JWT-SVID. `None` for an ID token, whatever its subject looks like.
+    /// Returns the SPIFFE ID of a JWT-SVID. `None` for an ID token, even if its subject looks like a SPIFFE
+    /// ID.
     #[must_use]
     pub const fn spiffe_id(&self) -> Option<&SpiffeId> {
         self.spiffe_id.as_ref()
@@ -106,14 +107,14 @@ impl VerifiedJwt {
         self.key_id.as_deref()
     }
 
-    /// Indexes of the entries given to [`verify_oidc`] whose rules the token passes, in order; empty for a
-    /// JWT-SVID.
+    /// Returns the indexes of the entries given to [`super::verify_oidc`] that accept the token, in order.
+    /// Empty for a JWT-SVID.
     #[must_use]
     pub fn accepted_by(&self) -> &[usize] {
         &self.accepted_by
     }
 
-    /// What to remember of it in a token of our own.
+    /// Returns what one of the registry's own tokens must contain to verify this token again.
     #[must_use]
     pub fn remembered(&self) -> Remembered {
         let mut claims = (*self.claims).clone();
@@ -125,13 +126,13 @@ impl VerifiedJwt {
         }
     }
 
-    /// The fingerprint of the key that signed.
+    /// Returns the fingerprint of the signing key.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.fingerprint
     }
 
-    /// Of the keys that vouched.
+    /// Returns the generation of the keys that verified the token.
     #[must_use]
     pub const fn generation(&self) -> Generation {
         self.generation
@@ -142,8 +143,8 @@ impl VerifiedJwt {
         self.expires
     }
 
-    /// When the token expires or its keys grow stale, whichever is first. Up to the skew it may lie in the
-    /// past.
+    /// Returns when the token expires or its keys become stale, whichever is first. It may be in the past by
+    /// up to the allowed clock skew.
     #[must_use]
     pub const fn valid_until(&self) -> Timestamp {
         self.valid_until

@@ -1,5 +1,5 @@
-//! From a token to its claims: the cheap checks of its profile, then the keys, then the signature. Only a
-//! good signature yields a [`VerifiedJwt`].
+//! Verifies tokens: first the cheap checks of the profile, then the keys, then the signature. Only a valid
+//! signature yields a [`VerifiedJwt`].
 
 use super::audience;
 use super::claims::{self, Dates};
@@ -14,9 +14,9 @@ use crate::trust::Authorities;
 use crate::trust::jwks::KeySet;
 use serde_json::{Map, Value};
 
-/// Verifies a JWT-SVID (JWT-SVID 4 and 5) by the keys of its subject's trust domain, which `keys` must be.
+/// Verifies a JWT-SVID (JWT-SVID 4 and 5). `keys` must be those of its subject's trust domain.
 ///
-/// `iss` is not looked at, except by keys that demand one.
+/// `iss` is checked only by keys that demand a certain one.
 pub async fn verify_svid(
     token: &Unverified,
     rules: &SvidRules,
@@ -29,8 +29,9 @@ pub async fn verify_svid(
     Ok(VerifiedJwt::new(token, &dates, Some(id), vec![], vouching))
 }
 
-/// Verifies an OIDC ID token for the entries of one issuer, which share its keys: one signature check, and
-/// [`VerifiedJwt::accepted_by`] says for which entries. If none accepts it, the first one's reason counts.
+/// Verifies an OIDC ID token for the entries of one issuer, which share keys. The signature is checked once,
+/// and [`VerifiedJwt::accepted_by`] says which entries accept the token. If none does, the error is that of
+/// the first entry.
 pub async fn verify_oidc(
     token: &Unverified,
     entries: &[&OidcRules],
@@ -55,7 +56,7 @@ fn check_svid(token: &Unverified, rules: &SvidRules, now: Timestamp) -> Result<(
     Ok((id, dates))
 }
 
-/// All that is said of a JWT-SVID but when it counts.
+/// Checks everything about a JWT-SVID except its dates.
 pub(super) fn check_svid_claims(
     claims: &Map<String, Value>,
     algorithm: Algorithm,
@@ -92,7 +93,7 @@ pub(super) fn check_svid_claims(
     Ok((id, Dates::read(claims)?))
 }
 
-/// What every entry asks of an ID token.
+/// Checks what every entry requires of an ID token.
 fn check_id_token(token: &Unverified) -> Result<Dates, Rejected> {
     check_typ(token)?;
     claims::text(&token.claims, "iss")?;
@@ -100,7 +101,7 @@ fn check_id_token(token: &Unverified) -> Result<Dates, Rejected> {
     Dates::read(&token.claims)
 }
 
-/// In any case, which JWT-SVIDs are not allowed.
+/// Checks `typ` without regard to case. JWT-SVIDs are checked strictly.
 pub(super) fn check_typ(token: &Unverified) -> Result<(), Rejected> {
     match token
         .typ
@@ -112,7 +113,7 @@ pub(super) fn check_typ(token: &Unverified) -> Result<(), Rejected> {
     }
 }
 
-/// Indexes of the entries whose rules the token passes, at least one.
+/// Returns the indexes of the entries that accept the token. There is at least one.
 fn accepting(
     token: &Unverified,
     entries: &[&OidcRules],
@@ -142,7 +143,7 @@ fn check_entry(token: &Unverified, rules: &OidcRules, dates: &Dates, now: Timest
         .map_or(Ok(()), |longest| dates.check_lifetime(longest, now))
 }
 
-/// All that an entry says of an ID token but when it counts.
+/// Checks an ID token by the rules of an entry, except its dates.
 pub(super) fn check_entry_claims(
     claims: &Map<String, Value>,
     algorithm: Algorithm,
@@ -173,5 +174,5 @@ pub(super) fn check_entry_claims(
     )
 }
 
-/// What `typ` may be, if it is there.
+/// The accepted values of `typ`, if the header is present.
 const TYPES: [&str; 2] = ["JWT", "JOSE"];

@@ -1,4 +1,4 @@
-//! Which keys vouch for a token.
+//! Finds the keys that verify a token.
 
 use super::rejected::{Failure, Rejected};
 use super::signature::{self, Tried};
@@ -12,14 +12,13 @@ use std::sync::Arc;
 pub(super) struct Vouching {
     pub(super) held: Arc<Held<KeySet>>,
     pub(super) fingerprint: Arc<str>,
-    /// Later than the keys' own bound unless the key is withdrawn.
+    /// When a withdrawn key stops verifying. For a current key it is later than the keys' staleness bound.
     pub(super) until: Timestamp,
-    /// When the signature was checked, which is later than when the token came if its key had to be fetched.
+    /// When the signature was checked. This is later than the token's arrival if newer keys were fetched.
     pub(super) at: Timestamp,
 }
 
-/// Finds the keys that signed the token. If they may be newer than those that are held, their source is asked
-/// again.
+/// Finds the keys that signed the token. If newer keys may help, they are fetched.
 pub(super) async fn vouching_keys(
     token: &Unverified,
     keys: &Authorities<KeySet>,
@@ -40,7 +39,7 @@ pub(super) async fn vouching_keys(
     }
 }
 
-/// By a key of the latest set, or by one that it lacks and that still verifies.
+/// Checks the signature by the latest key set, then by withdrawn keys that still verify.
 pub(super) fn vouching(
     token: &Unverified,
     held: Arc<Held<KeySet>>,

@@ -1,9 +1,9 @@
-//! The last good state of network sources on disk, for the next start. A file holds one document as it was
-//! received, so that it is read by whatever reads the source itself; when it was last confirmed stands above
-//! it.
+//! Copies on disk of the last valid document of each network source, for the next start. A file contains the
+//! document as it was received, so that the source's own parser reads it. A header says when the document was
+//! last confirmed.
 //!
-//! Whoever may write here may say whom the registry trusts: files are the owner's alone, and one that others
-//! could have written is not read.
+//! A user who can write these files decides whom the registry trusts. So only the owner can write them, and a
+//! file that another user could have written is not read.
 
 use crate::clock::Timestamp;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -16,8 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
-/// The folder of copies. Writing happens in order in a thread of its own, which has written everything when
-/// this is dropped.
+/// The folder of copies. A separate thread writes them in order. Drop waits until everything is written.
 #[derive(Debug)]
 pub struct LastGood {
     folder: PathBuf,
@@ -49,7 +48,7 @@ enum Job {
 }
 
 impl LastGood {
-    /// Below the state directory. Nothing is made before something is to be written.
+    /// The folder is in the state directory. It is created when the first file is written.
     #[must_use]
     pub fn new(state_directory: &Path) -> Arc<Self> {
         let folder = state_directory.join("trust");
@@ -68,7 +67,7 @@ impl LastGood {
         })
     }
 
-    /// Where `source` is kept, which names everything that decides what it says.
+    /// Returns the file for `source`, a text with everything that affects what the source returns.
     pub(in crate::trust) fn place(self: &Arc<Self>, source: String) -> Place {
         Place {
             all: self.clone(),
@@ -83,7 +82,7 @@ impl LastGood {
         }
     }
 
-    /// Waits until everything is written that was given before.
+    /// Waits until everything given so far is written.
     #[cfg(test)]
     pub(in crate::trust) fn flush(&self) {
         let (tell, told) = mpsc::channel();
@@ -102,7 +101,8 @@ impl Drop for LastGood {
 }
 
 impl Place {
-    /// `None` if there is none, and with a warning if there is one that cannot be used.
+    /// Reads the copy. Returns `None` if there is none. Logs a warning and returns `None` if it cannot be
+    /// used.
     pub(in crate::trust) fn load(&self) -> Option<Copy> {
         match self.read() {
             Ok(copy) => copy,
@@ -201,7 +201,7 @@ fn work(folder: &Path, todo: &mpsc::Receiver<Job>) {
     }
 }
 
-/// All or nothing, even if the power fails.
+/// Writes the file completely or not at all, even if the power fails.
 fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let new = path.with_extension("new");
@@ -228,7 +228,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 const TITLE: &[u8] = b"wharfinger last-good 1\n";
-/// In bytes: what any source may say, and the head.
+/// In bytes: the largest document of any source, and the header.
 const LARGEST: u64 = 65 * 1024 * 1024;
 
 #[cfg(test)]

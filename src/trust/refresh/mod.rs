@@ -1,10 +1,10 @@
-//! Keeps what a network source publishes fresh: one fetch at a time, in a task that no request takes with it;
-//! again when the publisher wants it, within bounds; later and later while it fails. What was accepted last
-//! stays until its staleness bound, and is kept on disk for the next start, where it counts only once the
-//! source has failed to answer.
+//! Keeps the keys of a network source fresh. There is one fetch at a time, in a task that continues if the
+//! request that started it is cancelled. The publisher chooses the interval within bounds, and failures make
+//! it longer. The last accepted document is used until its staleness bound. A copy on disk is used after a
+//! restart, but only if the source does not answer.
 //!
-//! Strangers can make us fetch no more often than [`Pace`] allows. Waiting follows the [`Clock`], so that
-//! tests can turn it.
+//! Requests with unknown keys cause no more fetches than [`Pace`] allows. Waiting uses the [`Clock`], so that
+//! tests can control it.
 
 mod last_good;
 mod pace;
@@ -23,37 +23,37 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// Who can be asked.
+/// A network source.
 pub(in crate::trust) trait Endpoint: Send + Sync + 'static {
     type Error: Display + Send;
 
-    /// Asks once, in bounded time. `known` is what was accepted last.
+    /// Fetches once, in bounded time. `known` is the last accepted document.
     fn ask(
         &self,
         now: Timestamp,
         known: Option<&Known>,
     ) -> impl Future<Output = Result<Said, Self::Error>> + Send;
 
-    /// What a document says, whether it comes from the network or from disk.
+    /// Parses a document from the network or from disk.
     fn read(&self, document: &[u8]) -> Result<Content, Self::Error>;
 
-    /// Whether the document may replace what is known and still counts.
+    /// Whether the document may replace the one in use.
     fn may_replace(&self, content: &Content, known: &Known) -> Result<(), Self::Error> {
         let _ = (content, known);
         Ok(())
     }
 
-    /// For logs.
+    /// Returns the name for logs.
     fn name(&self) -> &str;
 }
 
-/// An answer.
+/// The answer of a source.
 #[derive(Debug)]
 pub(in crate::trust) struct Said {
     pub(in crate::trust) document: Vec<u8>,
-    /// By which the source can be asked whether the document is still the same.
+    /// For asking the source whether the document has changed.
     pub(in crate::trust) validator: Option<Validator>,
-    /// How long it wants to be believed, if that is not in the document.
+    /// How long the document is fresh, if the answer says so outside the document.
     pub(in crate::trust) fresh_for: Option<Duration>,
 }
 
@@ -64,7 +64,7 @@ pub(in crate::trust) struct Validator {
     pub(in crate::trust) etag: String,
 }
 
-/// A document that was accepted.
+/// An accepted document.
 #[derive(Debug)]
 pub(in crate::trust) struct Known {
     pub(in crate::trust) document: Vec<u8>,
@@ -73,20 +73,20 @@ pub(in crate::trust) struct Known {
     pub(in crate::trust) usable_until: Timestamp,
 }
 
-/// What is fetched, and where it goes.
+/// What to fetch, and where to publish it.
 pub(in crate::trust) struct Settings<E> {
     pub(in crate::trust) endpoint: E,
     pub(in crate::trust) slots: Slots,
     pub(in crate::trust) clock: Clock,
     pub(in crate::trust) pace: Pace,
-    /// How long keys serve after their last success. Zero: until they should have been refreshed.
+    /// How long keys are used after the last successful fetch. Zero: until the next refresh is due.
     pub(in crate::trust) max_stale: Duration,
-    /// On disk.
+    /// The copy on disk.
     pub(in crate::trust) place: Option<Place>,
 }
 
-/// Fetches when it is asked, and by itself from the start of its life or from the first answer on, whichever
-/// comes first.
+/// Returns a source that fetches on request. It also fetches in the background, once it is started or has had
+/// its first answer.
 pub(in crate::trust) fn supervise<E: Endpoint>(settings: Settings<E>) -> (Arc<dyn Refetch>, Life) {
     let supervisor = Supervisor::new(settings);
     let weak = Arc::downgrade(&supervisor);
@@ -103,48 +103,48 @@ struct Supervised<E>(Arc<Supervisor<E>>);
 struct Supervisor<E> {
     settings: Settings<E>,
     state: Mutex<State>,
-    /// Tells the background that its next fetch is at another time than it thought.
+    /// Notifies the background task that the time of the next fetch has changed.
     replanned: Arc<Notify>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Changes when what is on disk counts because the latest fetch is slow, and closes when that has ended,
-    /// whatever ended it.
+    /// Changes when a slow fetch makes the copy on disk come into use. Closes when the fetch has ended in any
+    /// way.
     progress: Option<watch::Receiver<()>>,
-    /// When the latest fetch began, and before when no other may.
+    /// When the latest fetch began.
     began: Option<Timestamp>,
-    /// When the latest fetch began that has ended.
+    /// When the latest finished fetch began.
     ended: Option<Timestamp>,
     not_before: Option<Timestamp>,
-    /// In a row.
+    /// Failures in a row.
     failures: u32,
-    /// What the slots hold.
+    /// The document that the slots hold.
     known: Option<Arc<Known>>,
-    /// What is on disk, as long as it does not count.
+    /// The copy on disk, while it is not in use.
     remembered: Option<(Arc<Known>, Timestamp)>,
     /// When the copy on disk was written.
     saved: Option<Timestamp>,
-    /// When the background fetches next.
+    /// When the background task fetches next.
     next: Option<Timestamp>,
-    /// Whether something in the background fetches already.
+    /// Whether a background task exists.
     driven: bool,
     background: Option<Task>,
 }
 
-/// What came of wanting a fetch.
+/// The outcome of a request for a fetch.
 enum Started {
-    /// One is under way, since then.
+    /// A fetch is running since that time.
     Running(watch::Receiver<()>, Timestamp),
-    /// The limits forbid one until then.
+    /// The limits forbid a fetch until then.
     NotBefore(Timestamp),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
-    /// By one that is answered at once.
+    /// By a request that does not wait.
     ByRequest,
-    /// By one that waits: failures do not keep it from asking longer than an answer would.
+    /// By a request that waits. After a failure it may fetch again as soon as after a success.
     ByWaiting,
     InBackground,
 }
@@ -153,7 +153,7 @@ impl<E: Endpoint> Refetch for Supervised<E> {
     fn refetch(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             if let Started::Running(mut progress, _) = self.0.start(Asked::ByRequest) {
-                // The fetch goes on if this gives up or is dropped.
+                // The fetch continues if this times out or is dropped.
                 let _ = tokio::time::timeout(self.0.settings.pace.patience * 2, progress.changed()).await;
             }
         })
@@ -222,7 +222,7 @@ impl<E: Endpoint> Supervisor<E> {
         }
     }
 
-    /// Starts a fetch, or joins the one that is under way: a second right after it is what the limits forbid.
+    /// Starts a fetch, or joins the one that is running. The limits forbid another fetch right after it.
     fn start(self: &Arc<Self>, asked: Asked) -> Started {
         let Settings { clock, pace, .. } = &self.settings;
         let mut state = self.state();
@@ -249,7 +249,7 @@ impl<E: Endpoint> Supervisor<E> {
         (state.progress, state.began) = (Some(progress.clone()), Some(now));
         state.not_before = Some(now.plus(pace.unknown_key));
         let supervisor = self.clone();
-        // In a task of its own, which a request that is cancelled does not take with it.
+        // A separate task continues if the request is cancelled.
         tokio::spawn(async move {
             let attempt = supervisor.attempt(now);
             tokio::pin!(attempt);
@@ -312,7 +312,7 @@ impl<E: Endpoint> Supervisor<E> {
         })
     }
 
-    /// The outcome into the slots, and from it when the next fetch may and will be.
+    /// Publishes the outcome in the slots, and plans the next fetch.
     fn settle(self: &Arc<Self>, began: Timestamp, outcome: Result<Accepted, E::Error>) {
         let Settings {
             endpoint,
@@ -385,7 +385,7 @@ impl<E: Endpoint> Supervisor<E> {
         }
     }
 
-    /// From now on the background sees to it that the next fetch comes.
+    /// Starts the background task if there is none.
     fn go_on(self: &Arc<Self>, state: &mut State) {
         if !state.driven {
             state.driven = true;
@@ -393,7 +393,7 @@ impl<E: Endpoint> Supervisor<E> {
         }
     }
 
-    /// What is on disk counts, if nothing that was said to this process does.
+    /// Uses the copy on disk, if this process has received no document yet.
     fn recall(&self, why: &str) {
         let Settings {
             endpoint,
@@ -417,7 +417,7 @@ impl<E: Endpoint> Supervisor<E> {
         }
     }
 
-    /// Keeps a copy on disk whose age is not much above that of the keys.
+    /// Saves a copy on disk, unless a recent one exists.
     fn save(&self, state: &mut State, known: &Known, same: bool, as_of: Timestamp) {
         let Some(place) = &self.settings.place else { return };
         let recent =
@@ -428,7 +428,7 @@ impl<E: Endpoint> Supervisor<E> {
         }
     }
 
-    /// What must not be rolled back.
+    /// Returns the newest document, which must not be rolled back.
     fn newest(&self, now: Timestamp) -> Option<Arc<Known>> {
         let state = self.state();
         let remembered = state.remembered.as_ref().map(|(known, _)| known.clone());
@@ -444,14 +444,14 @@ impl<E: Endpoint> Supervisor<E> {
     }
 }
 
-/// Runs until its source is dropped.
+/// Fetches in the background until the source is dropped.
 async fn keep_fresh<E: Endpoint>(weak: Weak<Supervisor<E>>) {
     loop {
         let Some(supervisor) = weak.upgrade() else { return };
         let clock = supervisor.settings.clock.clone();
         let due = supervisor.state().next.filter(|next| clock.now() < *next);
         match due {
-            // A request's fetch may meanwhile change it.
+            // The fetch of a request may change the time.
             Some(next) => {
                 let replanned = supervisor.replanned.clone();
                 drop(supervisor);
@@ -471,12 +471,12 @@ async fn keep_fresh<E: Endpoint>(weak: Weak<Supervisor<E>>) {
 
 struct Accepted {
     known: Arc<Known>,
-    /// The slots hold it already.
+    /// The slots already hold this document.
     same: bool,
     fresh_for: Duration,
 }
 
-/// The copy on disk, if it can be read and has not grown stale.
+/// Returns the copy on disk, if it can be read and is not stale.
 fn remembered<E: Endpoint>(settings: &Settings<E>) -> Option<(Arc<Known>, Timestamp)> {
     let Settings {
         endpoint,
@@ -508,10 +508,10 @@ fn remembered<E: Endpoint>(settings: &Settings<E>) -> Option<(Arc<Known>, Timest
     }
 }
 
-/// Spread over half to one and a half of `pause`, so that many waiters do not return together.
+/// Returns a random duration between 0.5 and 1.5 times `pause`, so that many clients do not retry together.
 pub(in crate::trust) fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(0.5 + fastrand::f64())
 }
 
-/// How many times within the staleness bound a copy of the same is written.
+/// How many times within the staleness bound an unchanged document is saved.
 pub(in crate::trust) const SAVES: u32 = 24;

@@ -1,23 +1,23 @@
-//! How often a source is asked.
+//! How often a source is fetched.
 
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug)]
 pub(in crate::trust) struct Pace {
-    /// Between fetches that requests ask for, while there are keys: an unknown `kid` costs a stranger
-    /// nothing.
+    /// The shortest time between fetches that requests cause while there are keys. Anyone can make up an
+    /// unknown `kid`.
     pub(in crate::trust) unknown_key: Duration,
-    /// Between attempts that fail: grows from the first to the longest.
+    /// The pause after a failed attempt. It grows from the first to the longest.
     pub(in crate::trust) first_pause: Duration,
     pub(in crate::trust) longest_pause: Duration,
-    /// How long keys stay fresh: by default, at the least and at the most.
+    /// How long keys stay fresh: the default, the shortest and the longest time.
     pub(in crate::trust) fresh: Duration,
     pub(in crate::trust) freshest: Duration,
     pub(in crate::trust) least_fresh: Duration,
-    /// How long a request waits for a fetch, and how long a source may be silent before what is on disk
-    /// counts.
+    /// How long a request waits for a fetch, and how long a source may take before the copy on disk is used.
     pub(in crate::trust) patience: Duration,
-    /// How long a key verifies that a newer key set lacks. Never if that set is empty.
+    /// How long a key verifies after it has disappeared from the key set. An empty set withdraws all keys at
+    /// once.
     pub(in crate::trust) withdrawn: Duration,
 }
 
@@ -33,8 +33,8 @@ impl Pace {
         withdrawn: Duration::from_secs(10 * 60),
     };
 
-    /// Federation 6.2: at the publisher's pace, and not aggressively when it fails. A bundle is the whole
-    /// state of its trust domain, so what it lacks is withdrawn at once.
+    /// SPIFFE Federation 6.2: the publisher sets the pace, and failures must not cause aggressive retries. A
+    /// bundle is the whole state of its trust domain, so a missing key is withdrawn at once.
     pub(in crate::trust) const FEDERATION: Self = Self {
         withdrawn: Duration::ZERO,
         longest_pause: Duration::from_secs(5 * 60),

@@ -1,6 +1,6 @@
-//! One HTTP GET of a key set, a bundle or a discovery document: a bounded body, bounded time, a server's own
-//! authority if it has one, and a bearer token that goes only where the configuration says. Redirects are
-//! followed only where the protocol asks for it, never off https, and never remembered.
+//! One HTTP GET of a key set, a bundle or a discovery document. Body and time are bounded, and the server may
+//! have its own authority. A bearer token is sent only to configured origins. Redirects are followed only if
+//! the protocol asks for it, only to https, and are not remembered.
 
 use super::SourceError;
 use crate::file_error::FileError;
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Certificate authorities in PEM that vouch for a server instead of the system's.
+/// Certificate authorities in PEM that verify a server instead of the system's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CaSource {
     /// Read at each fetch, so that it can be replaced.
@@ -30,20 +30,20 @@ pub(super) struct Fetcher {
     pub(super) ca: Option<CaSource>,
     /// Read at each fetch: Kubernetes replaces its projected tokens.
     pub(super) bearer_token_file: Option<PathBuf>,
-    /// Who may see the bearer token: URLs, of which the origin counts.
+    /// URLs whose origins may receive the bearer token.
     pub(super) bearer_origins: Vec<String>,
-    /// An HTTP proxy's URL, which may hold a password. Default: the environment's.
+    /// An HTTP proxy's URL, which may contain a password. Default: the environment's.
     pub(super) proxy: Option<Secret>,
     /// Host names that resolve to a fixed address.
     pub(super) resolve: Vec<(String, SocketAddr)>,
     pub(super) follow_redirects: bool,
-    /// From the start to the end of the body, and for each redirect anew.
+    /// The time from the start to the end of the body, for each redirect anew.
     pub(super) timeout: Duration,
     /// In bytes.
     pub(super) largest: usize,
 }
 
-/// What a GET brought.
+/// The result of a GET.
 #[derive(Debug)]
 pub(super) enum Fetched {
     New {
@@ -51,7 +51,7 @@ pub(super) enum Fetched {
         validator: Option<Validator>,
         max_age: Option<Duration>,
     },
-    /// The validator still holds (304).
+    /// The document has not changed (304).
     Same { max_age: Option<Duration> },
 }
 
@@ -89,7 +89,7 @@ pub(super) enum FetchError {
     Proxy,
 }
 
-/// Whether a bearer token went along with a request that was refused.
+/// Whether a rejected request had a bearer token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Bearer {
     #[error(
@@ -107,8 +107,9 @@ pub(super) enum Bearer {
     Sent { origin: String, file: String },
 }
 
-/// What decides who answers, beside the URL, in short: what was said through other hands is another source's.
-/// A proxy's URL may hold a password, and is not told.
+/// Returns a short text for the authorities and the proxy, which decide beside the URL who answers. A
+/// document that came another way belongs to another source. The proxy's URL may contain a password, so only
+/// its fingerprint is used.
 pub(super) fn by_way_of(ca: Option<&CaSource>, proxy: Option<&Secret>) -> String {
     let ca = ca.map_or_else(
         || "-".to_owned(),
@@ -122,8 +123,8 @@ pub(super) fn by_way_of(ca: Option<&CaSource>, proxy: Option<&Secret>) -> String
 }
 
 impl Fetcher {
-    /// Fetches `url`, unless what `known` stands for is still the same. `tls` replaces the usual verification
-    /// of the server.
+    /// Fetches `url`, unless the document that `known` identifies has not changed. `tls` replaces the usual
+    /// verification of the server.
     pub(super) async fn get(
         &self,
         url: &str,
@@ -166,7 +167,7 @@ impl Fetcher {
         Err(FetchError::Redirects)
     }
 
-    /// The file of the bearer token, if this URL's origin may see it.
+    /// Returns the bearer token's file, if this URL's origin may receive the token.
     fn bearer_for(&self, url: &Url) -> Option<&PathBuf> {
         let may_see = |trusted: &String| parse(trusted).is_ok_and(|trusted| trusted.origin() == url.origin());
         self.bearer_token_file
@@ -207,7 +208,7 @@ impl Fetcher {
         })
     }
 
-    /// Fetches are minutes apart, so each makes its own client and sees the authorities of the moment.
+    /// Makes a client for each fetch, so that changed authorities are used. Fetches are minutes apart.
     async fn client(&self, url: &Url, tls: Option<&rustls::ClientConfig>) -> Result<Client, FetchError> {
         let mut builder = Client::builder()
             .redirect(Policy::none())
@@ -219,8 +220,8 @@ impl Fetcher {
         } else if let Some(ca) = &self.ca {
             builder = builder.tls_backend_preconfigured(ca.tls(&ca.read().await?)?);
         } else if url.scheme() == "http" {
-            // No TLS, so none of the system's authorities: a minimal container may have none and would fail
-            // here.
+            // Without TLS the system's authorities are not loaded: a minimal container may have none, and
+            // would fail here.
             builder = builder.tls_certs_only([]);
         } else {
             builder = builder.tls_backend_preconfigured(tls::client(&SYSTEM, None)?);
@@ -253,7 +254,8 @@ fn leads_elsewhere(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// The target of a redirect, which must be as good as a configured one (Federation 5.2.1).
+/// Returns the target of a redirect, which must meet the same rules as a configured URL (SPIFFE Federation
+/// 5.2.1).
 fn redirected(from: &Url, response: &Response) -> Result<Url, FetchError> {
     let location = response
         .headers()
@@ -267,7 +269,7 @@ fn redirected(from: &Url, response: &Response) -> Result<Url, FetchError> {
 }
 
 impl CaSource {
-    /// Whether it could be used now. Fetching reads it again.
+    /// Checks whether it can be used now. Each fetch reads it again.
     pub fn check(&self) -> Result<(), SourceError> {
         let pem = match self {
             Self::Inline(pem) => pem.clone(),
@@ -319,7 +321,7 @@ impl CaSource {
     }
 }
 
-/// An absolute http or https URL that names a host and no user.
+/// Parses an absolute http or https URL with a host and without a user.
 pub(super) fn parse(url: &str) -> Result<Url, FetchError> {
     let url = Url::parse(url).map_err(|_| FetchError::Url)?;
     let plain = url.username().is_empty() && url.password().is_none() && url.has_host();
@@ -368,15 +370,15 @@ fn max_age(response: &Response) -> Option<Duration> {
     })
 }
 
-/// Where no authority is configured.
+/// The authorities if none is configured.
 const SYSTEM: Authorities<'_> = Authorities {
     pem: None,
     named: "the system's authorities",
     fix: "name its authority in certificateAuthorityFile",
 };
-/// As browsers do, there must be an end.
+/// Redirects must end somewhere, as in browsers.
 const MOST_REDIRECTS: usize = 5;
-/// From the start to the end of the body.
+/// The time from the start to the end of the body.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
-/// In bytes. Large public issuers' key sets have some 10 KiB.
+/// In bytes. Key sets of large public issuers have about 10 KiB.
 pub(super) const LARGEST_BODY: usize = 1024 * 1024;

@@ -1,8 +1,8 @@
 //! Keys from files and from text in the configuration. A file is read when it is opened and again when its
-//! content changes, however it was replaced: written in place, renamed over, or by a symlink swap as
-//! Kubernetes does it, so content is compared rather than dates. Changed content counts once two looks have
-//! found the same: a PEM file that is half written is well-formed and lacks authorities. A missing or
-//! malformed file never replaces what a good one said.
+//! content changes. Content is compared instead of dates, so any way to replace a file works: writing in
+//! place, renaming, or a symlink swap as in Kubernetes. Changed content is used when two reads in a row find
+//! it, because a half-written PEM file is well-formed but lacks authorities. A missing or malformed file
+//! never replaces the keys of a valid one.
 
 use super::{Format, Source, SourceError};
 use crate::clock::{Clock, Timestamp};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Keys written into the configuration itself.
+/// Returns a source for keys in the configuration itself.
 pub fn inline(name: &str, text: &[u8], format: &Format, now: Timestamp) -> Result<Source, SourceError> {
     let name: Arc<str> = name.into();
     let content = format.parse(&name, text)?;
@@ -33,8 +33,8 @@ pub fn inline(name: &str, text: &[u8], format: &Format, now: Timestamp) -> Resul
     ))
 }
 
-/// Keys from a file, which is read at once, and again `every` so often. One that is not there (yet) is no
-/// error: it has no keys until it appears.
+/// Returns a source for keys in a file, which is read at once and then at the interval `every`. A missing
+/// file is not an error: there are no keys until it appears.
 pub fn file(
     path: impl Into<PathBuf>,
     format: Format,
@@ -54,11 +54,11 @@ struct Watched {
     name: Arc<str>,
     format: Format,
     slots: Slots,
-    /// What the slots were filled from.
+    /// The content that the slots were filled from.
     good: Option<Vec<u8>>,
-    /// The fingerprint of other content that the last look found.
+    /// The fingerprint of changed content that the last read found.
     unrest: Option<String>,
-    /// Why the last attempt to read it failed, to warn of each cause once.
+    /// Why the last read failed, so that each cause is logged once.
     failing: Option<SourceError>,
 }
 
@@ -108,8 +108,8 @@ impl Watched {
         }
     }
 
-    /// Reloads the file whenever its content differs and has come to rest, looking `every` so often, and at
-    /// each `reload` at once.
+    /// Reads the file at the interval `every` and takes changed content when it is stable. A `reload` takes
+    /// it at once.
     async fn watch(mut self, clock: Clock, every: Duration, reload: Arc<Notify>) {
         let every = every.max(SHORTEST_PAUSE);
         loop {
@@ -120,7 +120,7 @@ impl Watched {
             };
             let asked = tokio::time::timeout(pause, reload.notified()).await.is_ok();
             let now = clock.now();
-            // A file system may hang; it must not hang a worker thread with it.
+            // A file system may hang, and must not block a worker thread.
             let pass = tokio::task::spawn_blocking(move || {
                 let _already_told = if asked { self.reload(now) } else { self.look(now) };
                 self
@@ -132,13 +132,13 @@ impl Watched {
         }
     }
 
-    /// Reads the file again, and takes what it holds even if somebody is still writing it. Says whether its
-    /// keys were replaced; on an error they stay.
+    /// Reads the file again and takes its content, even if it may still be changing. Returns whether the keys
+    /// were replaced. On an error the keys stay.
     fn reload(&mut self, now: Timestamp) -> Result<bool, SourceError> {
         self.read_again(now, false)
     }
 
-    /// As [`Self::reload`], once the file has come to rest.
+    /// As [`Self::reload`], but takes the content only when it is stable.
     fn look(&mut self, now: Timestamp) -> Result<bool, SourceError> {
         self.read_again(now, true)
     }
@@ -181,7 +181,7 @@ impl Watched {
             self.unrest = Some(print);
             return Ok(Found::Unrest);
         }
-        // Until it is mended, further looks tell the same of it.
+        // Until the file is fixed, further reads report the same error.
         self.unrest = Some(print);
         let content = self.format.parse(&self.name, &bytes)?;
         warn(&content, &self.name);
@@ -192,7 +192,7 @@ impl Watched {
             );
         }
         match self.good {
-            // A file that went from JSON to PEM has no JWT keys any more: an empty answer, not an old one.
+            // A file that changed from JSON to PEM no longer has JWT keys, so the old ones are withdrawn.
             Some(_) => self.slots.publish(content, now, Timestamp::MAX),
             None => self.slots.publish_spoken(content, now, Timestamp::MAX),
         }
@@ -202,12 +202,12 @@ impl Watched {
     }
 }
 
-/// What a look at a file found.
+/// The result of reading a file again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
     Same,
     Changed,
-    /// Other content, which the next look must find again.
+    /// The content changed, and the next read must find it again.
     Unrest,
 }
 
@@ -234,7 +234,7 @@ pub(super) fn read(path: &Path, name: &Arc<str>) -> Result<Vec<u8>, SourceError>
 
 /// The largest file, in bytes. SPIRE's bundles have a few KiB.
 const LARGEST: u64 = 4 * 1024 * 1024;
-/// How soon changed content is looked at again, at the latest.
+/// How soon changed content is read again, at the latest.
 const REST: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 

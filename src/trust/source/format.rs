@@ -1,4 +1,4 @@
-//! How keys are written down in files and in the configuration, which their place in the configuration tells.
+//! The formats of keys in files and in the configuration. The configuration key decides the format.
 
 use super::SourceError;
 use crate::spiffe_id::TrustDomain;
@@ -13,12 +13,12 @@ use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// `file:` and `inline:` of a trust domain: a SPIFFE bundle in JSON, or PEM, which carries X.509
-    /// authorities only. Told apart by content.
+    /// `file:` and `inline:` of a trust domain: a SPIFFE bundle in JSON, or PEM, which has only X.509
+    /// authorities. The content decides which.
     SpiffeBundleOrPem,
-    /// `bundleMapFile:`, of which one trust domain's bundle counts.
+    /// `bundleMapFile:`, of which the bundle of one trust domain is used.
     BundleMap(TrustDomain),
-    /// `jwksFile:` and `jwks:` of a trust domain: a plain JWK set, its `use` ignored.
+    /// `jwksFile:` and `jwks:` of a trust domain: a plain JWK set. `use` is ignored.
     Jwks,
     /// `jwksFile:` of an OIDC issuer.
     OidcJwks,
@@ -42,7 +42,7 @@ impl Format {
             Self::SpiffeBundleOrPem if is_json(text) => parse_spiffe(text).map_err(in_bundle)?.into(),
             Self::BundleMap(trust_domain) => match parse_map(text, trust_domain).map_err(in_bundle)? {
                 Some(bundle) => bundle.into(),
-                // The map is the whole state: who is not in it is withdrawn.
+                // The map is the whole state, so a missing trust domain is withdrawn.
                 None => Content {
                     skipped: vec![absent(trust_domain)],
                     ..Parsed {
@@ -94,7 +94,7 @@ impl Format {
         })
     }
 
-    /// What a file of this format may speak of, with no keys at all.
+    /// Returns the kinds of key that this format can contain, without keys.
     pub(super) fn nothing(&self) -> Content {
         let x509 = || Some(X509Authorities::default());
         let jwt = || Some(KeySet::default());
@@ -141,8 +141,8 @@ fn absent(trust_domain: &TrustDomain) -> Skipped {
     )
 }
 
-/// Plain authorities have no format beside PEM, so an empty file is how an operator withdraws them all, as
-/// `"keys": []` does in a SPIFFE bundle.
+/// Whether the file has no content. Plain authorities have no format other than PEM, so an empty file
+/// withdraws them all, as `"keys": []` does in a SPIFFE bundle.
 fn is_emptied(text: &[u8]) -> bool {
     text.split(|byte| *byte == b'\n')
         .map(<[u8]>::trim_ascii)
@@ -156,7 +156,8 @@ fn emptied(name: &Arc<str>) -> Skipped {
     )
 }
 
-/// PEM may open with comments, but not with what opens a JSON value.
+/// Whether the text is JSON. PEM may begin with comments, but not with the characters that begin a JSON
+/// value.
 fn is_json(text: &[u8]) -> bool {
     matches!(text.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'))
 }

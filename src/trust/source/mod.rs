@@ -1,6 +1,6 @@
-//! Where keys come from: files and inline text, the SPIFFE Workload API, and OIDC discovery. A source writes
-//! [`Slot`](crate::trust::Slot)s, which verification reads, and it never replaces a good answer by a
-//! malformed one. It judges no credential.
+//! The sources of keys: files and inline text, the SPIFFE Workload API, federation endpoints and OIDC
+//! discovery. A source writes [`Slot`](crate::trust::Slot)s, which verification reads, and never replaces
+//! valid keys by a malformed document. It does not verify credentials.
 
 pub mod federation;
 mod fetch;
@@ -28,15 +28,15 @@ use crate::trust::{Origin, Refetch};
 use std::fmt;
 use std::sync::Arc;
 
-/// One source for one trust domain or one issuer. What it does by itself begins with [`Source::start`] and
-/// ends when it is dropped; what it has published stays until its staleness bound.
+/// A source of keys for one trust domain or one issuer. Its background work begins with [`Source::start`] and
+/// ends on drop. The keys that it has published stay until their staleness bound.
 pub struct Source {
-    /// Of what this source speaks of: PEM says nothing about JWT keys, a plain JWK set nothing about X.509
-    /// authorities.
+    /// The slots for the kinds of key that this source can have: PEM has no JWT keys, and a plain JWK set has
+    /// no X.509 authorities.
     slots: Slots,
     refetch: Option<Arc<dyn Refetch>>,
     skipped: Vec<Skipped>,
-    /// Shared by what is read from one place for several trust domains.
+    /// Shared by the sources of several trust domains that are read from one place.
     life: Arc<Life>,
 }
 
@@ -66,19 +66,18 @@ impl Source {
         })
     }
 
-    /// What could not be used when the source was opened: a warning, or only worth a note where a standard
-    /// says to ignore it.
+    /// Returns the elements that could not be used when the source was opened.
     #[must_use]
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
     }
 
-    /// Begins to watch, follow or fetch, unless it has begun. Needs a tokio runtime.
+    /// Begins the background work, unless it has begun. Needs a tokio runtime.
     pub fn start(&self) {
         self.life.start();
     }
 
-    /// Has a watched file read again now, as on SIGHUP. Does not wait for it.
+    /// Triggers another read of a watched file, as on SIGHUP, without waiting for it.
     pub fn reload(&self) {
         self.life.reload();
     }
@@ -98,7 +97,7 @@ impl fmt::Debug for Source {
     }
 }
 
-/// Why a source cannot be used as configured, or why reading it again gave nothing.
+/// Why a source cannot be used as configured, or why it could not be read again.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SourceError {
     #[error("{name}: cannot be read: {why}")]

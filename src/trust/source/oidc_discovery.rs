@@ -1,5 +1,5 @@
-//! An OIDC issuer's keys, by discovery or from a JWK set's URL. The first fetch begins when the source is
-//! started, in the background, or when a request needs the keys before that.
+//! An OIDC issuer's keys, by discovery or from a JWK set's URL. The first fetch begins in the background when
+//! the source is started, or earlier if a request needs the keys.
 //!
 //! <https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig>
 
@@ -23,39 +23,40 @@ use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OidcSettings {
-    /// Tells it from others with the same issuer and different keys.
+    /// Distinguishes it from other entries with the same issuer and different keys.
     pub name: Option<String>,
-    /// As in the tokens' `iss`.
+    /// The issuer, as in the tokens' `iss`.
     pub issuer: String,
-    /// The discovery document's own URL. Default: the issuer's, without a final `/`, and
+    /// The URL of the discovery document. Default: the issuer's URL without a final `/`, then
     /// `/.well-known/openid-configuration`.
     pub discovery_url: Option<String>,
-    /// The key set's URL: there is no discovery then.
+    /// The key set's URL. Discovery is then not used.
     pub jwks_url: Option<String>,
-    /// Who vouches for the servers. Default: the system's authorities.
+    /// The authorities that verify the servers. Default: the system's.
     pub ca: Option<CaSource>,
-    /// Sent to the origins of `issuer`, `discovery_url` and `jwks_url`, and of these.
+    /// A file with a bearer token. It is sent to the origins of `issuer`, `discovery_url` and `jwks_url`, and
+    /// to `bearer_token_origins`.
     pub bearer_token_file: Option<PathBuf>,
     pub bearer_token_origins: Vec<String>,
     /// An HTTP proxy's URL. Default: the environment's.
     pub proxy: Option<Secret>,
-    /// The document's issuer is not compared, and neither is that of tokens.
+    /// Skip the comparison of the issuer, in the discovery document and in tokens.
     pub skip_issuer: bool,
-    /// How long keys serve after their last success. Zero: until they should have been refreshed.
+    /// How long keys are used after the last successful fetch. Zero: until the next refresh is due.
     pub max_stale: Duration,
     /// Host names that resolve to a fixed address.
     pub resolve: Vec<(String, SocketAddr)>,
 }
 
-/// The keys of an issuer. They demand that a token's `iss` is the issuer, unless it is not to be compared.
-/// They are fetched from [`Source::start`] on.
+/// Returns an issuer's keys as a source. The keys verify only tokens with the issuer as `iss`, unless the
+/// comparison is skipped. Fetching begins with [`Source::start`].
 #[must_use]
 pub fn oidc(settings: OidcSettings, clock: Clock, last_good: Option<&Arc<LastGood>>) -> Source {
     paced(settings, clock, last_good, Pace::OIDC, TIMEOUT)
 }
 
-/// The same as a source of a trust domain: what it lacks is withdrawn at once, as with every other source of
-/// a trust domain.
+/// As [`oidc`], for a trust domain. A key that is missing in a new key set is withdrawn at once, as for every
+/// source of a trust domain.
 #[must_use]
 pub fn oidc_of_trust_domain(
     settings: OidcSettings,
@@ -147,7 +148,7 @@ pub(super) fn paced(
 struct Issuer {
     settings: OidcSettings,
     fetcher: Fetcher,
-    /// Where discovery found the key set, and when.
+    /// The key set's URL from discovery, and when it was found.
     discovered: Mutex<Option<(String, Timestamp)>>,
 }
 
@@ -164,7 +165,7 @@ impl Endpoint for Issuer {
                 Err(why) if why.has_moved() => {}
                 Err(why) => return Err(why),
                 Ok(said) => {
-                    // A clock that was set back must not keep the address for longer.
+                    // A clock that was set back must not extend the use of this URL.
                     *self.discovered() = Some((url, at.min(now)));
                     return Ok(said);
                 }
@@ -203,7 +204,7 @@ impl Endpoint for Issuer {
 }
 
 impl Issuer {
-    /// The document's `jwks_uri`.
+    /// Fetches the discovery document and returns its `jwks_uri`.
     async fn discover(&self) -> Result<String, DiscoveryError> {
         let OidcSettings {
             issuer,
@@ -271,7 +272,7 @@ impl Issuer {
 
     async fn get(&self, url: &str, known: Option<&refresh::Validator>) -> Result<Fetched, DiscoveryError> {
         self.fetcher.get(url, known, None).await.map_err(|why| match why {
-            // It may hold a password.
+            // The URL may contain a password, so it is not shown.
             FetchError::Url => DiscoveryError::Url,
             why => DiscoveryError::Fetch {
                 url: url.to_owned(),
@@ -285,7 +286,7 @@ impl Issuer {
     }
 }
 
-/// What we need of the discovery document.
+/// The parts of the discovery document that are used.
 #[derive(serde::Deserialize)]
 struct Document {
     #[serde(default)]
@@ -320,7 +321,7 @@ enum DiscoveryError {
 }
 
 impl DiscoveryError {
-    /// Whether the key set is no more where it was, so that discovery may find it elsewhere.
+    /// Whether the key set is no longer at its URL, so that discovery is repeated.
     const fn has_moved(&self) -> bool {
         matches!(
             self,
@@ -347,7 +348,7 @@ fn warn_of_plain_http(settings: &OidcSettings) {
 
 const UNCHANGED: &str = "found status 304, although no document was cached";
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
-/// How long a discovered `jwks_uri` is believed.
+/// How long a discovered `jwks_uri` is used.
 const DISCOVERY: Duration = Duration::from_secs(60 * 60);
 
 #[cfg(test)]

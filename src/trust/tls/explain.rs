@@ -1,5 +1,5 @@
-//! Why a connection failed, from the chain of errors that a client library gives. Their texts hold Rust, and
-//! stop short of the cause.
+//! Explains why a connection failed. The texts of the client library's errors contain Rust and do not name
+//! the cause.
 
 use super::failure::Failure;
 use super::verdict::certificate_words;
@@ -7,23 +7,23 @@ use rustls::{AlertDescription, CertificateError};
 use std::error::Error;
 use std::io;
 
-/// Why a connection to a server failed.
+/// Explains why a connection to a server failed.
 #[must_use]
 pub fn explain(error: &(dyn Error + 'static)) -> Failure {
     explain_peer(error, "server")
 }
 
-/// The same where the other side is a `peer`.
+/// As [`explain`], with `peer` as the name of the other side.
 #[must_use]
 pub fn explain_peer(error: &(dyn Error + 'static), peer: &str) -> Failure {
-    // The outer texts only say that something failed.
+    // The outer errors say only that something failed.
     let mut cause = Some(error);
     let mut innermost = String::new();
     while let Some(one) = cause {
         if let Some(tls) = one.downcast_ref::<rustls::Error>() {
             return of_tls(tls, peer);
         }
-        // What an I/O error wraps is not among its causes.
+        // `source` of an I/O error does not return the error that it wraps.
         let inner = one.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         cause = match inner {
             Some(inner) => Some(inner as &(dyn Error + 'static)),

@@ -1,6 +1,5 @@
-//! TLS to servers that are known by name, and what is wrong with a connection in sentences that name the
-//! certificate and the fix. For key sources and for checking a registry; the only place where TLS and chain
-//! errors become words.
+//! TLS clients that verify a server by its host name, and error messages that name the certificate and the
+//! fix. Key sources and the login check use them. Only this module turns TLS and chain errors into text.
 
 mod explain;
 mod failure;

@@ -3,7 +3,7 @@
 use crate::shell::quoted;
 use std::path::Path;
 
-/// Why a file is no PEM. The library prints the bytes that it met as a list of numbers.
+/// Explains why a file is not PEM. The library would print the bytes that it found as a list of numbers.
 #[must_use]
 pub const fn pem_words(why: &pki_types::pem::Error) -> &'static str {
     use pki_types::pem::Error;
@@ -17,14 +17,14 @@ pub const fn pem_words(why: &pki_types::pem::Error) -> &'static str {
     }
 }
 
-/// Whether PEM holds a private key that only a passphrase opens: PKCS#8, or as OpenSSL wrote it before.
+/// Whether PEM has a private key that needs a passphrase, in PKCS#8 or in OpenSSL's older format.
 #[must_use]
 pub fn is_encrypted(pem: &[u8]) -> bool {
     let has = |mark: &[u8]| pem.windows(mark.len()).any(|window| window == mark);
     has(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"\nProc-Type: 4,ENCRYPTED")
 }
 
-/// What to do about such a file.
+/// Returns how to decrypt such a file.
 #[must_use]
 pub fn decrypt(file: &Path) -> String {
     format!(

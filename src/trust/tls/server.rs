@@ -1,7 +1,7 @@
-//! Clients of servers that are known by name. The usual verification by the configured or the system's
-//! authorities, with two differences: a refusal says what is wrong with which certificate, and a self-signed
-//! certificate that is configured as its own authority is accepted, as curl and Go accept it, although it
-//! says of itself that it is an authority's (`openssl req -x509`).
+//! TLS clients that verify a server by its host name and by the configured or the system's authorities. There
+//! are two differences to the usual verification. An error says what is wrong with which certificate. A
+//! self-signed certificate that is configured as its own authority is accepted, as curl and Go do, although
+//! it is marked as an authority's (`openssl req -x509`).
 
 use super::failure::Failure;
 use super::pem::is_encrypted;
@@ -18,19 +18,19 @@ use rustls::{
 use std::sync::Arc;
 use webpki::EndEntityCert;
 
-/// Who vouches for servers, and how messages call them.
+/// The authorities that verify servers, and their name in messages.
 #[derive(Clone, Debug)]
 pub struct Authorities<'a> {
     /// Certificates in PEM. `None` for the system's.
     pub pem: Option<&'a [u8]>,
     /// As in `the authorities in ca.pem`.
     pub named: &'a str,
-    /// What to do if they do not vouch for the right server, as in `name its authority in
+    /// What to do if they do not verify the right server, as in `name its authority in
     /// certificateAuthorityFile`.
     pub fix: &'a str,
 }
 
-/// For a client of the HTTP library that is used here.
+/// The TLS configuration for an HTTP client.
 pub type Tls = ClientConfig;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +55,7 @@ pub enum InvalidTls {
     Client,
 }
 
-/// `identity` is a client certificate with its chain and its key, in PEM.
+/// Makes a TLS client. `identity` is a client certificate with its chain and its key, in PEM.
 pub fn client(authorities: &Authorities<'_>, identity: Option<&[u8]>) -> Result<Tls, InvalidTls> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -140,8 +140,8 @@ struct Verifier {
 }
 
 impl Verifier {
-    /// One that was configured for itself needs no path. What else a server's certificate must be still
-    /// counts.
+    /// A certificate that is configured as its own authority needs no path. The other rules for a server's
+    /// certificate still apply.
     fn judge_itself(
         &self,
         leaf: &CertificateDer<'_>,

@@ -1,4 +1,4 @@
-//! What is wrong with a server's certificate, and the fix.
+//! Explains what is wrong with a server's certificate, and the fix.
 
 use super::failure::Failure;
 use crate::clock::Timestamp;
@@ -10,14 +10,14 @@ use std::net::IpAddr;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
-/// How messages call the authorities that vouch, and what to do about them.
+/// The name of the authorities in messages, and how to change them.
 #[derive(Clone, Debug)]
 pub(super) struct Words {
     pub(super) authorities: String,
     pub(super) fix: String,
 }
 
-/// Whether the certificate was refused because it is an authority's.
+/// Whether the certificate was rejected because it is an authority's.
 pub(super) fn is_authority(why: &CertificateError) -> bool {
     matches!(of_path(why), Some(webpki::Error::CaUsedAsEndEntity))
 }
@@ -142,7 +142,7 @@ pub(super) fn sentence(
     }
 }
 
-/// The subject, for messages; the serial number of one that has none.
+/// Returns the subject for messages, or the serial number if there is no subject.
 pub(super) fn subject(der: &CertificateDer<'_>) -> String {
     x509_parser::parse_x509_certificate(der).map_or_else(
         |_| "a malformed certificate".to_owned(),
@@ -150,7 +150,7 @@ pub(super) fn subject(der: &CertificateDer<'_>) -> String {
     )
 }
 
-/// What must hold for a certificate that needs no path.
+/// Checks a certificate that needs no path.
 pub(super) fn check_dates_and_purpose(
     leaf: &CertificateDer<'_>,
     now: Timestamp,
@@ -173,7 +173,7 @@ pub(super) fn check_dates_and_purpose(
     }
 }
 
-/// Of a certificate that is not at hand.
+/// Explains an error without the certificate itself.
 pub(super) fn certificate_words(why: &CertificateError) -> Cow<'static, str> {
     let at = |time: &UnixTime| Timestamp::from_secs(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
     match why {
@@ -221,7 +221,7 @@ fn subject_of(certificate: &X509Certificate<'_>) -> String {
     }
 }
 
-/// What a certificate names.
+/// The names in a certificate.
 struct Names {
     /// DNS names and IP addresses.
     hosts: Vec<String>,
@@ -248,7 +248,7 @@ impl Names {
         Self { hosts, uris }
     }
 
-    /// What it says, where it names no host.
+    /// Describes a certificate that names no host.
     fn instead(&self) -> String {
         match self.uris.first() {
             Some(uri) if uri.starts_with("spiffe://") => {

@@ -1,5 +1,5 @@
-//! Judging a client again whose chain was verified before and is not at hand any more: one of our own tokens
-//! remembers it. That the authority that vouched is still one takes the place of the chain.
+//! Verifies a remembered chain again. The original chain is gone, but one of the registry's own tokens
+//! contains its claims. Instead of the chain, the authority at its end must still be trusted.
 
 use super::X509Authorities;
 use super::rejected::Rejected;
@@ -8,7 +8,8 @@ use super::verified::VerifiedChain;
 use crate::clock::Timestamp;
 use crate::trust::Held;
 
-/// As [`super::verify_svid`]. `view` is what the SPIFFE ID's own trust domain holds.
+/// As [`super::verify_svid`], for a remembered chain. `view` has the authorities of the SPIFFE ID's own trust
+/// domain.
 pub fn reverify_svid(
     remembered: &RememberedChain,
     view: &Held<X509Authorities>,
@@ -19,7 +20,7 @@ pub fn reverify_svid(
     Ok(VerifiedChain::again(remembered, Some(id), view, until))
 }
 
-/// As [`super::verify_plain`].
+/// As [`super::verify_plain`], for a remembered chain.
 pub fn reverify_plain(
     remembered: &RememberedChain,
     view: &Held<X509Authorities>,
@@ -29,7 +30,7 @@ pub fn reverify_plain(
     Ok(VerifiedChain::again(remembered, None, view, until))
 }
 
-/// Until when.
+/// Returns until when the authority may still be used.
 fn still_vouching(
     remembered: &RememberedChain,
     view: &Held<X509Authorities>,

@@ -1,5 +1,5 @@
-//! The X.509 authorities of one trust domain or one entry. webpki looks at no date of a trust anchor, so
-//! theirs are kept beside it and applied at each judgement.
+//! The X.509 authorities of one trust domain or one entry. webpki ignores the dates of trust anchors, so they
+//! are stored here and checked at each verification.
 
 use super::extensions::{Constrains, Extensions, certificate};
 use super::name;
@@ -13,7 +13,7 @@ use pki_types::{CertificateDer, TrustAnchor};
 use std::fmt;
 use std::sync::Arc;
 
-/// Certificates that may vouch for leaves, directly or through intermediates. Immutable and cheap to clone.
+/// Trust anchors for chains. Immutable and cheap to clone.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct X509Authorities {
     authorities: Arc<[Authority]>,
@@ -30,13 +30,13 @@ impl X509Authorities {
         self.authorities.len()
     }
 
-    /// When the first of them stops counting.
+    /// Returns when the first of them expires.
     #[must_use]
     pub fn earliest_expiry(&self) -> Option<Timestamp> {
         self.authorities.iter().map(|authority| authority.not_after).min()
     }
 
-    /// Whether there were any and none is left.
+    /// Whether there are authorities and all of them have expired.
     pub(in crate::trust) fn have_expired_by(&self, now: Timestamp) -> bool {
         self.latest_expiry().is_some_and(|last| last < now)
     }
@@ -112,7 +112,7 @@ pub(in crate::trust) struct Authority {
     subject: String,
     pub(super) not_before: Timestamp,
     pub(super) not_after: Timestamp,
-    /// How many intermediates that are not self-issued may follow (RFC 5280 4.2.1.9).
+    /// How many intermediates may follow, without self-issued ones (RFC 5280 4.2.1.9).
     pub(super) path_len: Option<u32>,
     public_key: PublicKey,
     fingerprint: String,
@@ -121,8 +121,8 @@ pub(in crate::trust) struct Authority {
 }
 
 impl Authority {
-    /// Refuses what was never meant to sign certificates: a leaf that strayed into a bundle must not become a
-    /// root.
+    /// Parses an authority. Rejects a certificate that is not meant to sign others, so that a leaf in a
+    /// bundle does not become a trust anchor.
     pub(in crate::trust) fn parse(der: &[u8]) -> Result<Self, Unfit> {
         let certificate = certificate(der)?;
         let extensions = Extensions::read(&certificate)?;
@@ -151,22 +151,22 @@ impl Authority {
         })
     }
 
-    /// As [`super::outline::Outline`] has names: without tag and length.
+    /// Returns the subject in DER without tag and length, as in [`super::outline::Outline`].
     pub(super) fn subject(&self) -> &[u8] {
         &self.anchor.subject
     }
 
-    /// RFC 4514.
+    /// Returns the subject in the form of RFC 4514.
     pub(super) fn subject_dn(&self) -> &str {
         &self.subject
     }
 
-    /// The subject key identifier.
+    /// Returns the subject key identifier.
     pub(super) fn key_id(&self) -> Option<&[u8]> {
         self.key_id.as_deref()
     }
 
-    /// Of its public key.
+    /// Returns the fingerprint of its public key.
     pub(super) fn fingerprint(&self) -> &str {
         &self.fingerprint
     }

@@ -1,12 +1,12 @@
-//! What a chain may weigh, before anything of it is parsed or kept.
+//! Size limits of a chain, checked before anything is parsed or kept.
 
 use super::outline::Outline;
 use super::rejected::{Rejected, Unread};
 use crate::limits::{CERTIFICATE_BYTES, CHAIN_BYTES, INTERMEDIATES};
 use pki_types::CertificateDer;
 
-/// Checks the sizes of a chain, leaf first. A leaf over its own limits ends it, too: nothing could make it
-/// good.
+/// Checks the sizes of a chain, leaf first. A leaf over its own limits is an error too, since it can never be
+/// accepted.
 pub fn check_chain(chain: &[CertificateDer<'_>]) -> Result<(), Rejected> {
     let Some((leaf, sent)) = chain.split_first() else {
         return Ok(());
@@ -20,7 +20,8 @@ pub fn check_chain(chain: &[CertificateDer<'_>]) -> Result<(), Rejected> {
     }
 }
 
-/// Clients may send their own certificate twice.
+/// Checks the intermediates. Some clients send their own certificate twice, so copies of the leaf are not
+/// counted.
 pub(super) fn check_intermediates(
     leaf: &CertificateDer<'_>,
     sent: &[CertificateDer<'_>],

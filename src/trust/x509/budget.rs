@@ -1,28 +1,28 @@
-//! How many signatures one credential may cost. webpki's own budget cannot be set, and begins anew with each
-//! call: six authorities of one name reach its 100.
+//! The budget of signature checks for one credential. webpki's own budget cannot be configured and starts
+//! anew with each call, and six authorities with one name already use up its 100 checks.
 
 use crate::limits::SIGNATURE_CHECKS;
 use pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Shared by all that judges one credential: every authority of every entry.
+/// Shared by all verifications of one credential, over all authorities and entries.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     asked: AtomicUsize,
 }
 
 impl Budget {
-    /// Whether one more signature may be checked.
+    /// Takes one check. Returns `false` if the budget is used up.
     fn spend(&self) -> bool {
         self.asked.fetch_add(1, Ordering::Relaxed) < SIGNATURE_CHECKS
     }
 
-    /// Whether a signature was left unchecked.
+    /// Whether a signature was not checked for lack of budget.
     pub(super) fn is_exceeded(&self) -> bool {
         self.asked.load(Ordering::Relaxed) > SIGNATURE_CHECKS
     }
 
-    /// webpki's algorithms, with every check counted here.
+    /// Returns webpki's algorithms. Each check is counted here.
     pub(super) fn algorithms(&self) -> Vec<Counted<'_>> {
         webpki::ALL_VERIFICATION_ALGS
             .iter()

@@ -1,13 +1,14 @@
-//! Which certificates a path is looked for among, and in which order. webpki tries every order of authorities
-//! that share a name; what cannot lead anywhere is left out first, and what the key identifiers name is tried
-//! first, as Go does. An issuer with another key identifier than the certificate names is not its issuer, as
-//! in OpenSSL: many authorities of one name would use up the signature checks before the right one is tried.
+//! Chooses and orders the certificates for path building. webpki tries all authorities that share a name. So
+//! certificates that cannot be part of a path are removed, and those that match key identifiers come first,
+//! as in Go. A certificate with another key identifier is not the issuer, as in OpenSSL. Otherwise many
+//! authorities with one name would use up the signature checks before the right one is tried.
 
 use super::authorities::Authority;
 use super::intermediates::Intermediate;
 use super::outline::Outline;
 
-/// Leaves the intermediates and authorities that may be part of a path from `leaf`, the likeliest first.
+/// Returns the intermediates, and keeps the authorities, that may be part of a path from `leaf`. The
+/// likeliest come first.
 pub(super) fn choose<'a>(
     leaf: &Outline<'_>,
     sent: Vec<Intermediate<'a>>,
@@ -38,7 +39,7 @@ pub(super) fn choose<'a>(
     chosen
 }
 
-/// Those that `joins` accepts, given those that it has accepted before.
+/// Returns the certificates that `joins` accepts, given those that it accepted before.
 fn linked<'a>(
     mut rest: Vec<Intermediate<'a>>,
     joins: impl Fn(&Intermediate<'a>, &[Intermediate<'a>]) -> bool,

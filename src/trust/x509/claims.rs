@@ -1,4 +1,4 @@
-//! What a certificate says, in the form in which claims go on (`sub`, `exp`, `spiffe`, `x509`).
+//! The claims of a certificate for mappings (`sub`, `exp`, `spiffe`, `x509`).
 
 use super::extensions::{Extensions, certificate};
 use super::leaf::Leaf;
@@ -12,7 +12,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::x509::AttributeTypeAndValue;
 
-/// The `x509` object. Lists are there even when empty; `subject.cn` only if the subject has one.
+/// Builds the `x509` object. Lists are present even if they are empty. `subject.cn` is present only if the
+/// subject has one.
 fn x509(
     certificate: &X509Certificate<'_>,
     extensions: &Extensions<'_>,
@@ -55,8 +56,8 @@ fn x509(
         .collect())
 }
 
-/// The whole map: of an X.509-SVID with its SPIFFE ID, of a plain certificate without. To be built once the
-/// chain is verified.
+/// Builds all claims after the chain is verified. `spiffe_id` is that of an X.509-SVID, or `None` for a plain
+/// certificate.
 pub(super) fn whole(leaf: &Leaf, spiffe_id: Option<&SpiffeId>) -> Result<Map<String, Value>, Malformed> {
     let certificate = certificate(leaf.der())?;
     let mut claims = Map::new();
@@ -79,7 +80,7 @@ pub(super) fn whole(leaf: &Leaf, spiffe_id: Option<&SpiffeId>) -> Result<Map<Str
     Ok(claims)
 }
 
-/// The `spiffe` object.
+/// Builds the `spiffe` object.
 pub(super) fn spiffe(id: &SpiffeId) -> Value {
     let segments: Vec<_> = id.segments().collect();
     json!({"id": id.as_str(), "trust_domain": id.trust_domain().as_str(), "path": id.path(), "segments": segments})

@@ -1,4 +1,4 @@
-//! Until when a refusal may be kept.
+//! How long a rejection may be cached.
 
 use super::outline::Outline;
 use super::{Leaf, X509Authorities};
@@ -8,8 +8,8 @@ use pki_types::CertificateDer;
 use x509_parser::certificate::Validity;
 use x509_parser::prelude::FromDer as _;
 
-/// The first moment after `now` at which the same chain and the same authorities may give another verdict:
-/// the next date at which any certificate begins or ceases to be valid. [`Timestamp::MAX`] if there is none.
+/// Returns when the same chain and authorities may first give another result after `now`: when the next
+/// certificate becomes valid or expires. [`Timestamp::MAX`] if there is no such date.
 #[must_use]
 pub fn next_change(
     leaf: &Leaf,

@@ -1,9 +1,9 @@
-//! Reading DER one value at a time, without copies. It knows tags of one byte and lengths in their shortest
-//! form, which is all that certificates use.
+//! Reads DER one value at a time, without copies. It supports one-byte tags and shortest-form lengths, which
+//! is all that certificates use.
 
 use super::rejected::Malformed;
 
-/// One value. `whole` has its tag and length in front of `content`.
+/// One value. `whole` is the tag, the length and `content`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Value<'a> {
     pub(super) tag: u8,
@@ -47,7 +47,7 @@ pub(super) fn take_tagged<'a>(input: &mut &'a [u8], tag: u8) -> Option<Value<'a>
     }
 }
 
-/// The values that follow each other in `content`. Ends after the first that cannot be read.
+/// Returns the values in `content`. It ends after the first value that cannot be read.
 pub(super) fn values(content: &[u8]) -> impl Iterator<Item = Result<Value<'_>, Malformed>> {
     let mut rest = content;
     std::iter::from_fn(move || {

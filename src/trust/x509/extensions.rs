@@ -1,6 +1,6 @@
-//! One certificate's DER, and the extensions that our rules read, taken strictly: x509-parser reports an
-//! unreadable basicConstraints as an absent one, passes over bytes behind an extension's value, and keeps
-//! unreadable names as such.
+//! Parses a certificate and the extensions that the rules need, strictly. x509-parser alone is too lenient:
+//! it reports an unreadable basicConstraints as absent, ignores bytes after an extension's value, and keeps
+//! unreadable names.
 
 use super::name;
 use super::rejected::Malformed;
@@ -8,7 +8,7 @@ use x509_parser::asn1_rs::{Any, FromDer as _};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 
-/// A certificate that is all there is in `der`.
+/// Parses a certificate. Nothing else may be in `der`.
 pub(super) fn certificate(der: &[u8]) -> Result<X509Certificate<'_>, Malformed> {
     match x509_parser::parse_x509_certificate(der) {
         Ok(([], certificate)) => Ok(certificate),
@@ -25,7 +25,7 @@ pub(super) struct Extensions<'a> {
     pub(super) extended_key_usage: Option<ExtendedKeyUsage>,
     pub(super) alternative_names: Vec<GeneralName<'a>>,
     pub(super) constrains: Constrains,
-    /// The first critical one that the path builder does not know.
+    /// The first critical extension that the path builder does not support.
     pub(super) unknown_critical: Option<String>,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct KeyUsage {
     pub(super) crl_sign: bool,
 }
 
-/// The kinds of name that an authority constrains and the path builder cannot judge.
+/// Whether an authority constrains kinds of names that the path builder cannot check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Constrains {
     pub(super) uri: bool,
@@ -134,12 +134,12 @@ impl<'a> Extensions<'a> {
     }
 }
 
-/// An OID may be as long as the certificate.
+/// Returns the OID, shortened, since it may be as long as the certificate.
 fn oid(extension: &X509Extension<'_>) -> String {
     name::shortened(&extension.oid.to_id_string())
 }
 
-/// Those that webpki takes although they are critical: key usage, alternative names, basic constraints, name
+/// The critical extensions that webpki supports: key usage, alternative names, basic constraints, name
 /// constraints, CRL distribution points and extended key usage.
 const KNOWN: [&[u8]; 6] = [
     &[0x55, 0x1d, 0x0f],

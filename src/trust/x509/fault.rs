@@ -1,4 +1,4 @@
-//! What the path builder found wrong, in words. Its own errors print as Rust.
+//! Messages for the path builder's errors, which print as Rust by themselves.
 
 use std::fmt;
 use webpki::Error;
@@ -12,7 +12,7 @@ impl fmt::Display for Fault<'_> {
     }
 }
 
-/// Without what the error repeats of a stranger's certificate, since a refusal is kept.
+/// Removes the parts of the client's certificate from an error, since rejections are cached.
 pub(super) fn without_context(why: Error) -> Error {
     #[expect(
         deprecated,

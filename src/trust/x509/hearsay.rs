@@ -1,4 +1,4 @@
-//! What a certificate says of itself, for the log. Nobody has verified it, and it decides nothing.
+//! What a certificate says about itself, for the log. It is not verified, and nothing may be decided by it.
 
 use super::name;
 use super::outline::Outline;
@@ -7,7 +7,7 @@ use crate::limits::CERTIFICATE_NAME_BYTES;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Name;
 
-/// As much as can be read. Texts are as the certificate has them.
+/// The readable parts of a certificate. Texts are not shortened or escaped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hearsay {
     /// RFC 4514.
@@ -23,7 +23,7 @@ pub struct Hearsay {
 }
 
 impl Hearsay {
-    /// Reads names one by one, so that the size of the certificate does not matter.
+    /// Reads names one by one, so that a large certificate costs little.
     #[must_use]
     pub fn of(certificate: &[u8]) -> Self {
         let Ok(outline) = Outline::read(certificate) else {

@@ -18,7 +18,7 @@ pub(super) struct Intermediate<'a> {
     pub(super) constrains: Constrains,
 }
 
-/// Those that may be part of a path, and why the others may not.
+/// Returns the intermediates that may be part of a path, and why the others may not.
 pub(super) fn intermediates<'a>(
     leaf: &Leaf,
     chain: &'a [CertificateDer<'static>],

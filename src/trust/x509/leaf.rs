@@ -1,6 +1,5 @@
-//! The certificate that a client presents for itself, and the rules that its bytes alone must meet. It is
-//! read for one judgement: what it says is believed only after [`super::verify_svid`] or
-//! [`super::verify_plain`], which build its claims.
+//! A client's own certificate, and the rules that it must meet by itself. It is parsed for one verification,
+//! and is not trusted before [`super::verify_svid`] or [`super::verify_plain`] succeeds.
 //!
 //! X509-SVID 2, 3 to 4.4 and 5.2.
 
@@ -21,15 +20,15 @@ use x509_parser::extensions::GeneralName;
 #[derive(Clone, Debug)]
 pub struct Leaf {
     der: CertificateDer<'static>,
-    /// Of which the client has proved in the handshake that it has the private half.
+    /// The client has proved in the handshake that it has the private key.
     public_key: SubjectPublicKeyInfoDer<'static>,
-    /// What all judgements of this leaf may still cost.
+    /// The signature checks left for this leaf.
     budget: Arc<Budget>,
     unknown_critical: Option<String>,
     uri_names: Vec<String>,
     is_authority: bool,
     key_usage: Option<KeyUsage>,
-    /// Whether the extended key usage allows clients and servers; absent, it allows everything.
+    /// Whether the extended key usage allows this use. Without the extension every use is allowed.
     client_auth: bool,
     any_use: bool,
     server_auth: bool,
@@ -41,14 +40,14 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Reads a certificate that is all there is in `der`, within the limits. One whose key can prove nothing
-    /// in the handshake is refused here, so that it never becomes an identity.
+    /// Parses a certificate within the limits. Nothing else may be in `der`. A certificate whose key cannot
+    /// be proved in the handshake is rejected here, so that it never becomes an identity.
     pub fn parse(der: &CertificateDer<'_>) -> Result<Self, Rejected> {
         Self::read(der, provable_key(der)?)
     }
 
-    /// Reads the certificate of a server that the configuration names, or the registry's own. The limits of
-    /// what strangers may send do not hold for them, and TLS checks by itself whether their keys can be used.
+    /// Parses the certificate of a configured server, or the registry's own. The limits for clients do not
+    /// apply, and TLS itself checks whether the key can be used.
     pub(in crate::trust) fn parse_known(der: &CertificateDer<'_>) -> Result<Self, Rejected> {
         let public_key = Outline::read(der)?.public_key.whole.to_vec();
         Self::read(der, public_key.into())
@@ -103,15 +102,15 @@ impl Leaf {
         })
     }
 
-    /// Whether it wants to be an X.509-SVID, well or badly: any URI name has the scheme `spiffe`, in whatever
-    /// case.
+    /// Whether it claims to be an X.509-SVID, valid or not: a URI name has the scheme `spiffe`, in upper or
+    /// lower case.
     #[must_use]
     pub fn claims_spiffe(&self) -> bool {
         uri_names::claim_spiffe(self.uri_names())
     }
 
-    /// Whether any of its names, well or badly written, is of this trust domain: whoever names it is judged
-    /// by its rules.
+    /// Whether a URI name, valid or not, is in this trust domain. Such a certificate is verified by that
+    /// trust domain's rules.
     #[must_use]
     pub fn claims_trust_domain(&self, name: &TrustDomain) -> bool {
         uri_names::claim_trust_domain(self.uri_names(), name)
@@ -125,14 +124,14 @@ impl Leaf {
         self.uri_names.iter().map(String::as_str)
     }
 
-    /// The SPIFFE ID it claims, if the certificate is one that may carry a client workload's. Not verified.
+    /// Returns the unverified SPIFFE ID, if the certificate may be a client's X.509-SVID.
     pub fn spiffe_id(&self) -> Result<SpiffeId, Rejected> {
         let id = self.svid_id()?;
         self.check_client(Profile::Svid)?;
         Ok(id)
     }
 
-    /// The same for a server's.
+    /// As [`Self::spiffe_id`], for a server's X.509-SVID.
     pub(super) fn server_spiffe_id(&self) -> Result<SpiffeId, NotTheServer> {
         let id = self.svid_id()?;
         if self.server_auth {
@@ -174,13 +173,13 @@ impl Leaf {
         }
     }
 
-    /// The last common name of the subject, as in Go.
+    /// Returns the last common name of the subject, as Go does.
     #[must_use]
     pub fn subject_cn(&self) -> Option<&str> {
         self.common_name.as_deref()
     }
 
-    /// RFC 4514; empty if the subject is.
+    /// Returns the subject in the form of RFC 4514. It may be empty.
     #[must_use]
     pub fn subject_dn(&self) -> &str {
         &self.subject_dn
@@ -196,7 +195,7 @@ impl Leaf {
         self.not_before
     }
 
-    /// The last second in which it is valid.
+    /// Returns the last second in which it is valid.
     #[must_use]
     pub const fn not_after(&self) -> Timestamp {
         self.not_after
@@ -218,7 +217,7 @@ impl Leaf {
         &self.der
     }
 
-    /// What any client's certificate must be.
+    /// Checks what every client's certificate must meet.
     pub(super) fn check_client(&self, profile: Profile) -> Result<(), Rejected> {
         if self.is_authority {
             return Err(Rejected::CertificateAuthority);

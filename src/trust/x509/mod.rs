@@ -1,10 +1,10 @@
-//! X.509-SVIDs and plain client certificates: reading a leaf, and judging its chain by one trust domain's (or
-//! one entry's) authorities. The only place that knows X.509 path building. It never chooses the authorities:
-//! the caller has looked at the leaf's SPIFFE ID and brings those of that trust domain and no other.
+//! Parses X.509-SVIDs and plain client certificates, and verifies their chains by the authorities of one
+//! trust domain or one entry. Only this module builds X.509 paths. It does not choose the authorities: the
+//! caller reads the leaf's SPIFFE ID and passes the authorities of that trust domain only.
 //!
-//! webpki cannot apply constraints of URI or directory names, nor policies: a chain in which an authority
-//! imposes them is refused, with a reason that says so. What a stranger may send is bounded before it is
-//! parsed, and so are the signatures that one credential may cost ([`crate::limits`]).
+//! webpki cannot check constraints of URI names, directory names or policies, so a chain with such
+//! constraints is rejected with that reason. The size of a client's chain is limited before it is parsed, and
+//! so are the signature checks for it ([`crate::limits`]).
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md>, RFC 5280 6.
 

@@ -1,5 +1,5 @@
-//! Distinguished names as text (RFC 4514): last RDN first, escaped, so that no value can pass for another
-//! attribute.
+//! Distinguished names as text (RFC 4514). The last RDN comes first, and values are escaped, so that a value
+//! cannot look like another attribute.
 
 use super::rejected::Malformed;
 use std::fmt::Write as _;
@@ -23,7 +23,7 @@ pub(super) fn text(name: &X509Name<'_>) -> Result<String, Malformed> {
     Ok(text)
 }
 
-/// Of several common names the last one, as Go has it, and so every registry and proxy that is written in Go.
+/// Returns the last of several common names, as Go does, and so every registry and proxy written in Go.
 pub(super) fn common_name<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a str> {
     certificate
         .subject()
@@ -32,7 +32,7 @@ pub(super) fn common_name<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'
         .last()
 }
 
-/// For messages: short, and printable.
+/// Returns a name for messages, shortened.
 pub(in crate::trust) fn dn(name: &X509Name<'_>) -> String {
     text(name).map_or_else(
         |_| "a name that cannot be read".to_owned(),
@@ -81,7 +81,7 @@ fn escape(text: &mut String, value: &str) {
     }
 }
 
-/// As much of a stranger's name as a refusal keeps.
+/// Shortens a name of the client's certificate for a rejection.
 pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -89,7 +89,7 @@ pub(super) fn shortened(text: &str) -> String {
     }
 }
 
-/// A serial number in hexadecimal, without the zero in front that makes it positive.
+/// Returns a serial number in hexadecimal, without the leading zero that makes it positive.
 pub(super) fn serial(bytes: &[u8]) -> String {
     let mut text = String::new();
     push_hex(
@@ -102,7 +102,7 @@ pub(super) fn serial(bytes: &[u8]) -> String {
     text
 }
 
-/// Lower case, two digits a byte.
+/// Appends bytes in lower-case hexadecimal.
 pub(super) fn push_hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
         // Writing to a String cannot fail.

@@ -1,6 +1,6 @@
-//! Where the parts of a certificate are, found without taking them apart: nothing is copied, and the work is
-//! linear in the certificate's size. What a stranger sent comes here first, so that the parser sees only what
-//! the limits allow.
+//! Finds the parts of a certificate without parsing them. Nothing is copied, and the work is linear in the
+//! certificate's size. A client's certificate is checked here first, so that the parser sees only what the
+//! limits allow.
 
 use super::der::{self, Value, take, take_tagged, values};
 use super::rejected::{Malformed, Oversized, Unread};
@@ -9,7 +9,7 @@ use crate::limits::{CERTIFICATE_BYTES, CERTIFICATE_EXTENSIONS, CERTIFICATE_NAME_
 /// RFC 5280 4.1.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outline<'a> {
-    /// As people number them: 1, 2 or 3.
+    /// The version: 1, 2 or 3.
     pub(super) version: u8,
     pub(super) serial: &'a [u8],
     pub(super) issuer: Value<'a>,
@@ -26,7 +26,7 @@ struct Extension<'a> {
 }
 
 impl<'a> Outline<'a> {
-    /// The outline of a certificate that the parser may read: every limit is checked.
+    /// Outlines a certificate and checks every limit.
     pub(super) fn bounded(der: &'a [u8]) -> Result<Self, Unread> {
         if der.len() > CERTIFICATE_BYTES {
             return Err(Oversized::Bytes { found: der.len() }.into());
@@ -36,7 +36,7 @@ impl<'a> Outline<'a> {
         Ok(outline)
     }
 
-    /// The outline of any certificate that is all there is in `der`.
+    /// Outlines a certificate without limits. Nothing else may be in `der`.
     pub(super) fn read(der: &'a [u8]) -> Result<Self, Malformed> {
         let mut rest = der;
         let certificate = take_tagged(&mut rest, der::SEQUENCE).ok_or(Malformed::Der)?;
@@ -58,7 +58,7 @@ impl<'a> Outline<'a> {
         let public_key = take_tagged(&mut rest, der::SEQUENCE)?;
         let mut extensions: &[u8] = &[];
         while !rest.is_empty() {
-            // The others are unique identifiers, which nobody uses.
+            // Other values are unique identifiers, which are not used in practice.
             let value = take(&mut rest)?;
             if value.tag == der::EXPLICIT_3 {
                 extensions = take_tagged(&mut { value.content }, der::SEQUENCE)?.content;
@@ -101,7 +101,7 @@ impl<'a> Outline<'a> {
         }
     }
 
-    /// Those of the subject, of every kind.
+    /// Returns the subject's alternative names of every kind.
     pub(super) fn alternative_names(&self) -> impl Iterator<Item = Result<Value<'a>, Malformed>> + use<'a> {
         let lists = self
             .extensions()
@@ -117,7 +117,7 @@ impl<'a> Outline<'a> {
         take_tagged(&mut self.extension(SUBJECT_KEY_IDENTIFIER)?, der::OCTET_STRING).map(|id| id.content)
     }
 
-    /// The key of the authority that issued it (RFC 5280 4.2.1.1).
+    /// Returns the identifier of the issuer's key (RFC 5280 4.2.1.1).
     pub(super) fn authority_key_id(&self) -> Option<&'a [u8]> {
         let members = take_tagged(&mut self.extension(AUTHORITY_KEY_IDENTIFIER)?, der::SEQUENCE)?.content;
         take_tagged(&mut { members }, der::IMPLICIT_0).map(|id| id.content)
@@ -150,7 +150,7 @@ fn extension(value: Value<'_>) -> Option<Extension<'_>> {
     rest.is_empty().then_some(Extension { oid, value })
 }
 
-/// The attributes of a distinguished name.
+/// Returns the attributes of a distinguished name.
 fn attributes(name: Value<'_>) -> impl Iterator<Item = Result<Value<'_>, Malformed>> {
     values(name.content).flat_map(|set| {
         let (content, error) = set.map_or_else(|why| (&[][..], Some(Err(why))), |set| (set.content, None));

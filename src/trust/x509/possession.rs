@@ -1,6 +1,6 @@
-//! Whether the key of a client's certificate can prove in the TLS handshake that the client has it. A pure
-//! function of the certificate, which the server's verifier and [`super::Leaf::parse`] both use: where the
-//! verifier cannot check the proof, there is no leaf, and so no identity.
+//! Whether the TLS handshake can prove that the client has the private key of its certificate. The server's
+//! verifier and [`super::Leaf::parse`] share this pure function. If the verifier cannot check the proof,
+//! there is no leaf and so no identity.
 
 use super::der::{self, take_tagged, values};
 use super::name;
@@ -13,22 +13,22 @@ use aws_lc_rs::signature::{
 use pki_types::{AlgorithmIdentifier, SubjectPublicKeyInfoDer, alg_id};
 use x509_parser::asn1_rs::{FromDer as _, Oid};
 
-/// The public key of a certificate within the limits, if the handshake can check a signature by it. The
-/// certificate may be one that no chain can make good, such as one of version 1: that is decided later, and a
-/// client with a good token still gets in.
+/// Returns the public key of a certificate within the limits, if the handshake can check its signatures. The
+/// certificate may be invalid otherwise, such as one of version 1. That is decided later, so that a client
+/// with a valid token is still accepted.
 pub fn provable_key(certificate: &[u8]) -> Result<SubjectPublicKeyInfoDer<'static>, Rejected> {
     let outline = Outline::bounded(certificate)?;
     check(outline.public_key.content)?;
     Ok(SubjectPublicKeyInfoDer::from(outline.public_key.whole.to_vec()))
 }
 
-/// Whether there are keys of this algorithm that can.
+/// Whether keys of this algorithm can be proved.
 #[cfg(test)]
 pub(crate) fn can_prove(id: &AlgorithmIdentifier) -> bool {
     ALGORITHMS.iter().any(|(known, _)| known == id)
 }
 
-/// `info` is the content of a `SubjectPublicKeyInfo`.
+/// Checks the content of a `SubjectPublicKeyInfo`.
 fn check(info: &[u8]) -> Result<(), Rejected> {
     let mut rest = info;
     let algorithm = take_tagged(&mut rest, der::SEQUENCE)
@@ -50,7 +50,7 @@ fn check(info: &[u8]) -> Result<(), Rejected> {
         }
     }
     if CURVES.contains(id) && !matches!(key.first(), Some(2..=4)) {
-        // The verifier knows compressed and uncompressed points only (RFC 5480 2.2).
+        // The verifier supports only compressed and uncompressed points (RFC 5480 2.2).
         return Err(Unprovable::Malformed.into());
     }
     ParsedPublicKey::new(*verification, key)
@@ -72,7 +72,7 @@ fn modulus_bits(mut key: &[u8]) -> Option<usize> {
     (modulus.len() * 8).checked_sub(usize::try_from(unused).ok()?)
 }
 
-/// With its parameters, if they name a curve.
+/// Returns the algorithm's OID, and its curve if there is one.
 fn oid(mut algorithm: &[u8]) -> String {
     let text = |bytes: &[u8]| {
         Oid::from_der(bytes).map_or_else(
@@ -88,7 +88,7 @@ fn oid(mut algorithm: &[u8]) -> String {
     }
 }
 
-/// Those of the TLS provider, by the key's algorithm.
+/// The algorithms of the TLS provider, by the key's algorithm.
 const ALGORITHMS: [(AlgorithmIdentifier, &dyn VerificationAlgorithm); 8] = [
     (alg_id::ECDSA_P256, &ECDSA_P256_SHA256_ASN1),
     (alg_id::ECDSA_P384, &ECDSA_P384_SHA384_ASN1),

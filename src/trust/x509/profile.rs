@@ -1,6 +1,6 @@
-//! What a chain is for, and how strict its rules are. An X.509-SVID follows its standard to the letter. A
-//! plain certificate follows RFC 5280 as Go reads it: anyExtendedKeyUsage allows every use, and an authority
-//! may have no key usage at all.
+//! The purpose of a chain, and how strict its rules are. An X.509-SVID must follow its standard exactly. A
+//! plain certificate must follow RFC 5280 as Go implements it: anyExtendedKeyUsage allows every use, and an
+//! authority may have no key usage.
 
 use webpki::{
     Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
@@ -12,7 +12,7 @@ pub(super) enum Profile {
     Svid,
     /// A server's X.509-SVID.
     ServerSvid,
-    /// A client's certificate that is no X.509-SVID.
+    /// A client's certificate that is not an X.509-SVID.
     Plain,
 }
 
@@ -22,7 +22,7 @@ impl Profile {
         !matches!(self, Self::Plain)
     }
 
-    /// Whether a stranger may send such a chain.
+    /// Whether clients send such a chain.
     pub(super) const fn is_a_clients(self) -> bool {
         !matches!(self, Self::ServerSvid)
     }

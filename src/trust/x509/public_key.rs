@@ -1,18 +1,17 @@
-//! A public key in comparable form, to see whether a JWK and the certificate beside it speak of the same one
-//! (B-17).
+//! A public key in a comparable form, to check that a JWK and its certificate have the same key (B-17).
 
 use x509_parser::public_key::PublicKey as Parsed;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-/// Numbers are big-endian; those of RSA have no leading zeros, those of EC are as long as the curve's field.
+/// Numbers are big-endian. RSA numbers have no leading zeros, and EC coordinates are as long as the curve's
+/// field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::trust) enum PublicKey {
     Rsa {
         modulus: Vec<u8>,
         exponent: Vec<u8>,
     },
-    /// An uncompressed point on one of NIST's curves; their fields differ in size, so the point tells the
-    /// curve.
+    /// An uncompressed point on a NIST curve. The length of the point identifies the curve.
     Ec {
         point: Vec<u8>,
     },

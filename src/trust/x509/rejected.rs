@@ -1,5 +1,5 @@
-//! Why a certificate does not count, told so that whoever issues certificates or runs this registry knows
-//! what to change.
+//! Why a certificate is rejected. The messages tell the operators of the authority or of this registry what
+//! to change.
 
 use super::fault::Fault;
 use crate::clock::Timestamp;
@@ -11,8 +11,8 @@ use crate::spiffe_id::{InvalidSpiffeId, SpiffeId, TrustDomain};
 use std::fmt;
 use std::sync::Arc;
 
-/// Texts in it are the certificate's and bounded, since a refusal is kept as long as its connection.
-/// `Display` escapes what is not printable.
+/// Fields contain bounded texts of the certificate, since a rejection is cached as long as its connection.
+/// `Display` escapes them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     #[error("the certificate is malformed: {0}")]
@@ -28,7 +28,7 @@ pub enum Rejected {
         "expected a certificate chain of at most {CHAIN_BYTES} bytes, found {bytes}; send only those that lead to the authority"
     )]
     ChainTooLarge { bytes: usize },
-    /// No identity follows from such a certificate: the handshake could not check that the client has the
+    /// Such a certificate never becomes an identity: the handshake could not check that the client has the
     /// key.
     #[error("the client cannot prove that it has the certificate's key: {0}")]
     UnprovableKey(#[from] Unprovable),
@@ -121,12 +121,12 @@ pub enum Rejected {
         "the certificate has a name that an authority in its chain does not permit (name constraints); issue it within the constraints"
     )]
     NameConstraints,
-    /// Of the source of one of our own tokens.
+    /// Only for the credential behind one of the registry's own tokens.
     #[error(
         "the authority that issued the certificate behind this token is no longer in {origin}; present a certificate of a current authority"
     )]
     AuthorityWithdrawn { origin: Arc<str> },
-    /// Anything else in RFC 5280 6.
+    /// Any other rule of RFC 5280 6.
     #[error(
         "the certificate chain is not valid by the authorities from {origin}: {}",
         Fault(why)
@@ -135,7 +135,7 @@ pub enum Rejected {
 }
 
 impl Rejected {
-    /// Whether the reason follows from the client's own certificates alone, so that the client may read it.
+    /// Whether the reason depends only on the client's own certificates. The client may then see it.
     #[must_use]
     pub const fn is_of_the_certificate_alone(&self) -> bool {
         matches!(
@@ -150,7 +150,7 @@ impl Rejected {
         )
     }
 
-    /// The same refusal at another time, at which nothing else has changed.
+    /// Updates the time in a rejection that is otherwise unchanged.
     pub(crate) fn at(self, at: Timestamp) -> Self {
         match self {
             Self::NotYetValid { not_before, .. } => Self::NotYetValid { not_before, now: at },
@@ -168,7 +168,7 @@ impl Rejected {
     }
 }
 
-/// Why a server is not the one that is looked for.
+/// Why a server is not the expected one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::trust) enum NotTheServer {
     #[error(transparent)]
@@ -181,11 +181,11 @@ pub(in crate::trust) enum NotTheServer {
     Other { expected: SpiffeId, found: SpiffeId },
 }
 
-/// A certificate that the client sent along, and that may not be part of a path.
+/// An intermediate that the client sent and that cannot be part of a path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {why}", Shown(subject))]
 pub struct PassedOver {
-    /// Empty if it could not be read.
+    /// Empty if it cannot be read.
     pub subject: String,
     pub why: Unfit,
 }
@@ -214,7 +214,7 @@ pub enum Unfit {
     Anchor(webpki::Error),
 }
 
-/// What is too large to be parsed.
+/// Why a certificate is too large to be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Oversized {
     #[error(
@@ -231,7 +231,7 @@ pub enum Oversized {
     Extensions { found: usize },
 }
 
-/// Why no signature by a certificate's key can be checked in the handshake.
+/// Why the handshake cannot check a signature by a certificate's key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unprovable {
     #[error(
@@ -246,7 +246,7 @@ pub enum Unprovable {
     Malformed,
 }
 
-/// Why a certificate is not handed to the parser.
+/// Why a certificate is not parsed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unread {
     #[error(transparent)]
@@ -289,7 +289,7 @@ pub enum Malformed {
     Name,
 }
 
-/// An extension by its number, and by its name where it is one of those that authorities have.
+/// Shows an extension's OID, with its name if it is an extension for policies.
 struct Named<'a>(&'a str);
 
 impl fmt::Display for Named<'_> {
@@ -309,7 +309,7 @@ const POLICIES: [(&str, &str); 4] = [
     ("2.5.29.54", "inhibitAnyPolicy"),
 ];
 
-/// A stranger's text: printable and short.
+/// Shows a text of the certificate escaped and shortened.
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
@@ -330,7 +330,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// The first few of what may be a long list, and the number of the rest.
+/// Shows the first few elements and the number of the others.
 struct List<'a>(&'a [PassedOver]);
 
 impl fmt::Display for List<'_> {

@@ -1,4 +1,4 @@
-//! What one of our own tokens remembers of the chain that it stands for.
+//! The part of a verified chain that one of the registry's own tokens contains.
 
 use super::uri_names;
 use crate::clock::Timestamp;
@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// A verified chain without its certificates. Worth something only where somebody else vouches for it.
+/// A verified chain without its certificates. It is trusted only inside a token that the registry signed
+/// itself.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct RememberedChain {
     /// The fingerprint of the authority's public key.
@@ -18,25 +19,25 @@ pub struct RememberedChain {
 }
 
 impl RememberedChain {
-    /// The SPIFFE ID, if it was an X.509-SVID.
+    /// Returns the SPIFFE ID, if the leaf was an X.509-SVID.
     #[must_use]
     pub fn spiffe_id(&self) -> Option<SpiffeId> {
         self.claims.get("sub").and_then(Value::as_str)?.parse().ok()
     }
 
-    /// The last common name of the subject.
+    /// Returns the last common name of the subject.
     #[must_use]
     pub fn subject_cn(&self) -> Option<&str> {
         self.claims.get("x509")?.get("subject")?.get("cn")?.as_str()
     }
 
-    /// As of its leaf, [`super::Leaf::claims_spiffe`].
+    /// As [`super::Leaf::claims_spiffe`] of the leaf.
     #[must_use]
     pub fn claims_spiffe(&self) -> bool {
         uri_names::claim_spiffe(self.uri_names())
     }
 
-    /// As of its leaf, [`super::Leaf::claims_trust_domain`].
+    /// As [`super::Leaf::claims_trust_domain`] of the leaf.
     #[must_use]
     pub fn claims_trust_domain(&self, name: &TrustDomain) -> bool {
         uri_names::claim_trust_domain(self.uri_names(), name)
@@ -59,7 +60,7 @@ impl RememberedChain {
     }
 }
 
-/// Without the claims.
+/// Does not show the claims.
 impl fmt::Debug for RememberedChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RememberedChain")

@@ -1,14 +1,14 @@
-//! What the URI names of a certificate claim, by their words alone: whether it wants to be an X.509-SVID, and
-//! of which trust domain. One that breaks a rule of SVIDs is a bad SVID, not something else.
+//! What a certificate's URI names claim, whether or not they are valid: that it is an X.509-SVID, and its
+//! trust domain. A certificate that breaks a rule of SVIDs is an invalid SVID, not a plain certificate.
 
 use crate::spiffe_id::TrustDomain;
 
-/// Whether any of them has the scheme `spiffe`, in whatever case.
+/// Whether a name has the scheme `spiffe`, in upper or lower case.
 pub(super) fn claim_spiffe<'a>(names: impl Iterator<Item = &'a str>) -> bool {
     after_scheme(names).next().is_some()
 }
 
-/// Whether any of them, well or badly written, is of this trust domain.
+/// Whether a name, valid or not, is in this trust domain.
 pub(super) fn claim_trust_domain<'a>(names: impl Iterator<Item = &'a str>, domain: &TrustDomain) -> bool {
     let authority = |rest: &str| {
         let authority = rest
@@ -25,7 +25,7 @@ pub(super) fn claim_trust_domain<'a>(names: impl Iterator<Item = &'a str>, domai
     after_scheme(names).any(authority)
 }
 
-/// What follows the scheme `spiffe` in those that have it.
+/// Returns what follows the scheme `spiffe`, for the names that have it.
 fn after_scheme<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
     names.filter_map(|uri| {
         let (scheme, rest) = uri.split_at_checked(SCHEME.len())?;
@@ -33,5 +33,5 @@ fn after_scheme<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item 
     })
 }
 
-/// Without the slashes, which a bad one may lack.
+/// Without the slashes, which an invalid name may lack.
 const SCHEME: &str = "spiffe:";

@@ -1,4 +1,4 @@
-//! A chain that was verified.
+//! A verified chain.
 
 use super::X509Authorities;
 use super::claims;
@@ -11,7 +11,7 @@ use crate::trust::{Generation, Held};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// A chain that leads to an authority. Only the functions above make it.
+/// A chain that leads to an authority. Only verification makes one.
 #[derive(Clone, Debug)]
 pub struct VerifiedChain {
     spiffe_id: Option<SpiffeId>,
@@ -46,7 +46,7 @@ impl VerifiedChain {
         })
     }
 
-    /// Of a chain that is not at hand any more, and whose authority still is one.
+    /// Makes one from a remembered chain whose authority is still trusted.
     pub(super) fn again(
         remembered: &RememberedChain,
         spiffe_id: Option<SpiffeId>,
@@ -73,7 +73,7 @@ impl VerifiedChain {
         }
     }
 
-    /// What to remember of it in a token of our own.
+    /// Returns what one of the registry's own tokens must contain to verify this chain again.
     #[must_use]
     pub fn remembered(&self) -> RememberedChain {
         let mut claims = (*self.claims).clone();
@@ -99,40 +99,39 @@ impl VerifiedChain {
         self.claims.clone()
     }
 
-    /// The fingerprint of the leaf's public key.
+    /// Returns the fingerprint of the leaf's public key.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The fingerprint of the authority's public key.
+    /// Returns the fingerprint of the authority's public key.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// Of the authorities that vouched.
+    /// Returns the generation of the authorities that verified the chain.
     #[must_use]
     pub const fn generation(&self) -> Generation {
         self.generation
     }
 
-    /// The earliest of the expiry of the leaf, the intermediates used and the authority, and of the source's
-    /// staleness bound.
+    /// Returns the earliest of the expiries of the leaf, the intermediates used and the authority, and of the
+    /// source's staleness bound.
     #[must_use]
     pub const fn valid_until(&self) -> Timestamp {
         self.valid_until
     }
 
-    /// RFC 4514; empty if the subject is.
+    /// Returns the subject in the form of RFC 4514. It may be empty.
     #[must_use]
     pub fn subject_dn(&self) -> &str {
         &self.subject_dn
     }
 }
 
-/// Until when a chain is valid, and the fingerprints of the keys of the authority that vouches and of the
-/// leaf.
+/// Until when a chain is valid, and the fingerprints of the authority's key and of the leaf's key.
 pub(super) struct Judged {
     pub(super) valid_until: Timestamp,
     pub(super) authority: String,

@@ -1,5 +1,5 @@
-//! Judging a chain (RFC 5280 6, X509-SVID 5). webpki builds the path; what it does not look at is looked at
-//! here: the dates and path length of anchors, and whether an intermediate's key may sign certificates.
+//! Verifies chains (RFC 5280 6, X509-SVID 5). webpki builds the path. Checks that it does not make are made
+//! here: the dates and path lengths of anchors, and whether an intermediate's key may sign certificates.
 
 use super::authorities::Authority;
 use super::bounds::check_intermediates;
@@ -20,8 +20,8 @@ use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, Uni
 use std::time::Duration;
 use webpki::{EndEntityCert, VerifiedPath};
 
-/// Judges an X.509-SVID. `chain` is what the client sent after the leaf, `view` what its own trust domain's
-/// sources hold.
+/// Verifies an X.509-SVID. `chain` is what the client sent after the leaf. `view` has the authorities of the
+/// leaf's own trust domain.
 pub fn verify_svid(
     leaf: &Leaf,
     chain: &[CertificateDer<'static>],
@@ -37,7 +37,8 @@ pub fn verify_svid(
     )
 }
 
-/// Judges a client certificate that is no X.509-SVID. Whatever its names say, the result has no SPIFFE ID.
+/// Verifies a client certificate that is not an X.509-SVID. The result has no SPIFFE ID, whatever the names
+/// in the certificate.
 pub fn verify_plain(
     leaf: &Leaf,
     chain: &[CertificateDer<'static>],
@@ -48,8 +49,8 @@ pub fn verify_plain(
     VerifiedChain::new(leaf, None, view, judge(leaf, chain, view, now, Profile::Plain)?)
 }
 
-/// Judges a server's X.509-SVID, which must be that of `expected` and no other. `view` are the authorities of
-/// its trust domain.
+/// Verifies a server's X.509-SVID, whose SPIFFE ID must be `expected`. `view` has the authorities of its
+/// trust domain.
 pub(in crate::trust) fn verify_server(
     leaf: &Leaf,
     chain: &[CertificateDer<'static>],
@@ -75,7 +76,7 @@ fn judge(
     now: Timestamp,
     profile: Profile,
 ) -> Result<Judged, Rejected> {
-    // Certificates know whole seconds, and the last one counts in full.
+    // Certificates have whole seconds, and are valid until the end of the last one.
     let now = Timestamp::from_secs(now.as_secs());
     if now < leaf.not_before() {
         return Err(Rejected::NotYetValid {
@@ -115,7 +116,7 @@ fn judge(
     };
     let end_entity = EndEntityCert::try_from(leaf.der()).map_err(refuse)?;
     if end_entity.subject_public_key_info() != *leaf.public_key() {
-        // Two readers would see two keys, and the client has proved that it has one of them.
+        // Two parsers would see two different keys, and the client has proved only one of them.
         return Err(Malformed::Der.into());
     }
     let counted = leaf.budget().algorithms();
@@ -179,7 +180,7 @@ fn authorities(view: &Held<X509Authorities>, now: Timestamp) -> Result<Vec<&Auth
     Ok(valid)
 }
 
-/// An issuer that was sent and that the path builder cannot use. Where there is no path, it is the reason.
+/// Finds an issuer that the client sent and the path builder cannot use. It explains why there is no path.
 fn unfit_issuer(leaf: &Leaf, fit: &[Intermediate<'_>], passed_over: &[PassedOver]) -> Option<PassedOver> {
     let issuers = |subject: &str| {
         let by_leaf = name::shortened(leaf.issuer_dn()) == subject;
@@ -195,7 +196,7 @@ fn unfit_issuer(leaf: &Leaf, fit: &[Intermediate<'_>], passed_over: &[PassedOver
         .cloned()
 }
 
-/// Which constraint it is that the names do not meet, or that cannot be judged.
+/// Finds the constraint that the names violate, or that cannot be checked.
 fn constrained(leaf: &Leaf, intermediates: &[Intermediate<'_>], authorities: &[&Authority]) -> Rejected {
     let of_authorities = authorities.iter().map(|one| (one.subject_dn(), one.constrains));
     let mut all = intermediates
@@ -215,7 +216,7 @@ fn constrained(leaf: &Leaf, intermediates: &[Intermediate<'_>], authorities: &[&
     }
 }
 
-/// The same key may be held in two certificates with different dates.
+/// Returns the authorities of a path's anchor. Two certificates with different dates may hold the same key.
 fn vouching<'a>(
     path: &VerifiedPath<'_>,
     authorities: &'a [&Authority],

@@ -1,8 +1,8 @@
-//! The challenge of a 401 as clients read it (RFC 9110, 11.6.1).
+//! The challenge of a 401, parsed as clients parse it (RFC 9110, 11.6.1).
 
 use reqwest::Url;
 
-/// One `Bearer` challenge that can be followed.
+/// A valid `Bearer` challenge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Challenge {
     realm: Url,
@@ -50,7 +50,7 @@ impl Challenge {
         &self.realm
     }
 
-    /// Why nobody who asked `origin` should send a credential there, if so.
+    /// Returns why a client of `origin` should not send a credential to the realm, if so.
     pub(super) fn distrusted_by(&self, origin: &Url) -> Option<&'static str> {
         if origin.scheme() == "https" && self.realm.scheme() != "https" {
             Some("not sent: the realm is not https, so anyone on the network path could read it")
@@ -63,12 +63,12 @@ impl Challenge {
         }
     }
 
-    /// Empty if there is none.
+    /// Returns the service, or an empty text if there is none.
     pub(super) fn service(&self) -> &str {
         self.service.as_deref().unwrap_or_default()
     }
 
-    /// The realm with the service and these parameters.
+    /// Returns the realm's URL with the service and these parameters.
     pub(super) fn token_url(&self, parameters: &[(&str, &str)]) -> Url {
         let mut url = self.realm.clone();
         {
@@ -84,7 +84,7 @@ impl Challenge {
     }
 }
 
-/// `name="value"` or `name=value`, joined by commas; a quoted value may have commas in it.
+/// Parses `name="value"` or `name=value`, separated by commas. A quoted value may contain commas.
 fn parameters(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut rest = text.trim_start_matches([' ', ',']);

@@ -1,5 +1,5 @@
-//! The token as its holder may read it: what it says of itself explains most refusals, which the registry
-//! explains in its log only.
+//! Reads the token as its holder may. Its claims explain most rejections, which the registry explains only in
+//! its log.
 
 use super::super::RegistryHost;
 use super::super::token::Token;
@@ -16,8 +16,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// A registry wants tokens for its host, or for the service that its challenge names, unless its
-    /// configuration lists other audiences, which it does not publish.
+    /// Reads a token. A registry accepts tokens for its host or for the service in its challenge. Its
+    /// configuration may list other audiences, which it does not publish.
     pub(super) fn read(
         token: &Secret,
         host: &RegistryHost,

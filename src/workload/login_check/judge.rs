@@ -1,4 +1,4 @@
-//! What a registry's answers mean for clients. Pure: from an answer to a line.
+//! What a registry's answers mean for clients. Pure functions turn an answer into a line.
 
 use super::super::RegistryHost;
 use super::challenge::{Challenge, InvalidChallenge};
@@ -14,11 +14,11 @@ use serde_json::Value;
 /// One way to get a token from the token endpoint.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grant {
-    /// With the clients that do it.
+    /// The request, with the clients that send it.
     what: &'static str,
-    /// Whether clients go on with GET if they are answered 404, 400, 401 or 405.
+    /// Whether clients continue with GET after 404, 400, 401 or 405.
     falls_back: bool,
-    /// Whether clients come in without it.
+    /// Whether clients can log in without it.
     spare: bool,
 }
 
@@ -63,14 +63,15 @@ pub(super) fn unreachable(host: &RegistryHost, why: &Unanswered) -> Line {
     )
 }
 
-/// Of a registry that serves nobody without a certificate.
+/// The line for a registry that rejects connections without a client certificate.
 pub(super) fn certificate_required() -> Line {
     let found =
         "the registry ends the connection, as with `clientAuth: required`: every client needs a certificate";
     Line::note("GET /v2/ without a client certificate", found)
 }
 
-/// Of a registry that ends the connection with this certificate as without one, for another reason.
+/// The line for a registry that ends the connection with this certificate for another reason than without
+/// one.
 pub(super) fn certificate_refused(why: &Unanswered) -> Line {
     let fix = "present a certificate of an authority that the registry accepts: its log has the reason";
     Line::bad(
@@ -80,8 +81,7 @@ pub(super) fn certificate_refused(why: &Unanswered) -> Line {
     )
 }
 
-/// What everybody meets first. Without a challenge that can be followed there is nothing more to try at a
-/// token endpoint.
+/// Judges the first request of every client. Without a valid challenge the token endpoint cannot be tried.
 pub(super) fn ping(answer: &Answer, asked: &Url) -> (Option<Challenge>, Vec<Line>) {
     let what = "GET /v2/ without a credential (every client)";
     let values: Vec<&str> = answer
@@ -183,7 +183,7 @@ fn realm(challenge: &Challenge, asked: &Url) -> Option<Line> {
     ))
 }
 
-/// A credential presented to the registry itself.
+/// Judges a credential that was presented to the registry itself.
 pub(super) fn direct(what: &str, clients: &str, outcome: &Outcome) -> Line {
     let what = format!("{what} ({clients})");
     match outcome {
@@ -206,7 +206,7 @@ fn credential_fix(status: u16) -> &'static str {
     }
 }
 
-/// The token that a token endpoint gave, or why there is none.
+/// Returns the token that a token endpoint issued, or a line that says why there is none.
 pub(super) fn issued(grant: Grant, outcome: &Outcome) -> Result<Secret, Line> {
     let answer = outcome.as_ref().map_err(|Unanswered(why)| {
         Line::bad(
@@ -270,7 +270,7 @@ pub(super) fn issued(grant: Grant, outcome: &Outcome) -> Result<Secret, Line> {
     }
 }
 
-/// What an issued token is worth at the registry.
+/// Judges whether the registry accepts an issued token.
 pub(super) fn used(grant: Grant, outcome: &Outcome) -> Line {
     match outcome {
         Ok(answer) if answer.status == 200 => Line::good(grant.what, "200, and its token is accepted"),
@@ -287,7 +287,7 @@ pub(super) fn used(grant: Grant, outcome: &Outcome) -> Line {
     }
 }
 
-/// `direct` is what reading it without any token met.
+/// Judges an anonymous token. `direct` is the result of reading the repository without any token.
 pub(super) fn anonymous(outcome: &Outcome, direct: &Outcome) -> Line {
     let what = "GET token without a credential (anonymous pulls of docker, podman, crane)";
     let public = direct
@@ -351,7 +351,7 @@ pub(super) fn readable(repository: &RepositoryName, outcome: &Outcome) -> Line {
     }
 }
 
-/// Only Wharfinger has it.
+/// Reports the caller's identity. Only Wharfinger has this endpoint.
 pub(super) fn whoami(outcome: &Outcome) -> Line {
     let what = "who you are there";
     let told = outcome.as_ref().ok().filter(|answer| answer.status == 200);
@@ -384,8 +384,8 @@ pub(super) fn whoami(outcome: &Outcome) -> Line {
     }
 }
 
-/// The status and the registry's own words, which a registry that is careless could put a secret into: none
-/// of ours does.
+/// Returns the status and the registry's message. A careless registry could put a secret into its message;
+/// Wharfinger does not.
 fn said(answer: &Answer) -> String {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let message = body

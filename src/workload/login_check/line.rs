@@ -1,4 +1,4 @@
-//! What people read: one finding, what it means for clients, and what to change.
+//! A line of the report: a finding, what it means for clients, and what to change.
 
 use crate::workload::printable;
 use std::fmt;
@@ -6,22 +6,22 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Good,
-    /// True and perhaps not what was meant.
+    /// Not a fault, but perhaps not intended.
     Note,
     Bad,
     /// Not tried.
     Skipped,
 }
 
-/// Never has a secret in it.
+/// A line of the report. It never contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     pub verdict: Verdict,
-    /// What was tried, and in brackets the clients that do it.
+    /// What was tried, with the clients that do it in brackets.
     pub what: String,
     /// What the registry answered.
     pub found: String,
-    /// What to change, where something is bad.
+    /// What to change, if there is a fault.
     pub fix: Option<String>,
 }
 
@@ -53,7 +53,7 @@ impl Line {
         }
     }
 
-    /// With a more specific fix, if the credential itself was rejected.
+    /// Replaces the fix by a more specific one, if the credential itself was rejected.
     pub(super) fn fixed_by(mut self, fix: Option<&str>) -> Self {
         if self.found.starts_with("401") && self.fix.is_some() {
             self.fix = fix.map(str::to_owned).or(self.fix);

@@ -1,8 +1,8 @@
-//! Tries every way in that a client knows, against a running registry, and says of each what a client would
-//! meet and what to change.
+//! Tries every way to log in that clients use against a running registry, and reports for each what a client
+//! would see and what to change.
 //!
-//! `probe` asks, `judge` says what the answers mean, as pure functions with a table of tests, `holder` reads
-//! the token as its holder may, `report` says each failure once, and `line` is what people read.
+//! `probe` sends requests, and `judge` says what the answers mean, as pure functions with a table of tests.
+//! `holder` reads the token, `report` prints each failure once, and `line` is a line of the report.
 
 mod challenge;
 mod holder;
@@ -24,16 +24,16 @@ use judge::Grant;
 use probe::{Answer, Ask, Outcome};
 use report::Report;
 
-/// What to try it with. What is missing is skipped, and a line says so.
+/// The credentials to try. If one is missing, it is skipped and a line says so.
 #[derive(Debug)]
 pub struct Credentials {
-    /// Or why there is none.
+    /// The token, or why there is none.
     pub token: Result<Secret, String>,
-    /// The client of the [`Probe`] has a certificate.
+    /// Whether the client of the [`Probe`] has a certificate.
     pub certificate: bool,
 }
 
-/// Tries everything and tells each line as soon as it is known. Returns whether nothing was found to change.
+/// Tries everything and reports each line as soon as it is known. Returns whether there is nothing to change.
 pub async fn check(
     host: &RegistryHost,
     probe: &Probe,
@@ -78,19 +78,19 @@ pub async fn check(
     report.end()
 }
 
-/// What the first requests found.
+/// The results of the first requests.
 struct Entry {
-    /// Presents the certificate with every request, if the registry serves nobody without one.
+    /// Presents the certificate with every request, if the registry requires one.
     probe: Probe,
     challenge: Option<Challenge>,
-    /// The challenge, if credentials may be sent where it leads.
+    /// The challenge, if credentials may be sent to its realm.
     endpoint: Option<Challenge>,
-    /// What the certificate alone met.
+    /// The result with only the certificate.
     certificate: Option<Outcome>,
 }
 
-/// Asks with the certificate, if there is one, and without. A registry may end the handshake of clients
-/// without a certificate, so the certificate goes first.
+/// Sends a request with the certificate, if there is one, and one without. A registry may end the handshake
+/// of clients without a certificate, so the certificate is tried first.
 async fn enter(
     host: &RegistryHost,
     probe: &Probe,
@@ -108,7 +108,7 @@ async fn enter(
         (Ok(ping), _) => (probe.clone(), Some(ping)),
         (Err(_), Some(Ok(answer))) => {
             report.say(judge::certificate_required());
-            // A good certificate is answered 200, without a challenge.
+            // With a valid certificate the answer is 200, without a challenge.
             (
                 probe.presenting_always(),
                 (answer.status != 200).then(|| answer.clone()),
@@ -263,7 +263,7 @@ async fn in_repository(
     report: &mut Report<impl FnMut(&Line)>,
 ) {
     let path = format!("/v2/{repository}/tags/list");
-    // Where every connection has a certificate, no request is anonymous.
+    // If every connection has a certificate, no request is anonymous.
     if !probe.always_presents() {
         let anonymous = probe.ask(Ask::get(probe.url(&path))).await;
         report.say(judge::public(repository, &anonymous));
@@ -284,7 +284,7 @@ async fn in_repository(
     report.say(judge::readable(repository, &outcome));
 }
 
-/// A token is worth something if it opens the door that it was asked for.
+/// Presents an issued token to the registry and judges the answer.
 async fn issued(probe: &Probe, grant: Grant, outcome: Outcome) -> Line {
     match judge::issued(grant, &outcome) {
         Ok(token) => {

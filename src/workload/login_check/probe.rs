@@ -1,4 +1,4 @@
-//! Asks a registry as a client would: no redirects, bounded time, a bounded answer.
+//! Sends requests to a registry like a client: without redirects, in bounded time and with a bounded answer.
 
 use super::super::RegistryHost;
 use crate::trust::tls::{self, Authorities, Failure, InvalidTls};
@@ -7,7 +7,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use std::time::Duration;
 
-/// Two clients of one registry: one as anybody, one with a certificate if there is one.
+/// Two clients of one registry: one without a certificate, and one with the certificate if there is one.
 #[derive(Clone, Debug)]
 pub struct Probe {
     base: Url,
@@ -27,8 +27,8 @@ pub enum InvalidProbe {
 }
 
 impl Probe {
-    /// `authorities` and `certificate` (with its key behind it) in PEM. Without authorities the system's
-    /// count.
+    /// Makes the clients. `authorities` and `certificate` (followed by its key) are PEM. The default
+    /// authorities are the system's.
     pub fn new(
         host: &RegistryHost,
         plain_http: bool,
@@ -54,7 +54,7 @@ impl Probe {
                 .timeout(PATIENCE)
                 .no_proxy();
             let builder = if plain_http {
-                // Nothing to verify, and a minimal container may have no authorities at all.
+                // There is nothing to verify, and a minimal container may have no authorities.
                 builder.tls_certs_only([])
             } else {
                 builder.tls_backend_preconfigured(tls::client(&authorities, certificate)?)
@@ -71,7 +71,7 @@ impl Probe {
         })
     }
 
-    /// The same, presenting the certificate with every request.
+    /// Returns a probe that presents the certificate with every request.
     pub(super) fn presenting_always(&self) -> Self {
         Self {
             plain: self.certified.clone(),
@@ -84,14 +84,14 @@ impl Probe {
         self.always_presents
     }
 
-    /// `path` begins with a slash.
+    /// Returns the URL of a path, which begins with a slash.
     pub(super) fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();
         url.set_path(path);
         url
     }
 
-    /// Scheme and authority, as a client writes them.
+    /// Returns the scheme and the authority, as a client would write them.
     pub(super) fn origin(&self) -> Url {
         self.base.clone()
     }
@@ -206,5 +206,5 @@ impl Ask {
 }
 
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Clients read no longer answer from a token endpoint.
+/// Clients do not read longer answers from a token endpoint.
 const LARGEST_BODY: usize = 64 * 1024;

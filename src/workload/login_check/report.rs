@@ -1,5 +1,5 @@
-//! The lines in the order in which they are found, each failure once: a registry that rejects a token rejects
-//! it in every way in.
+//! Reports the lines in the order in which they are found, and each failure once: a registry that rejects a
+//! token rejects it in every way to log in.
 
 use super::line::{Line, Verdict};
 use std::mem;
@@ -11,7 +11,7 @@ pub(super) struct Report<T> {
     failures: Vec<Failure>,
 }
 
-/// One failure that was told, and what else failed in the same way since.
+/// A reported failure, and what else failed in the same way since.
 #[derive(Debug)]
 struct Failure {
     found: String,
@@ -43,7 +43,7 @@ impl<T: FnMut(&Line)> Report<T> {
         (self.tell)(&line);
     }
 
-    /// Tells what failed as something before did.
+    /// Reports what failed in the same way as something before.
     pub(super) fn repeated(&mut self) {
         for failure in &mut self.failures {
             if !failure.again.is_empty() {
@@ -53,14 +53,14 @@ impl<T: FnMut(&Line)> Report<T> {
         }
     }
 
-    /// Returns whether nothing was found to change.
+    /// Ends the report. Returns whether there is nothing to change.
     pub(super) fn end(mut self) -> bool {
         self.repeated();
         self.good
     }
 }
 
-/// The request's id differs each time.
+/// Removes the request's id, which differs each time.
 fn without_request(found: &str) -> &str {
     found.split_once(" (request ").map_or(found, |(reason, _)| reason)
 }

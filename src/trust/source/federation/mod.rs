@@ -1,4 +1,4 @@
-//! A trust domain's bundle from its federation endpoint, fetched at the pace that the publisher asks for.
+//! A trust domain's bundle from its federation endpoint, fetched at the interval that the publisher asks for.
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Federation.md#5-serving-and-consuming-a-spiffe-bundle-endpoint>
 
@@ -21,17 +21,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where a trust domain publishes its bundle, and how its server is known. Nothing of this is ever inferred
-/// (F-2).
+/// Where a trust domain publishes its bundle, and how the server is verified. All of it is configured and
+/// nothing is inferred (F-2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FederationSettings {
     pub trust_domain: TrustDomain,
-    /// https, without a user or password (F-3).
+    /// An https URL without a user or password (F-3).
     pub url: String,
     pub profile: EndpointProfile,
     /// An HTTP proxy's URL. Default: the environment's.
     pub proxy: Option<Secret>,
-    /// How long the bundle serves after its last successful fetch.
+    /// How long the bundle is used after its last successful fetch.
     pub max_stale: Duration,
     /// Host names that resolve to a fixed address.
     pub resolve: Vec<(String, SocketAddr)>,
@@ -39,14 +39,14 @@ pub struct FederationSettings {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndpointProfile {
-    /// `https_web`: the server is known by its name (F-4). Default authorities: the system's.
+    /// `https_web`: the server is verified by its host name (F-4). The default authorities are the system's.
     Web { ca: Option<CaSource> },
-    /// `https_spiffe`: the server is known by its X.509-SVID (F-5).
+    /// `https_spiffe`: the server is verified by its X.509-SVID (F-5).
     Spiffe {
         endpoint: SpiffeId,
-        /// The bundle of the endpoint's trust domain, in SPIFFE's JSON or PEM. If that is the trust domain
-        /// itself, it serves for the first connection only, and from then on the bundle that was fetched last
-        /// (F-6).
+        /// The bundle of the endpoint's trust domain, in SPIFFE's JSON or PEM. If the endpoint is in the
+        /// trust domain itself, this bundle is used only for the first connection, and later ones use the
+        /// last fetched bundle (F-6).
         bootstrap: PathBuf,
     },
 }
@@ -60,7 +60,7 @@ impl EndpointProfile {
     }
 }
 
-/// A trust domain's bundle. It is fetched from [`Source::start`] on.
+/// Returns a trust domain's bundle as a source. Fetching begins with [`Source::start`].
 #[must_use]
 pub fn federation(settings: FederationSettings, clock: Clock, last_good: Option<&Arc<LastGood>>) -> Source {
     paced(settings, clock, last_good, Pace::FEDERATION, TIMEOUT)
@@ -105,7 +105,7 @@ pub(super) fn paced(
             EndpointProfile::Web { ca } => ca.clone(),
             EndpointProfile::Spiffe { .. } => None,
         },
-        // The client authenticates by nothing (F-10).
+        // The client does not authenticate (F-10).
         bearer_token_file: None,
         bearer_origins: Vec::new(),
         proxy: settings.proxy.clone(),
@@ -127,7 +127,7 @@ pub(super) fn paced(
     Source::new(slots, Some(refetch), Vec::new(), Arc::new(life))
 }
 
-/// Whether a bootstrap bundle could be used now. Fetching reads it again.
+/// Checks whether a bootstrap bundle can be used now. Each fetch reads it again.
 pub fn check_bootstrap(path: &Path) -> Result<(), SourceError> {
     let name: Arc<str> = format!("bootstrapFile {}", path.display()).into();
     let content = Format::SpiffeBundleOrPem.parse(&name, &read(path, &name)?)?;
@@ -164,7 +164,7 @@ impl Endpoint for BundleEndpoint {
             (Fetched::Same { .. }, Some(known)) => (known.document.clone(), known.validator.clone()),
             (Fetched::Same { .. }, None) => return Err(FederationError::Unasked),
         };
-        // What is to be believed how long is said in the bundle (F-8).
+        // The bundle itself says how long it is fresh (F-8).
         Ok(Said {
             document,
             validator,
@@ -193,9 +193,9 @@ impl Endpoint for BundleEndpoint {
 }
 
 impl BundleEndpoint {
-    /// Who vouches for the endpoint now (F-6). What the trust domain has revoked since does not: only a
-    /// bootstrap file that is newer than the latest bundle, or of use while none of that is, counts beside
-    /// it.
+    /// Returns the authorities that verify the endpoint now (F-6). Authorities that the trust domain has
+    /// revoked are not among them. The bootstrap file is used instead of the latest bundle only if it is
+    /// newer, or if all authorities of the latest bundle have expired.
     async fn authorities(
         &self,
         endpoint: &SpiffeId,

@@ -1,5 +1,6 @@
-//! TLS to a server that is known by its X.509-SVID instead of its name (Federation 5.2.2): exactly the
-//! configured SPIFFE ID, by the authorities of its trust domain. The server learns nothing of us.
+//! TLS to a server that is verified by its X.509-SVID instead of its host name (SPIFFE Federation 5.2.2). The
+//! server must have exactly the configured SPIFFE ID, verified by its trust domain's authorities. The client
+//! does not authenticate.
 
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
@@ -12,7 +13,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use std::sync::Arc;
 
-/// For connections that begin about now.
+/// Makes a TLS configuration for connections that begin about now.
 pub(super) fn known_by(
     expected: &SpiffeId,
     authorities: X509Authorities,
@@ -58,7 +59,7 @@ impl Verifier {
 }
 
 impl ServerCertVerifier for Verifier {
-    /// The server's name is not looked at (F-5).
+    /// Ignores the server's host name (F-5).
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,

@@ -1,4 +1,5 @@
-//! What one stream says about the configured trust domains, put into their slots and onto disk.
+//! Publishes the messages of one stream in the slots of the configured trust domains, and saves copies on
+//! disk.
 
 use super::follow::Follower;
 use super::wire::{ByDomain, State};
@@ -12,7 +13,7 @@ use std::fmt::Display;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// The configured trust domains' authorities of one kind.
+/// The bundles of the configured trust domains, for one kind of key.
 pub(super) struct Bundles<T, E> {
     source: Arc<str>,
     domains: Vec<Domain<T>>,
@@ -22,7 +23,7 @@ pub(super) struct Bundles<T, E> {
     said: Said,
 }
 
-/// How one kind of bundle is written.
+/// The format of one kind of bundle.
 pub(super) struct Form<T, E> {
     pub(super) name: &'static str,
     pub(super) parse: fn(&[u8]) -> Result<Parsed<T>, E>,
@@ -30,12 +31,12 @@ pub(super) struct Form<T, E> {
     pub(super) empty: &'static [u8],
 }
 
-/// What holds of all trust domains, for one that is configured later.
+/// The latest state of the stream, for a trust domain that is added later.
 enum Said {
     Nothing,
-    /// The latest message, and when its stream was last seen open.
+    /// The latest message, and when the stream was last seen open.
     Message(ByDomain, Timestamp),
-    /// Why the caller may know nothing any more.
+    /// The agent denied access, with the reason.
     Denied(String),
 }
 
@@ -43,15 +44,15 @@ struct Domain<T> {
     following: Following,
     id: String,
     place: Option<Place>,
-    /// What is on disk, as long as it does not count.
+    /// The copy on disk, while it is not in use.
     remembered: Option<Remembered<T>>,
     /// When the copy on disk was written.
     saved: Option<Timestamp>,
-    /// Gone when no configuration asks for it any more.
+    /// Dropped when no configuration uses it any more.
     slot: Weak<Slot<T>>,
-    /// The bytes that filled the slot; none if it was never filled or its domain was withdrawn.
+    /// The bytes that filled the slot. `None` if it was never filled, or if the bundle was withdrawn.
     good: Option<Vec<u8>>,
-    /// Whether the latest message agrees with the slot. Only then does the open stream keep it fresh.
+    /// Whether the slot holds the bundle of the latest message. Only then does the open stream keep it fresh.
     current: bool,
 }
 
@@ -78,8 +79,8 @@ impl<T: Clone + Default, E: Display> Bundles<T, E> {
         }
     }
 
-    /// A trust domain's slot, which is filled as long as anyone holds it. It begins with what is known
-    /// already.
+    /// Adds a trust domain and returns its slot, which is updated as long as it is held. It is filled at once
+    /// if a message has already arrived.
     pub(super) fn add(&mut self, following: Following) -> Arc<Slot<T>> {
         let slot = Slot::of(SourceKind::WorkloadApi, self.source.clone());
         let weak = Arc::downgrade(&slot);
@@ -194,7 +195,7 @@ impl<T: Clone + Default> Domain<T> {
         }
     }
 
-    /// What is on disk counts, if nothing that was said to this process does.
+    /// Uses the copy on disk, if this process has received no bundle yet.
     fn recall(&mut self, slot: &Slot<T>, now: Timestamp) {
         if slot.held().is_some() {
             return;
@@ -212,7 +213,7 @@ impl<T: Clone + Default> Domain<T> {
         }
     }
 
-    /// What is held is what the agent says.
+    /// Records that the current bundle is still that of the agent.
     fn confirm<E>(&mut self, form: &Form<T, E>, slot: &Slot<T>, as_of: Timestamp) {
         slot.confirm(as_of, self.bound(as_of));
         let recent =
@@ -232,8 +233,7 @@ impl<T: Clone + Default> Domain<T> {
     fn take<E: Display>(&mut self, message: &ByDomain, form: &Form<T, E>, slot: &Slot<T>, as_of: Timestamp) {
         match message.get(&self.id) {
             Some(bytes) if !bytes.is_empty() => self.replace(bytes, form, slot, as_of),
-            // Zero bytes is how an emptied X.509 bundle looks (measured with SPIRE); a default value replaces
-            // too.
+            // An empty X.509 bundle arrives as zero bytes (measured with SPIRE).
             _ => self.withdraw("the Workload API sends no bundle of it", form, slot, as_of),
         }
     }

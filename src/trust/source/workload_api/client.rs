@@ -1,4 +1,4 @@
-//! Calls to the Workload API over a unix socket or TCP. Never TLS (W-3).
+//! Calls to the Workload API over a unix socket or TCP, never with TLS (W-3).
 
 use super::wire::{Message, Request};
 use crate::file_error::FileError;
@@ -14,8 +14,8 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
-/// One connection for all streams: an agent attests its caller once a connection. Made at the first call and
-/// again after a loss.
+/// One connection for all streams, since an agent attests its caller for each connection. It is made at the
+/// first call and again after a loss.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     channel: Channel,
@@ -23,7 +23,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// `unix:///absolute/path` or `tcp://IP:port` (W-2). Needs a tokio runtime.
+    /// Makes a client for `unix:///absolute/path` or `tcp://IP:port` (W-2). Needs a tokio runtime.
     pub(super) fn new(address: &str) -> Result<Self, SourceError> {
         let refused = || SourceError::Address {
             found: address.to_owned(),
@@ -61,7 +61,7 @@ impl Client {
         Ok((first, stream))
     }
 
-    /// Why a stream ended or did not open, and what to look at where nobody was reached.
+    /// Explains why a stream ended or did not open, and what to check if the agent was not reached.
     pub(super) fn explain(&self, method: &str, status: &Status) -> String {
         let address = &self.address;
         let Some(error) = io_error(status) else {
@@ -90,7 +90,7 @@ impl Client {
     }
 }
 
-/// What the system said of the connection.
+/// Returns the system's error of the connection.
 fn io_error(status: &Status) -> Option<&io::Error> {
     let mut cause = status.source();
     while let Some(one) = cause {
@@ -107,7 +107,7 @@ fn socket_path(address: &str) -> Option<&str> {
     Some(rest.strip_prefix("//").unwrap_or(rest))
 }
 
-/// The address as tonic spells it.
+/// Returns the address in tonic's form.
 fn target(address: &str) -> Option<String> {
     if let Some(path) = socket_path(address) {
         let absolute = path.len() > 1 && path.starts_with('/') && !path.starts_with("//");
@@ -118,9 +118,9 @@ fn target(address: &str) -> Option<String> {
 }
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// Finds out that the other machine is gone, which no HTTP/2 ping may.
+/// Detects that the other machine is gone. HTTP/2 pings cannot be used for that.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
-/// In bytes. tonic's own limit, 4 MiB, is within reach of many federated trust domains.
+/// In bytes. Many federated trust domains could exceed tonic's default of 4 MiB.
 const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;
 
 #[cfg(test)]

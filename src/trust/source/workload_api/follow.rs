@@ -9,16 +9,16 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tonic::{Code, Status, Streaming};
 
-/// What takes a stream's messages.
+/// Receives the messages of a stream.
 pub(super) trait Follower<S> {
     fn apply(&mut self, message: S);
-    /// The stream is open, so what it said last holds.
+    /// The stream is open, so its last message is still valid.
     fn confirm(&mut self);
     /// Resolves when it is time to confirm.
     fn pause(&self) -> BoxFuture<'static, ()>;
-    /// The stream is not open. What was said stays.
+    /// The stream is not open. The last message stays in use.
     fn fail(&mut self, why: &str);
-    /// The caller may not know what was said any more (W-7).
+    /// The agent denies access, so the last message must not be used any more (W-7).
     fn withdraw(&mut self, why: &str);
 }
 
@@ -27,8 +27,7 @@ pub(super) async fn follow<S: Message, F: Follower<S>>(client: Client, follower:
     let mut refusals = Refusals::new(pace);
     let mut told = None;
     loop {
-        // The kernel accepts connections for an agent that is frozen: without a deadline this would wait for
-        // ever.
+        // The kernel accepts connections for a frozen agent, so without a deadline this could wait for ever.
         let opened = timeout(pace.first_message, client.open::<S>()).await;
         let opened = opened.unwrap_or_else(|_| {
             Err(Status::deadline_exceeded(format!(
@@ -55,7 +54,7 @@ pub(super) async fn follow<S: Message, F: Follower<S>>(client: Client, follower:
                 locked(&follower).withdraw(&format!("{why}; does the registry have a registration entry?"))
             }
         }
-        // An agent that stays away is told of once, not at every attempt.
+        // The same failure is logged once, not at every attempt.
         if told.as_ref() != Some(&why) {
             tracing::warn!(
                 stream = S::METHOD,
@@ -67,7 +66,7 @@ pub(super) async fn follow<S: Message, F: Follower<S>>(client: Client, follower:
     }
 }
 
-/// Reads an open stream to its end. Says why it ended.
+/// Reads an open stream to its end. Returns why it ended.
 async fn read<S: Message, F: Follower<S>>(mut stream: Streaming<S>, follower: &Mutex<F>) -> Status {
     loop {
         let pause = locked(follower).pause();
@@ -90,11 +89,11 @@ pub(super) fn locked<F>(follower: &Mutex<F>) -> MutexGuard<'_, F> {
 pub(super) struct Pace {
     pub(super) shortest: Duration,
     pub(super) longest: Duration,
-    /// After an answer that will not change by asking again soon (W-4).
+    /// The pause after an answer that will not change soon (W-4).
     pub(super) hopeless: Duration,
     pub(super) first_message: Duration,
-    /// An agent that attests anew denies for 5 s although the entry exists (measured): only a lasting denial
-    /// withdraws.
+    /// How long access must be denied before the bundle is withdrawn. An agent that attests again denies
+    /// access for 5 s although the entry exists (measured).
     pub(super) lasting: Duration,
 }
 
@@ -116,7 +115,7 @@ enum Verdict {
     Withdraw,
 }
 
-/// What the ends of one stream add up to.
+/// Evaluates the failures of one stream.
 struct Refusals {
     pace: Pace,
     pause: Duration,
@@ -136,7 +135,7 @@ impl Refusals {
         (self.pause, self.denied_since) = (self.pace.shortest, None);
     }
 
-    /// Whether what was said still counts, and how long to wait before the next attempt.
+    /// Returns whether the last message stays in use, and how long to wait before the next attempt.
     fn judge(&mut self, was_open: bool, code: Code, at: Instant) -> (Verdict, Duration) {
         let pause = self.pause;
         self.pause = (pause * 2).min(self.pace.longest);
@@ -157,7 +156,7 @@ impl Refusals {
                 self.denied_since = None;
                 (Verdict::Keep, self.pace.hopeless)
             }
-            // `Unknown` for a killed agent, `Unavailable` without a socket.
+            // A killed agent yields `Unknown`, and a missing socket yields `Unavailable`.
             _ => {
                 self.denied_since = None;
                 (Verdict::Keep, pause)

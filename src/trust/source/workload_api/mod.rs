@@ -1,6 +1,7 @@
-//! What the SPIFFE Workload API says: bundles by two endless streams over one connection, and the registry's
-//! own X.509-SVID by a third, each message the whole state. What a message leaves out is withdrawn, what it
-//! garbles stays as it was, and one trust domain's fault never touches another.
+//! Keys from the SPIFFE Workload API: bundles by two endless streams over one connection, and the registry's
+//! own X.509-SVID by a third. Each message is the whole state. A bundle that is missing in a message is
+//! withdrawn, and a malformed one leaves the old one in use. A fault in one trust domain's bundle does not
+//! affect others.
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Workload_API.md>
 
@@ -29,8 +30,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wire::{JwtBundlesResponse, X509BundlesResponse};
 
-/// One Workload API, over one connection, for however many trust domains. It is followed as long as any of
-/// them is.
+/// A Workload API, over one connection, for any number of trust domains. It is followed as long as one of
+/// them is in use.
 #[derive(Clone)]
 pub struct WorkloadApi {
     x509: Arc<Mutex<Bundles<X509Authorities, InvalidBundle>>>,
@@ -38,31 +39,31 @@ pub struct WorkloadApi {
     life: Arc<Life>,
 }
 
-/// What is wanted of one trust domain.
+/// How to follow one trust domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Following {
     pub trust_domain: TrustDomain,
-    /// How long what was said counts after its stream was last seen open.
+    /// How long bundles are used after the stream was last seen open.
     pub max_stale: Duration,
     pub on_denied: OnPermissionDenied,
 }
 
-/// What a lasting PermissionDenied does to what was said before.
+/// What a lasting PermissionDenied does to the bundles received before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnPermissionDenied {
-    /// It counts no more (Workload API 6.1).
+    /// They are withdrawn (Workload API 6.1).
     #[default]
     Withdraw,
-    /// It counts as if the agent were away: a registration entry that was deleted by mistake locks nobody
-    /// out.
+    /// They stay in use as if the agent were away, so that deleting the registration entry by mistake does
+    /// not lock callers out.
     Retain,
 }
 
 impl WorkloadApi {
-    /// `unix:///absolute/path` or `tcp://IP:port`. Whether anyone answers there shows once a source of it is
-    /// started. Needs a tokio runtime.
+    /// Makes a Workload API at `unix:///absolute/path` or `tcp://IP:port`. Nothing is connected before one of
+    /// its sources is started. Needs a tokio runtime.
     ///
-    /// What it says is kept in `last_good`.
+    /// Copies of its bundles are saved in `last_good`.
     pub fn new(address: &str, clock: &Clock, last_good: Option<&Arc<LastGood>>) -> Result<Self, SourceError> {
         Self::paced(address, clock, last_good, Pace::default())
     }
@@ -116,7 +117,8 @@ impl WorkloadApi {
         })
     }
 
-    /// One trust domain's bundles. May be asked for at any time; what is known already is in them at once.
+    /// Returns the bundles of one trust domain as a source. It may be called at any time, and a bundle that
+    /// has already arrived is in it at once.
     #[must_use]
     pub fn source(&self, following: &Following) -> Source {
         let x509 = locked(&self.x509).add(following.clone());

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_learns_of_a_pattern_only_where_it_grants_them_something() {
+    fn a_caller_sees_a_pattern_only_if_it_grants_them_something() {
         let policy = policy();
         let nothing = |action: &str| format!("no rule of accessControl grants {action} to this caller");
         for (who, repository, action, reason) in [

@@ -53,7 +53,7 @@ struct Users {
 }
 
 impl Policy {
-    /// Checks and compiles everything, and reports every mistake.
+    /// Checks and compiles the rules. On failure it returns every mistake.
     pub fn compile(rules: Rules) -> Result<Self, Vec<InvalidPolicy>> {
         let mut invalid = Vec::new();
         let mut entries = Vec::new();

@@ -75,7 +75,7 @@ fn granted(policy: &Policy, identity: &Identity, repository: &str) -> String {
 }
 
 #[test]
-fn only_the_longest_pattern_counts() {
+fn only_the_longest_pattern_applies() {
     let policy = policy(vec![
         entry("**", vec![grant(&["ann"], &[], &[R, C, U, D])], &[R], &[]),
         entry("app/**", vec![grant(&["ann"], &[], &[R])], &[], &[]),
@@ -102,7 +102,7 @@ fn only_the_longest_pattern_counts() {
 }
 
 #[test]
-fn of_equally_long_patterns_the_smaller_counts_whatever_their_order() {
+fn of_equally_long_patterns_the_smaller_applies() {
     let one = entry("a/*", vec![], &[R], &[]);
     let two = entry("*/b", vec![], &[D], &[]);
     for repositories in [vec![one.clone(), two.clone()], vec![two, one]] {
@@ -138,7 +138,7 @@ fn policies_add_up_within_the_entry() {
 }
 
 #[test]
-fn default_is_for_the_authenticated_and_anonymous_for_the_others() {
+fn the_default_policy_is_for_authenticated_callers_and_the_anonymous_policy_for_others() {
     let policy = policy(vec![
         entry("pub", vec![grant(&[""], &[""], &[D])], &[C], &[R]),
         entry("in", vec![], &[R], &[]),
@@ -175,7 +175,7 @@ fn spiffe_users_are_verified_ids_only() {
 }
 
 #[test]
-fn a_mapped_svid_is_known_by_its_username_too() {
+fn a_mapped_svid_also_matches_by_its_username() {
     let policy = policy(vec![entry(
         "**",
         vec![
@@ -194,7 +194,7 @@ fn a_mapped_svid_is_known_by_its_username_too() {
 }
 
 #[test]
-fn groups_of_the_rules_hold_for_every_identity_but_the_anonymous() {
+fn groups_of_the_rules_apply_to_every_identity_except_anonymous_ones() {
     let rules = Rules {
         repositories: vec![entry("**", vec![grant(&[], &["team"], &[R])], &[], &[])],
         groups: BTreeMap::from([("team".to_owned(), strings(&["ann", "", "spiffe://td/x/"]))]),
@@ -241,7 +241,7 @@ fn the_admin_policy_grants_what_it_lists_everywhere() {
 }
 
 #[test]
-fn permits_say_what_was_granted() {
+fn permits_contain_the_granted_actions() {
     let policy = policy(vec![
         entry("c", vec![], &[C], &[]),
         entry("u", vec![], &[U], &[]),
@@ -286,7 +286,7 @@ fn permits_say_what_was_granted() {
 }
 
 #[test]
-fn a_denial_says_what_decided() {
+fn a_denial_names_the_pattern_that_applies() {
     let policy = policy(vec![entry("app/**", vec![], &[R], &[])]);
     let denied = decide::<Delete>(&policy, &user("ann", &[]), &name("app/x")).map(drop);
     let expected = Denied {
@@ -329,7 +329,7 @@ fn a_reader_yields_what_may_be_read() {
 }
 
 #[test]
-fn without_rules_the_authenticated_may_do_everything() {
+fn without_rules_every_authenticated_caller_may_do_everything() {
     let policy = Policy::everything_to_authenticated();
     assert_eq!(granted(&policy, &user("ann", &[]), "a/b/c"), "rcud");
     assert_eq!(granted(&policy, &Identity::anonymous(), "a"), "");
@@ -385,7 +385,7 @@ fn every_mistake_is_reported_with_its_place() {
 }
 
 #[test]
-fn metrics_are_for_those_that_are_named_and_without_rules_for_everyone_authenticated() {
+fn metrics_are_for_listed_users_or_without_rules_for_every_authenticated_caller() {
     let listed = |users: &[&str], anonymous| {
         let metrics = Some(Metrics {
             users: strings(users),
@@ -462,7 +462,7 @@ fn verdicts(policy: &Policy, identity: &Identity, repository: &str) -> String {
 }
 
 #[test]
-fn a_scope_takes_away_and_says_that_another_token_could_have_it() {
+fn a_denial_by_scope_says_that_another_token_may_be_requested() {
     let policy = policy(vec![
         entry("a", vec![], &[R, C, U], &[R]),
         entry("b", vec![], &[R], &[]),
@@ -499,7 +499,7 @@ fn a_scope_takes_away_and_says_that_another_token_could_have_it() {
 }
 
 #[test]
-fn a_scope_is_never_widened_and_rights_are_what_is_left() {
+fn a_scope_is_never_widened() {
     let policy = policy(vec![entry("**", vec![], &[R, C], &[])]);
     let scope = |text: &str| Scope::asked([text]);
     let identity = user("ann", &[])
@@ -529,7 +529,7 @@ fn a_scope_is_never_widened_and_rights_are_what_is_left() {
 }
 
 #[test]
-fn the_catalogue_is_a_scope_of_its_own_and_a_mount_is_none() {
+fn the_catalogue_has_its_own_scope_and_a_mount_has_not() {
     let policy = policy(vec![
         entry("**", vec![], &[R], &[]),
         entry("secret", vec![], &[], &[]),
@@ -567,7 +567,7 @@ fn the_catalogue_is_a_scope_of_its_own_and_a_mount_is_none() {
 }
 
 #[test]
-fn collisions_are_detected_for_those_whose_policy_says_so_and_never_for_admins() {
+fn collisions_are_detected_if_policy_says_so_and_never_for_admins() {
     use Action::{Delete as Del, DetectManifestCollision as Detect};
     let rules = |actions: &[Action]| {
         vec![entry(

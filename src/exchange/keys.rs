@@ -260,7 +260,7 @@ struct Kept {
     d: String,
     /// When it was generated, in seconds since 1970.
     iat: i64,
-    /// From when on it signs, in seconds since 1970.
+    /// When it starts to sign, in seconds since 1970.
     nbf: i64,
 }
 

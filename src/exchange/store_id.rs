@@ -43,7 +43,7 @@ mod tests {
     use crate::storage::memory::Memory;
 
     #[tokio::test]
-    async fn a_store_has_one_id_for_good() {
+    async fn a_store_keeps_its_id() {
         let store = Memory::new();
         let other = Memory::new();
         let id = store_id(&store).await.unwrap();

@@ -98,7 +98,7 @@ fn scopes_come_in_one_parameter_or_in_many() {
 }
 
 #[test]
-fn every_wrong_form_is_refused_for_its_own_reason() {
+fn every_invalid_form_is_rejected_with_its_own_reason() {
     let exchange = |rest: &str| format!("{EXCHANGE}&{rest}");
     let good = format!("subject_token=x&subject_token_type={TYPE}:jwt");
     let missing = |name| GrantError::Missing { name };
@@ -202,7 +202,7 @@ fn a_damaged_file_of_keys_is_an_error_and_is_not_replaced() {
 }
 
 #[test]
-fn keys_that_others_could_have_written_sign_nothing_and_no_link_is_followed() {
+fn keys_that_another_user_could_have_written_are_rejected_and_links_are_not_followed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("signing-keys.json");
     let elsewhere = folder.path().join("elsewhere");

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_attribute_that_is_there_names_the_bearer() {
+    fn the_first_present_attribute_becomes_the_username() {
         let x509 = json!({
             "subject": {"cn": "ann", "dn": "CN=ann,O=org"},
             "san": {"email": ["a@example.org", "b@example.org"], "dns": [], "uri": ["spiffe://example.org/workload/app"]},
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_of_the_whole_uri() {
+    fn a_pattern_must_match_the_whole_uri() {
         let pick = |pattern: &str, uri: &str| UriPattern::parse(pattern).unwrap().pick(uri);
         let pattern = "spiffe://example.org/workload/(.*)";
         assert_eq!(

@@ -106,7 +106,7 @@ pub fn credential_read(value: &[u8]) -> Option<(Option<String>, Secret)> {
     }
 }
 
-/// Some clients leave the padding out.
+/// Some clients omit the padding.
 const BASIC: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),

@@ -73,7 +73,7 @@ pub(super) enum Proved<'a> {
 }
 
 impl DenyList {
-    /// Refuses what a rule revokes.
+    /// Rejects a credential that a rule revokes.
     pub(super) fn check(&self, proved: Proved<'_>) -> Result<(), Refused> {
         match self.0.iter().find(|(_, rule)| rule.matches(proved)) {
             Some((place, rule)) => Err(Refused::Revoked {
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_rule_and_its_place() {
+    fn a_rejection_names_the_rule_and_its_place() {
         let rules = [
             (
                 "http.auth.deny[0]".into(),
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_serial_number() {
+    fn an_invalid_serial_number_is_rejected() {
         for bad in ["", "0x", "g", "0a 1b", ":"] {
             assert_eq!(bad.parse::<Serial>(), Err(InvalidSerial), "{bad:?}");
         }

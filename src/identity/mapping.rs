@@ -167,9 +167,9 @@ pub(super) struct Verified<'a> {
     /// The name of the entry that accepted an ID token, if it has one.
     pub(super) entry: Option<&'a str>,
     pub(super) claims: &'a Map<String, Value>,
-    /// Of an SVID.
+    /// The SPIFFE ID of an SVID.
     pub(super) spiffe_id: Option<&'a SpiffeId>,
-    /// Of a certificate.
+    /// The common name of a certificate.
     pub(super) common_name: Option<&'a str>,
 }
 

@@ -1,10 +1,11 @@
-//! The reason of a refusal as a metric label: one of a fixed set, so that no caller can add a label.
+//! The reason of a failure as a metric label. Labels come from a fixed set, so a client cannot create new
+//! ones.
 
 use super::{Busy, Failure, Refused};
 use crate::spiffe_id::InvalidSpiffeId;
 use crate::trust::{NoKeys, jwt, x509};
 
-/// As in `jwt_expired`.
+/// Returns the label, such as `jwt_expired`.
 #[must_use]
 pub const fn reason(failure: &Failure) -> &'static str {
     match failure {
@@ -157,7 +158,7 @@ mod tests {
     use crate::trust::{jwt, x509};
 
     #[test]
-    fn a_reason_is_its_names_and_nothing_that_a_stranger_wrote() {
+    fn a_reason_label_contains_no_text_from_the_credential() {
         let at = Timestamp::from_secs(0);
         for (reason_of, expected) in [
             (Refused::UnknownIssuer, "unknown_issuer"),

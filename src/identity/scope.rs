@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_a_bounded_number_is_looked_at() {
+    fn only_a_bounded_number_of_scopes_is_read() {
         let many = (0..1000)
             .map(|n| format!("repository:r{n}:pull "))
             .collect::<String>();

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn j_12_each_subject_is_new_once_and_what_is_remembered_is_bounded() {
+    fn j_12_each_subject_is_logged_once_and_the_list_is_bounded() {
         let audiences = SeveralAudiences::default();
         assert!(audiences.is_new("a") && audiences.is_new("b"));
         assert!(!audiences.is_new("a") && !audiences.is_new("b"));

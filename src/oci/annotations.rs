@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_one_line_of_json_whatever_they_were() {
+    fn annotations_are_stored_as_one_line_of_json() {
         let read = read("{ \"b\\u0062\" :\n\"1\\n\\u00e9\",\r\n\t\"a\":\"\\ud83d\\ude00/\\/\" }").unwrap();
         assert_eq!(
             appended(&read),
@@ -179,13 +179,13 @@ mod tests {
     }
 
     #[test]
-    fn none_are_no_member() {
+    fn empty_annotations_are_not_written() {
         assert!(read("{}").unwrap().is_empty());
         assert_eq!(appended(&Annotations::default()), r#"{"a":1}"#);
     }
 
     #[test]
-    fn the_order_means_nothing() {
+    fn the_order_of_annotations_does_not_matter() {
         let one = read(r#"{"a":"1","b":"2"}"#).unwrap();
         let other = read(r#"{"b":"2","a":"1"}"#).unwrap();
         assert!(one != other && one.say_the_same_as(&other));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_different_names_and_nothing_else() {
+    fn annotations_are_strings_with_different_names() {
         for (json, why) in [
             (
                 r#"{"a":"1","\u0061":"1"}"#,

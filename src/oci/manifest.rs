@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_manifest() {
+    fn an_invalid_manifest_is_rejected() {
         let mut no_config = image();
         no_config.as_object_mut().unwrap().remove("config");
         assert!(matches!(
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_there_or_null_and_one_of_the_other_kind_is_not() {
+    fn a_manifest_has_the_lists_of_its_own_kind_only() {
         for (image, index) in [
             (IMAGE, INDEX),
             (
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn children_that_are_no_manifests_are_blobs() {
+    fn children_that_are_not_manifests_are_blobs() {
         let child =
             |media_type: &str, fill| json!({"mediaType": media_type, "digest": digest(fill), "size": 1});
         let manifest = parse(
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn another_media_type_is_named_with_those_that_are_accepted() {
+    fn a_rejected_media_type_is_named_with_the_accepted_ones() {
         let artifact = "application/vnd.oci.artifact.manifest.v1+json";
         let manifest =
             json!({"mediaType": artifact, "artifactType": "a/b", "blobs": [], "subject": null, "layers": 7});
@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_no_object_at_any_level() {
+    fn a_list_is_not_accepted_as_an_object_at_any_level() {
         let descriptor = json!([IMAGE, digest('a'), null]);
         let config = &image()["config"];
         let by_position = json!([2, IMAGE, null, config, [], null, null, {}]);
@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_is_there_twice_is_refused() {
+    fn a_repeated_member_is_rejected() {
         let config = format!(r#"{{"mediaType":"a","digest":"{}","size":2}}"#, digest('c'));
         let with = |members: &str| {
             Manifest::parse(

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_colon_makes_it_a_digest() {
+    fn a_reference_with_a_colon_is_a_digest() {
         assert_eq!(
             "foo:bar".parse::<Reference>(),
             Err(InvalidReference::Digest(InvalidDigest::Algorithm))

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern() {
+    fn an_invalid_pattern_is_rejected() {
         assert_eq!(
             "spiffe://td".parse::<SpiffePattern>(),
             Err(InvalidPattern::BareTrustDomain)

@@ -92,7 +92,7 @@ fn id_5_a_trust_domain_is_just_a_name() {
 }
 
 #[test]
-fn id_6_upper_case_is_refused_not_folded() {
+fn id_6_upper_case_is_rejected_and_not_converted() {
     assert_eq!(id("spiffe://TD/a"), Err(InvalidSpiffeId::TrustDomainCharacter));
     assert_eq!(id("SPIFFE://td/a"), Err(InvalidSpiffeId::Scheme));
 }

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_fresh_source_counts_and_sources_are_never_united() {
+    fn the_first_fresh_source_is_used_and_sources_are_never_merged() {
         let first = Slot::new("first");
         let second = Slot::new("second");
         let all = Authorities::new(vec![first.clone(), second.clone()]);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_source_behind_the_one_that_counts_is_asked() {
+    async fn sources_after_the_one_in_use_are_not_fetched() {
         let slots = [Slot::new("first"), Slot::new("second"), Slot::new("third")];
         let sources: [Arc<Counting>; 3] = Default::default();
         let origin = |(slot, source): (&Arc<Slot<Vec<u8>>>, &Arc<Counting>)| Origin {

@@ -178,7 +178,7 @@ mod tests {
     use crate::trust::source::testing::jwk_set;
 
     #[test]
-    fn what_is_the_same_keeps_its_generation() {
+    fn unchanged_keys_keep_their_generation() {
         let content = |kids: &[&str]| Content {
             x509: Some(X509Authorities::default()),
             jwt: Some(jwks::parse(&jwk_set(kids), UseRule::Ignored).unwrap().value),

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_two_readers_may_read_differently() {
+    fn json_that_two_parsers_may_read_differently_is_rejected() {
         let twice = |member: &str| InvalidJson::Duplicate {
             member: member.into(),
         };

@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn trust_domains_that_share_nothing_do_not_notice_each_other() {
+    fn trust_domains_without_shared_keys_do_not_affect_each_other() {
         let one = ca("one");
         let other = ca("other");
         let two = Two::new();

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_keeps_what_is_held_and_confirming_keeps_the_generation() {
+    fn a_failure_keeps_the_keys_and_confirming_keeps_the_generation() {
         let slot = Slot::new("one");
         slot.publish(vec![1], at(0), at(10));
         let all = Authorities::new(vec![slot.clone()]);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_tells_what_happened_so_far() {
+    fn the_status_shows_the_history_of_the_source() {
         let slot = Slot::of(SourceKind::Federation, "https://prod.example.org/bundle");
         slot.fail("connection refused");
         slot.plan(at(60));

@@ -90,7 +90,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     #[tokio::test]
-    async fn work_begins_when_told_once_and_ends_with_its_last_owner() {
+    async fn work_begins_once_and_ends_with_its_last_owner() {
         let (alive, mut ended) = oneshot::channel::<()>();
         let life = Arc::new(Life::new(move |_| {
             vec![Task::spawn(async move {

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_from_one_address_costs_nobody_else_a_place() {
+    fn a_flood_from_one_address_takes_no_places_of_others() {
         let room = room(100, 8);
         let mut patient = room.enter(1, at(1)).unwrap();
         let mut flood: Vec<_> = (0..100).filter_map(|_| room.enter(1, at(9))).collect();
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_no_more_than_an_equal_share_keeps_it_and_who_holds_more_may_lose_the_rest() {
+    fn a_sender_keeps_an_equal_share_of_the_places_and_may_lose_the_rest() {
         let room = room(100, 100);
         let held = |last| {
             room.lock().held[&Some(1)]
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_with_a_whole_ipv6_site_is_one_sender_beside_others_and_shares_among_its_networks() {
+    fn an_ipv6_site_is_one_sender_and_its_networks_share_its_places() {
         let room = room(100, 100);
         let network = |site: u16, network: u16| {
             Sender::at(Ipv6Addr::new(0x2001, 0xdb8, site, network, 0, 0, 0, 1).into())
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_client_is_its_64() {
+    fn an_ipv6_client_is_reduced_to_its_64() {
         let sender = |text: &str| Sender::at(text.parse().unwrap());
         assert_eq!(sender("2001:db8::1"), sender("2001:db8::ffff:2"));
         assert_ne!(sender("2001:db8::1"), sender("2001:db8:0:1::1"));

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_for_every_registry_names_none_and_the_variable_names_those_in_its_list() {
+    fn a_creds_store_names_no_registry_and_the_variable_names_those_in_its_list() {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("config.json"), r#"{"credsStore": "wharfinger"}"#).unwrap();
         let folder = home.path().display().to_string();

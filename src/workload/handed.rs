@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_gitlabs_tokens_the_one_counts_that_is_for_this_registry() {
+    async fn of_gitlabs_tokens_the_one_for_this_registry_is_used() {
         let ours = token_for("https://r.example");
         let theirs = token_for("https://vault.example");
         let old = token::for_test(&json!({"aud": "old.example", "exp": 1}));
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn with_settings_only_the_registries_they_name_get_anything() {
+    async fn with_a_settings_file_only_the_registries_in_it_get_a_token() {
         let token = token_for("whatever");
         let from = |name: &str| Registry {
             source: Some(Source::Environment(name.into())),
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_new_token_takes_a_configuration_that_names_the_registry() {
+    async fn a_new_token_needs_a_configuration_that_names_the_registry() {
         let svid = ("SPIFFE_ENDPOINT_SOCKET", "unix:///nowhere");
         let unnamed = workload(&[svid], None);
         let said = withheld(&unnamed, "https://index.docker.io/v1/").await;

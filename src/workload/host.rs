@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_is_read_from_what_clients_write() {
+    fn a_registry_is_parsed_as_clients_write_it() {
         for (text, shown, audience) in [
             (
                 "registry.example.org",
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_images_registry_is_what_stands_before_its_first_slash() {
+    fn an_images_registry_is_the_part_before_its_first_slash() {
         for (image, expected) in [
             ("registry.example.org/app/web:v1", "registry.example.org"),
             ("127.0.0.1:5000/a@sha256:00", "127.0.0.1:5000"),

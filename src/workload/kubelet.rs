@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_kept_to_its_very_end() {
+    fn a_token_is_not_cached_until_its_very_end() {
         for (fresh_for, expected) in [(None, 0), (Some(30), 0), (Some(60), 0), (Some(300), 240)] {
             assert_eq!(
                 kept(fresh_for.map(Duration::from_secs)).as_secs(),

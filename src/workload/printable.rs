@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_is_told_nothing_by_others() {
+    fn foreign_text_cannot_control_the_terminal() {
         let text = "a \"b\" \\ ü\u{1b}]0;title\u{7}\r\nok  \u{9b}2J\u{202e}x";
         assert_eq!(
             printable(text),

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_with_its_place() {
+    fn a_mistake_is_reported_with_its_place() {
         for (text, said) in [
             ("registries: {r.example: {password: x}}", "password"),
             ("registry: {}", "registry"),

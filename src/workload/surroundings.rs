@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn every_place_offers_its_own_source() {
+    fn each_environment_offers_its_own_source() {
         let jwt = "eyJh.eyJi.c";
         let svid = |address: &str| Source::WorkloadApi {
             address: address.to_owned(),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_settings_file_is_the_one_that_is_named_or_the_users_or_the_systems() {
+    fn the_settings_file_is_the_named_one_or_the_users_or_the_systems() {
         assert_eq!(
             around(&[(SETTINGS, "/x"), ("HOME", "/h")]).settings_files(),
             (vec!["/x".into()], true)

@@ -71,7 +71,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn its_audiences_and_its_end_are_read_and_nothing_else_matters() {
+    fn the_audiences_and_the_expiry_are_read() {
         let token = Token::read(
             &format!(" {}\n", for_test(&json!({"aud": "a", "exp": 100.5}))),
             "here",
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_one_is_told_with_its_place_and_time() {
+    fn an_expired_token_is_reported_with_its_source_and_time() {
         let token = || Token::read(&for_test(&json!({"exp": 100})), "file /t").unwrap();
         assert!(token().fresh("file /t", Timestamp::from_secs(99)).is_ok());
         let why = token()

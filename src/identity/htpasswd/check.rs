@@ -1,4 +1,4 @@
-//! Checking one password: once, however many requests present it at the same time.
+//! Checks a password once, even if several requests present it at the same time.
 
 use super::turns::Name;
 use super::{Checking, Digest, Htpasswd, NoMatch};

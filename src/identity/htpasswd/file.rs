@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_there_costs_what_the_dearest_that_is_there_does() {
+    fn an_unknown_name_costs_as_much_as_the_most_expensive_hash() {
         let users = read(format!("ann:{}\n", bcrypt::hash("x", 11).unwrap())).unwrap();
         let dummy: bcrypt::HashParts = users.dummy.parse().unwrap();
         assert_eq!(dummy.get_cost(), 11);

@@ -1,4 +1,4 @@
-//! Passwords of a file are checked slowly, fairly and once.
+//! Tests of the password file.
 
 use super::*;
 use crate::limits::PASSWORD_REQUESTS;
@@ -72,7 +72,7 @@ fn waiting(
 }
 
 #[tokio::test]
-async fn a_good_password_names_its_user_and_nothing_else_does() {
+async fn only_the_right_password_identifies_its_user() {
     let ann = hash("open sesame");
     let bob = hash("other").replacen("$2b$", "$2y$", 1);
     let passwords = open(&format!("# people\nann:{ann}\n\nbob:{bob}\n"));
@@ -110,7 +110,7 @@ async fn a_good_password_names_its_user_and_nothing_else_does() {
 }
 
 #[tokio::test]
-async fn a_changed_file_counts_at_once_and_a_bad_one_changes_nothing() {
+async fn a_changed_file_is_used_and_an_invalid_one_changes_nothing() {
     let file = file(&format!("ann:{}\nbob:{}\n", hash("one"), hash("one")));
     let passwords = Arc::new(Htpasswd::open(file.path()).unwrap());
     let ann = passwords.check(attempt("ann", "one", source(1))).await.unwrap();
@@ -146,7 +146,7 @@ async fn a_changed_file_counts_at_once_and_a_bad_one_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_changed_file_keeps_the_successes_of_entries_that_did_not_change() {
+async fn a_changed_file_keeps_the_cached_passwords_of_unchanged_entries() {
     let ann = format!("ann:{}\n", hash("one"));
     let bob = format!("bob:{}\n", hash("one"));
     let file = file(&format!("{ann}{bob}"));
@@ -176,7 +176,7 @@ async fn a_changed_file_keeps_the_successes_of_entries_that_did_not_change() {
 }
 
 #[tokio::test]
-async fn a_password_is_refused_and_not_cut() {
+async fn a_long_password_is_rejected_and_not_truncated() {
     let long = "x".repeat(PASSWORD_BYTES);
     let passwords = open(&format!("ann:{}\nbob:{}\n", hash(&long), hash("a")));
     let gate = gate(&passwords);
@@ -272,7 +272,7 @@ async fn a_password_that_comes_many_times_at_once_is_checked_once() {
 }
 
 #[tokio::test]
-async fn one_that_gives_up_while_it_waits_is_not_checked() {
+async fn a_password_of_a_client_that_disconnects_while_waiting_is_not_checked() {
     let passwords = open(&format!("ann:{}\n", hash("one")));
     let gate = gate(&passwords);
     let first = waiting(&passwords, "ann", "one", 1);

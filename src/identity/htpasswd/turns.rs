@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_and_a_name_have_few_places() {
+    fn an_address_and_a_name_have_few_places() {
         let turns = Turns::new(1);
         let mut taken: Vec<_> = (0..PASSWORDS_OF_NAME)
             .map(|_| turns.place(source(1), Name(1)).unwrap())
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_gives_up_leaves_the_queue_and_a_turn_on_its_way_to_it_goes_on() {
+    fn an_attempt_that_gives_up_leaves_the_queue_and_passes_its_turn_on() {
         let turns = Turns::new(1);
         let place = turns.place(source(9), Name(0)).unwrap();
         let turn = now(&place);
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_of_single_attempts_turns_the_newcomer_away() {
+    fn a_full_queue_of_single_attempts_rejects_the_newcomer() {
         let turns = Turns::new(1);
         let place = turns.place(source(9999), Name(0)).unwrap();
         let _turn = now(&place);

@@ -56,7 +56,7 @@ async fn meet(authenticator: &Authenticator, peer: &Peer, now: Timestamp) -> Res
 }
 
 #[tokio::test]
-async fn a_refusal_costs_its_signatures_once_and_ends_when_other_keys_come() {
+async fn a_rejection_is_cached_until_the_keys_change() {
     let root = Ca::root("prod.example");
     let slot = slot("roots", &[&root]);
     let (first, peer) = namesakes(Some(CI));
@@ -94,7 +94,7 @@ async fn a_refusal_costs_its_signatures_once_and_ends_when_other_keys_come() {
 }
 
 #[test]
-fn requests_at_the_same_time_cost_no_more() {
+fn concurrent_requests_verify_a_certificate_once() {
     let root = Ca::root("prod.example");
     let authenticator = slot("roots", &[]);
     let peer = namesakes(Some(CI)).1;
@@ -115,7 +115,7 @@ fn requests_at_the_same_time_cost_no_more() {
 }
 
 #[tokio::test]
-async fn a_refusal_for_a_date_lasts_until_that_date() {
+async fn a_rejection_for_a_date_is_cached_until_that_date() {
     let later = NOW.plus(Duration::from_secs(60));
     let end = NOW.plus(Duration::from_secs(600));
     let root = Ca::root_with("prod.example", |params| valid(params, later, end));
@@ -152,7 +152,7 @@ async fn a_refusal_for_a_date_lasts_until_that_date() {
 }
 
 #[tokio::test]
-async fn an_identity_by_a_later_entry_ends_when_a_date_lets_an_earlier_one_have_it() {
+async fn an_identity_of_a_later_entry_ends_when_an_earlier_entry_may_accept_the_certificate() {
     let later = NOW.plus(Duration::from_secs(60));
     let key = rcgen::KeyPair::generate().unwrap();
     let copy = || rcgen::KeyPair::try_from(key.serialize_der()).unwrap();
@@ -198,7 +198,7 @@ async fn a_certificate_that_names_its_authoritys_key_is_accepted_by_the_last_of_
 }
 
 #[tokio::test]
-async fn requests_wait_for_the_judgement_of_their_certificate_without_a_thread() {
+async fn requests_wait_for_their_certificates_verification_without_blocking_a_thread() {
     let root = Ca::root("prod.example");
     let authenticator = trusting(&slot("roots", &[&root]));
     let peer = Peer::new(vec![root.svid(CI)]);
@@ -226,7 +226,7 @@ async fn requests_wait_for_the_judgement_of_their_certificate_without_a_thread()
 /// As a handshake needs it that requires a certificate. tokio's own locks are not ready in a task that has
 /// done much at once.
 #[tokio::test]
-async fn a_chain_that_no_other_request_has_is_judged_at_once() {
+async fn a_chain_that_no_other_request_has_is_verified_at_once() {
     use futures_util::FutureExt;
     let root = Ca::root("prod.example");
     let authenticator = trusting(&slot("roots", &[&root]));
@@ -243,7 +243,7 @@ async fn a_chain_that_no_other_request_has_is_judged_at_once() {
 }
 
 #[tokio::test]
-async fn a_missing_source_behind_others_does_not_make_them_work_for_each_request() {
+async fn a_missing_source_after_others_does_not_cause_fetches_for_each_request() {
     let root = Ca::root("prod.example");
     let silent = Slot::new("silent");
     let entries = vec![entry("first", &slot("first", &[&root])), entry("second", &silent)];
@@ -272,7 +272,7 @@ async fn a_missing_source_behind_others_does_not_make_them_work_for_each_request
 }
 
 #[tokio::test]
-async fn a_key_that_proves_nothing_never_names_anybody() {
+async fn a_key_that_cannot_be_proved_never_becomes_an_identity() {
     let root = Ca::root("prod.example");
     let weak = |uris: &[&str]| {
         let leaf = root.leaf(&MadeUp::rsa(128), |params| {
@@ -322,7 +322,7 @@ async fn a_key_that_proves_nothing_never_names_anybody() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_rustls_does_not_take_is_refused_for_its_own_reason() {
+async fn a_certificate_that_rustls_rejects_is_rejected_with_its_own_reason() {
     let root = Ca::root("prod.example");
     let authenticator = trusting(&slot("roots", &[&root]));
     let critical = Peer::new(vec![root.svid_with(CI, unknown_critical)]);
@@ -336,7 +336,7 @@ async fn a_certificate_that_rustls_does_not_take_is_refused_for_its_own_reason()
 }
 
 #[tokio::test]
-async fn of_what_is_over_a_limit_nothing_is_kept_but_what_the_log_says() {
+async fn a_chain_over_a_limit_is_not_kept_except_its_log_evidence() {
     let root = Ca::root("prod.example");
     let authenticator = trusting(&slot("roots", &[&root]));
     let large = root.svid_with(CI, |params| {

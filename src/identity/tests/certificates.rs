@@ -133,7 +133,7 @@ async fn meet(authenticator: &Authenticator, peer: &Peer) -> Result<Identity, Fa
 }
 
 #[tokio::test]
-async fn an_x509_svid_is_its_spiffe_id() {
+async fn an_x509_svid_gets_its_spiffe_id_as_username() {
     let identity = meet(&authenticator(), &PROD_CA.client(&[CI], Some("ignored")))
         .await
         .unwrap();
@@ -145,7 +145,7 @@ async fn an_x509_svid_is_its_spiffe_id() {
 }
 
 #[tokio::test]
-async fn x_12_only_its_own_trust_domains_roots_count() {
+async fn x_12_only_the_roots_of_its_own_trust_domain_are_used() {
     let forged = OTHER_CA.client(&[CI], None);
     assert_eq!(
         reason(meet(&authenticator(), &forged).await),
@@ -154,7 +154,7 @@ async fn x_12_only_its_own_trust_domains_roots_count() {
 }
 
 #[tokio::test]
-async fn a_spiffe_uri_is_only_ever_an_svid_and_never_meets_a_plain_entry() {
+async fn a_certificate_with_a_spiffe_uri_is_never_tried_as_a_plain_certificate() {
     let unknown = OTHER_CA.client(&["spiffe://elsewhere.example/ci"], Some("alice"));
     assert_eq!(
         reason(meet(&authenticator(), &unknown).await),
@@ -196,7 +196,7 @@ async fn a_spiffe_uri_is_only_ever_an_svid_and_never_meets_a_plain_entry() {
 }
 
 #[tokio::test]
-async fn a_bad_svid_of_a_configured_trust_domain_never_meets_an_entry_that_names_uris() {
+async fn an_invalid_svid_of_a_configured_trust_domain_is_not_tried_by_entries_that_name_uris() {
     let attributes = Attributes {
         order: vec![Attribute::Uri, Attribute::CommonName],
         ..Attributes::common_name()
@@ -266,7 +266,7 @@ async fn a_bad_svid_of_a_configured_trust_domain_never_meets_an_entry_that_names
 }
 
 #[tokio::test]
-async fn a_plain_certificate_is_its_common_name() {
+async fn a_plain_certificate_gets_its_common_name_as_username() {
     let identity = meet(&authenticator(), &OTHER_CA.client(&[], Some("alice")))
         .await
         .unwrap();
@@ -292,7 +292,7 @@ async fn a_plain_certificate_is_its_common_name() {
 }
 
 #[tokio::test]
-async fn a_plain_certificate_of_no_entry_is_refused() {
+async fn a_plain_certificate_that_fits_no_entry_is_rejected() {
     let stranger = reason(meet(&authenticator(), &PROD_CA.client(&[], Some("alice"))).await);
     assert_eq!(stranger, no_path("CN=prod.example", "test"));
     let without_entries = Authenticator::new(vec![], vec![], vec![]);
@@ -323,7 +323,7 @@ async fn an_entry_without_roots_ends_the_search() {
 }
 
 #[tokio::test]
-async fn a_header_counts_before_the_certificate_and_a_bad_one_never_falls_through_to_it() {
+async fn a_header_comes_before_the_certificate_and_a_rejected_one_does_not_fall_back_to_it() {
     let peer = PROD_CA.client(&[CI], None);
     let ask = async |header: &str| {
         let presented = Presented {
@@ -359,7 +359,7 @@ async fn a_header_counts_before_the_certificate_and_a_bad_one_never_falls_throug
 }
 
 #[tokio::test]
-async fn another_sites_request_has_no_certificate() {
+async fn a_request_on_behalf_of_another_site_has_no_certificate() {
     let peer = PROD_CA.client(&[CI], None);
     let presented = Presented {
         authorization: vec![],
@@ -379,7 +379,7 @@ async fn another_sites_request_has_no_certificate() {
 }
 
 #[tokio::test]
-async fn without_roots_nothing_is_decided_and_nothing_is_remembered() {
+async fn without_roots_a_certificate_is_undecided_and_nothing_is_cached() {
     let slot = Slot::new("late");
     let roots = Arc::new(Authorities::new(vec![slot.clone()]));
     let authenticator = Authenticator::new(
@@ -400,7 +400,7 @@ async fn without_roots_nothing_is_decided_and_nothing_is_remembered() {
 }
 
 #[tokio::test]
-async fn x_23_a_verdict_ends_with_the_generation_that_gave_it() {
+async fn x_23_a_cached_verification_ends_with_its_generation() {
     let slot = Slot::new("roots");
     slot.publish(PROD_CA.authorities(), NOW, Timestamp::MAX);
     let roots = Arc::new(Authorities::new(vec![slot.clone()]));
@@ -433,7 +433,7 @@ async fn x_23_a_verdict_ends_with_the_generation_that_gave_it() {
 }
 
 #[tokio::test]
-async fn x_23_a_verdict_is_kept_while_its_generation_counts_and_ends_when_it_expires() {
+async fn x_23_a_cached_verification_is_used_until_its_generation_changes_or_it_expires() {
     let authenticator = authenticator();
     let peer = PROD_CA.client(&[CI], None);
     assert!(meet(&authenticator, &peer).await.is_ok());
@@ -451,7 +451,7 @@ async fn x_23_a_verdict_is_kept_while_its_generation_counts_and_ends_when_it_exp
 }
 
 #[tokio::test]
-async fn whom_a_connection_names_is_known_while_everything_that_was_asked_stands() {
+async fn a_connections_identity_is_cached_while_its_sources_are_unchanged() {
     let entry_of = |slot: &Arc<Slot<X509Authorities>>, name: &str| CertificateEntry {
         name: name.into(),
         authorities: Arc::new(Authorities::new(vec![slot.clone()])),
@@ -507,7 +507,7 @@ async fn whom_a_connection_names_is_known_while_everything_that_was_asked_stands
 }
 
 #[tokio::test]
-async fn a_verdict_does_not_outlive_its_trust_domains_configuration() {
+async fn a_cached_verification_does_not_outlive_the_configuration_of_its_trust_domain() {
     let peer = PROD_CA.client(&[CI], None);
     assert!(meet(&authenticator(), &peer).await.is_ok());
     let without = Authenticator::new(vec![], vec![], vec![]);
@@ -527,7 +527,7 @@ async fn a_verdict_does_not_outlive_its_trust_domains_configuration() {
 }
 
 #[tokio::test]
-async fn a_verdict_of_an_svid_is_none_of_another_certificate_although_the_same_authorities_gave_it() {
+async fn a_cached_verification_of_an_svid_is_not_used_for_a_plain_certificate() {
     let shared = held(OTHER_CA.authorities());
     let uri = Attributes {
         order: vec![Attribute::Uri],
@@ -559,7 +559,7 @@ async fn a_verdict_of_an_svid_is_none_of_another_certificate_although_the_same_a
 }
 
 #[tokio::test]
-async fn only_a_uri_may_name_its_bearer_like_a_spiffe_id() {
+async fn only_a_uri_may_yield_a_username_like_a_spiffe_id() {
     for (attribute, uris, name) in [(Attribute::CommonName, &[][..], CI), (Attribute::Uri, &[CI], "x")] {
         let attributes = Attributes {
             order: vec![attribute],
@@ -595,7 +595,7 @@ async fn the_evidence_names_the_certificate() {
     assert!(evidence.serial.is_some_and(|serial| serial.contains('7')));
 }
 #[tokio::test]
-async fn plain_entries_are_asked_in_order() {
+async fn plain_entries_are_tried_in_order() {
     let no_bob = || CertificateEntry {
         mapping: validating("claims.sub != 'CN=bob'", "no bob"),
         ..entry("first", &OTHER_CA)

@@ -25,7 +25,7 @@ fn is_revoked(why: &Refused) -> bool {
 }
 
 #[tokio::test]
-async fn a_rule_counts_before_any_mapping_and_whatever_the_mapping_yields() {
+async fn a_rule_applies_before_the_mapping_whatever_it_yields() {
     for mapping in [
         naming("'somebody else'"),
         naming("claims.missing"),
@@ -46,7 +46,7 @@ async fn a_rule_counts_before_any_mapping_and_whatever_the_mapping_yields() {
 }
 
 #[tokio::test]
-async fn a_rule_is_compared_with_what_was_verified_only() {
+async fn a_rule_is_compared_only_with_verified_facts() {
     let authenticator = Authenticator::new(vec![issuer("https://a.example", &oidc_keys(&A))], vec![], vec![])
         .with_deny(denying(subject("https://a.example", "alice")));
     let forged = id_token(&ANY, "https://a.example", "alice");
@@ -98,7 +98,7 @@ async fn a_token_servers_subject_is_revoked_too() {
 }
 
 #[tokio::test]
-async fn a_revoked_name_is_told_only_to_one_who_knows_its_password() {
+async fn a_revoked_name_is_revealed_only_with_its_password() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("ann:{}\n", bcrypt::hash("one", 4).unwrap())).unwrap();
     let passwords = Arc::new(Htpasswd::open(file.path()).unwrap());

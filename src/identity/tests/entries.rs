@@ -26,7 +26,7 @@ async fn the_first_entry_of_an_issuer_whose_audience_fits_maps_the_token() {
 }
 
 #[tokio::test]
-async fn id_12_a_claim_counts_only_through_its_own_trust_domains_mapping() {
+async fn id_12_a_claim_is_mapped_only_by_its_own_trust_domain() {
     let other = Signer::new(Algorithm::ES256, "other");
     let groups = MappingSettings {
         groups: Some("[string(claims.role)]".into()),
@@ -59,7 +59,7 @@ async fn id_12_a_claim_counts_only_through_its_own_trust_domains_mapping() {
 }
 
 #[tokio::test]
-async fn a_failed_validation_goes_on_to_the_issuers_next_entry_and_any_other_fault_does_not() {
+async fn only_a_failed_validation_continues_with_the_issuers_next_entry() {
     let keys = oidc_keys(&A);
     let entries = |first: Mapping| {
         let first = Issuer {

@@ -11,7 +11,7 @@ fn token() -> String {
 }
 
 #[tokio::test]
-async fn a_token_counts_as_bearer_and_as_any_users_password() {
+async fn a_token_is_accepted_as_bearer_and_as_any_users_password() {
     let token = token();
     let headers = [
         bearer(&token),
@@ -44,7 +44,7 @@ async fn nothing_and_an_empty_basic_are_anonymous() {
 }
 
 #[tokio::test]
-async fn what_is_no_credential_of_ours_is_refused_and_never_anonymous() {
+async fn an_unsupported_credential_is_rejected_and_never_anonymous() {
     let good = bearer(&token());
     let table: [(&[&str], Refused); 16] = [
         (&[&good, &good], Refused::SeveralAuthorizationHeaders),
@@ -87,7 +87,7 @@ async fn what_is_no_credential_of_ours_is_refused_and_never_anonymous() {
 }
 
 #[tokio::test]
-async fn an_opaque_bearer_is_refused_as_a_bad_token() {
+async fn an_opaque_bearer_token_is_rejected() {
     for (header, parts) in [
         ("Bearer", 1),
         ("Bearer ", 1),
@@ -104,7 +104,7 @@ async fn an_opaque_bearer_is_refused_as_a_bad_token() {
 }
 
 #[test]
-fn the_token_that_counts_is_handed_back() {
+fn the_chosen_token_is_returned() {
     let authenticator = authenticator();
     let token = token();
     let handed = |header: &str| {

@@ -36,7 +36,7 @@ fn username(expression: &str, claims: &Value, spiffe_id: Option<&str>) -> Result
 }
 
 #[test]
-fn defaults_are_by_the_credentials_type() {
+fn the_default_username_depends_on_the_credentials_type() {
     let claims = json!({"iss": "https://a.example", "sub": "alice"});
     let default = |credential, spiffe_id: Option<&SpiffeId>, common_name| {
         let verified = Verified {
@@ -185,7 +185,7 @@ fn variables_see_the_ones_before_them_and_everything_sees_the_credentials_type()
 }
 
 #[test]
-fn whatever_cannot_be_evaluated_refuses_and_says_which_part() {
+fn a_failed_expression_rejects_and_names_its_part() {
     let variable = MappingSettings {
         variables: vec![("x".into(), "claims.absent".into())],
         ..MappingSettings::default()

@@ -73,7 +73,7 @@ async fn the_key_decides_and_namesakes_share_neither_principal_nor_username_nor_
 }
 
 #[tokio::test]
-async fn only_the_rules_of_its_own_entry_count_for_a_token() {
+async fn a_token_is_verified_only_by_the_rules_of_its_own_entry() {
     let mut entries = clusters();
     entries[0].rules.audiences = vec!["edge".into()];
     entries[1].mapping = validating("false", "nobody of prod");
@@ -100,7 +100,7 @@ async fn only_the_rules_of_its_own_entry_count_for_a_token() {
 }
 
 #[tokio::test]
-async fn entries_of_one_name_share_keys_and_are_asked_in_order() {
+async fn entries_of_one_name_share_keys_and_are_tried_in_order() {
     let mut entries = clusters();
     let second = Issuer {
         mapping: naming("'second'"),
@@ -118,7 +118,7 @@ async fn entries_of_one_name_share_keys_and_are_asked_in_order() {
 }
 
 #[tokio::test]
-async fn a_key_in_two_entries_is_the_firsts_and_that_is_found_out() {
+async fn a_key_in_two_entries_belongs_to_the_first_and_is_reported() {
     let both = || keys_of(&[&EDGE, &PROD_CLUSTER]);
     for (entries, of_edge) in [
         (
@@ -181,7 +181,7 @@ async fn a_cluster_without_keys_does_not_lock_the_other_out() {
 }
 
 #[tokio::test]
-async fn a_token_of_our_own_is_its_entrys_only() {
+async fn a_minted_token_belongs_to_its_entry_only() {
     let authenticator = Authenticator::new(clusters(), vec![], vec![]);
     let identity = identify(&authenticator, &token(&EDGE)).await;
     let Some(Source::Oidc {

@@ -31,7 +31,7 @@ fn beside(mapping: Mapping) -> Vec<Issuer> {
 }
 
 #[tokio::test]
-async fn an_expression_of_another_issuer_does_not_name_as_subjects_are_named() {
+async fn a_mapping_must_not_yield_another_issuers_usernames() {
     let claims = |name: &str| json!({"iss": "https://b.example", "sub": "s", "aud": "zot", "exp": EXPIRES, "preferred_username": name});
     let mapped = Authenticator::new(beside(naming("claims.preferred_username")), vec![], vec![]);
     for (name, expected) in [
@@ -64,7 +64,7 @@ async fn an_expression_of_another_issuer_does_not_name_as_subjects_are_named() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_continues_anothers_path_has_its_own_names() {
+async fn an_issuer_below_anothers_path_has_its_own_usernames() {
     let team = Issuer {
         mapping: naming("claims.iss + '/' + claims.sub"),
         ..issuer("https://a.example/team", &oidc_keys(&ANY))
@@ -92,7 +92,7 @@ async fn an_issuer_that_continues_anothers_path_has_its_own_names() {
 }
 
 #[tokio::test]
-async fn svids_are_not_named_so_either() {
+async fn svids_do_not_get_an_issuers_usernames() {
     let of = |mapping| {
         let domain = Domain {
             mapping,
@@ -107,7 +107,7 @@ async fn svids_are_not_named_so_either() {
 }
 
 #[tokio::test]
-async fn certificates_are_not_named_so_whichever_way_they_are_mapped() {
+async fn certificates_do_not_get_an_issuers_usernames() {
     let peer = OTHER_CA.client(&[], Some(A_CI));
     for (mapping, expected) in [
         (Mapping::default(), Err(other())),
@@ -145,7 +145,7 @@ async fn certificates_are_not_named_so_whichever_way_they_are_mapped() {
 }
 
 #[tokio::test]
-async fn names_of_the_password_file_and_of_a_token_server_are_not_such_names() {
+async fn names_of_the_password_file_and_of_a_token_server_do_not_get_an_issuers_usernames() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("users");
     let rules = TokenServerRules {
@@ -185,7 +185,7 @@ async fn names_of_the_password_file_and_of_a_token_server_are_not_such_names() {
 }
 
 #[tokio::test]
-async fn a_named_entrys_usernames_are_its_own() {
+async fn a_named_entry_owns_its_usernames() {
     const CLUSTER: &str = "https://kubernetes.default.svc.cluster.local";
     let named = |name: &str, signer| Issuer {
         name: Some(name.into()),

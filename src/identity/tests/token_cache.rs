@@ -58,7 +58,7 @@ fn same(a: &Identity, b: &Identity) -> bool {
 }
 
 #[tokio::test]
-async fn a_token_is_verified_once_while_its_keys_count_and_each_time_without_the_cache() {
+async fn a_token_is_verified_once_with_the_cache_and_each_time_without_it() {
     let keys = Rotating::new(&[&A]);
     let with = cached(&keys);
     let token = id_token(&A, "https://a.example", "alice");
@@ -82,7 +82,7 @@ async fn a_token_is_verified_once_while_its_keys_count_and_each_time_without_the
 }
 
 #[tokio::test]
-async fn a_rotation_makes_it_verified_again_and_a_withdrawn_key_refused() {
+async fn after_a_rotation_a_token_is_verified_again_and_a_withdrawn_key_rejected() {
     let keys = Rotating::new(&[&A]);
     let authenticator = cached(&keys);
     let token = id_token(&A, "https://a.example", "alice");
@@ -109,7 +109,7 @@ async fn a_rotation_makes_it_verified_again_and_a_withdrawn_key_refused() {
 }
 
 #[tokio::test]
-async fn a_rotation_while_a_token_is_verified_makes_what_was_found_useless() {
+async fn a_rotation_during_verification_prevents_caching() {
     let keys = Rotating::new(&[&A]);
     let token = id_token(&A, "https://a.example", "alice");
     let plain = Authenticator::new(vec![issuer("https://a.example", &keys.keys)], vec![], vec![]);
@@ -167,7 +167,7 @@ async fn the_wall_clock_decides_at_each_use() {
 }
 
 #[tokio::test]
-async fn no_refusal_is_kept_and_no_other_signature_passes() {
+async fn rejections_are_not_cached_and_another_signature_is_rejected() {
     let keys = Rotating::new(&[&ANY]);
     let authenticator = cached(&keys);
     let token = id_token(&A, "https://a.example", "alice");
@@ -188,7 +188,7 @@ async fn no_refusal_is_kept_and_no_other_signature_passes() {
 }
 
 #[tokio::test]
-async fn one_issuers_rotation_leaves_the_others_tokens_known() {
+async fn one_issuers_rotation_keeps_the_others_tokens_cached() {
     let a = Rotating::new(&[&A]);
     let any = Rotating::new(&[&ANY]);
     let issuers = vec![
@@ -212,7 +212,7 @@ async fn one_issuers_rotation_leaves_the_others_tokens_known() {
 }
 
 #[tokio::test]
-async fn a_token_servers_token_is_known_until_the_first_of_its_entries_expires() {
+async fn a_token_servers_token_is_cached_until_its_first_access_entry_expires() {
     let rules = TokenServerRules {
         issuer: None,
         service: "zot".into(),

@@ -36,7 +36,7 @@ fn strict() -> Authenticator {
 }
 
 #[tokio::test]
-async fn an_id_token_is_its_issuer_and_subject() {
+async fn an_id_token_gets_issuer_and_subject_as_username() {
     let identity = identify(&authenticator(), &id_token(&A, "https://a.example", "alice")).await;
     assert_eq!(identity.username(), "https://a.example/alice");
     assert_eq!(
@@ -54,7 +54,7 @@ async fn an_id_token_is_its_issuer_and_subject() {
 }
 
 #[tokio::test]
-async fn a_jwt_svid_is_its_spiffe_id() {
+async fn a_jwt_svid_gets_its_spiffe_id_as_username() {
     let id = "spiffe://prod.example/ci";
     let identity = identify(&authenticator(), &jwt_svid(&PROD, id)).await;
     assert_eq!(identity.username(), id);
@@ -70,7 +70,7 @@ async fn a_jwt_svid_is_its_spiffe_id() {
 }
 
 #[tokio::test]
-async fn a_spiffe_id_of_a_configured_domain_is_only_ever_a_jwt_svid_whatever_its_iss() {
+async fn a_spiffe_id_of_a_configured_trust_domain_is_always_verified_as_a_jwt_svid() {
     let claims =
         json!({"iss": "https://a.example", "sub": "spiffe://prod.example/ci", "aud": "zot", "exp": EXPIRES});
     assert_eq!(
@@ -91,7 +91,7 @@ async fn a_spiffe_id_of_a_configured_domain_is_only_ever_a_jwt_svid_whatever_its
 }
 
 #[tokio::test]
-async fn the_keys_of_one_say_nothing_for_another() {
+async fn the_keys_of_one_issuer_do_not_verify_for_another() {
     let unknown = |key_id: &str, known: &str| {
         Refused::Jwt(Rejected::UnknownKey {
             key_id: key_id.into(),
@@ -108,7 +108,7 @@ async fn the_keys_of_one_say_nothing_for_another() {
 }
 
 #[tokio::test]
-async fn a_foreign_spiffe_id_is_an_unknown_trust_domain_unless_a_configured_issuer_says_it() {
+async fn a_foreign_spiffe_id_is_an_unknown_trust_domain_unless_a_configured_issuer_issued_the_token() {
     let foreign = "spiffe://elsewhere.example/ci";
     for token in [
         jwt_svid(&PROD, foreign),
@@ -160,7 +160,7 @@ async fn a_trust_domain_for_certificates_only_accepts_no_token() {
 }
 
 #[tokio::test]
-async fn what_the_token_says_is_checked() {
+async fn the_tokens_claims_are_checked() {
     let expired = A.token(&json!({"iss": "https://a.example", "sub": "alice", "aud": "zot", "exp": 1}));
     let at = Timestamp::from_secs(1);
     assert_eq!(
@@ -177,7 +177,7 @@ async fn what_the_token_says_is_checked() {
 }
 
 #[tokio::test]
-async fn without_keys_nothing_is_decided() {
+async fn without_keys_a_token_is_undecided() {
     let tokens = [
         id_token(&A, "https://silent.example", "alice"),
         jwt_svid(&PROD, "spiffe://silent.example/ci"),
@@ -193,7 +193,7 @@ async fn without_keys_nothing_is_decided() {
 }
 
 #[tokio::test]
-async fn an_entry_that_skips_the_issuer_takes_what_names_nobody_else() {
+async fn an_entry_that_skips_the_issuer_accepts_tokens_that_no_other_entry_is_for() {
     let identity = identify(&authenticator(), &id_token(&ANY, "https://b.example", "bob")).await;
     assert_eq!(
         identity.principal(),
@@ -208,7 +208,7 @@ async fn an_entry_that_skips_the_issuer_takes_what_names_nobody_else() {
 }
 
 #[tokio::test]
-async fn who_may_write_any_iss_cannot_spell_another_issuers_username() {
+async fn an_issuer_that_may_write_any_iss_cannot_get_another_issuers_username() {
     let keys = oidc_keys(&ANY);
     let issuers = vec![
         issuer("https://a.example/team", &oidc_keys(&A)),
@@ -274,7 +274,7 @@ async fn the_evidence_names_the_token_without_showing_it() {
 }
 
 #[tokio::test]
-async fn the_evidence_names_even_what_cannot_be_taken_apart() {
+async fn the_evidence_describes_even_an_unparsable_token() {
     let signed = |header: &str, claims: &str| format!("{}.{}.", encode(header), encode(claims));
     let oidc = r#"{"iss":"https://a.example","sub":"alice"}"#;
     let svid = r#"{"sub":"spiffe://nowhere.example/x"}"#;

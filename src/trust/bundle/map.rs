@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn b_14_trust_domains_must_be_there_may_be_empty_and_must_be_named_so() {
+    fn b_14_trust_domains_is_required_and_may_be_empty() {
         assert_eq!(read(r#"{"trust_domains":{}}"#), Ok(None));
         for (text, found) in [
             ("{}", "nothing"),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn b_15_a_trust_domain_that_is_there_twice_is_refused() {
+    fn b_15_a_repeated_trust_domain_is_rejected() {
         let text = format!(
             r#"{{"trust_domains":{{"a.example":{},"a.example":{}}}}}"#,
             jwt_bundle("k1"),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn b_16_a_contained_refresh_hint_says_nothing_about_the_map() {
+    fn b_16_a_bundles_refresh_hint_is_ignored_in_a_map() {
         let text = format!(r#"{{"trust_domains":{{"a.example":{}}}}}"#, jwt_bundle("k1"));
         let bundle = parse_map(text.as_bytes(), &"a.example".parse().unwrap())
             .unwrap()
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_faulty_bundle_harms_no_other() {
+    fn a_faulty_bundle_does_not_affect_others() {
         for fault in ["5", "{}", r#"{"keys":null}"#] {
             let text = format!(
                 r#"{{"trust_domains":{{"a.example":{},"b.example":{fault}}}}}"#,

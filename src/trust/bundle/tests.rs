@@ -130,7 +130,7 @@ fn b_03_a_list_without_a_usable_key_revokes() {
 }
 
 #[test]
-fn b_04_an_unknown_key_type_is_ignored_and_the_rest_counts() {
+fn b_04_an_unknown_key_type_is_ignored_and_the_rest_is_used() {
     let root = Ca::root("root");
     let parsed = read(&[
         element(&root, json!({"kty": "AKP"})),
@@ -147,7 +147,7 @@ fn b_04_an_unknown_key_type_is_ignored_and_the_rest_counts() {
 }
 
 #[test]
-fn b_05_use_decides_and_its_case_counts() {
+fn b_05_use_decides_and_is_case_sensitive() {
     let root = Ca::root("root");
     for (found, reported) in [
         (json!(null), true),
@@ -172,7 +172,7 @@ fn b_05_use_decides_and_its_case_counts() {
 }
 
 #[test]
-fn b_04_to_b_06_what_the_standard_says_to_ignore_is_worth_a_note_only_beside_a_good_one() {
+fn b_04_to_b_06_ignored_elements_are_a_note_only_beside_a_usable_one() {
     let root = Ca::root("root");
     for (change, ignored) in [
         (json!({"kty": "AKP"}), true),
@@ -201,7 +201,7 @@ fn b_04_to_b_06_what_the_standard_says_to_ignore_is_worth_a_note_only_beside_a_g
 }
 
 #[test]
-fn b_06_the_first_certificate_of_x5c_counts_and_there_must_be_one() {
+fn b_06_the_first_certificate_of_x5c_is_used_and_is_required() {
     let root = Ca::root("root");
     let other = Ca::root("other");
     let several = element(
@@ -391,7 +391,7 @@ fn b_17_every_kind_of_key_is_compared() {
 }
 
 #[test]
-fn b_18_private_and_shared_keys_are_refused() {
+fn b_18_private_and_shared_keys_are_rejected() {
     let root = Ca::root("root");
     let private = "this is a private key: its parameter `d` must never be published";
     assert_eq!(
@@ -410,7 +410,7 @@ fn b_18_private_and_shared_keys_are_refused() {
 }
 
 #[test]
-fn what_spire_publishes() {
+fn a_bundle_of_spire_is_read() {
     for text in [
         include_str!("../../../testdata/spire/cluster-a.example/bundle.json"),
         include_str!("../../../testdata/spire/cluster-b.example/bundle.json"),
@@ -463,7 +463,7 @@ fn pem_holds_one_certificate_or_more() {
 }
 
 #[test]
-fn pem_is_judged_section_by_section() {
+fn pem_is_read_section_by_section() {
     let root = Ca::root("root");
     let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     let text = format!("{}{key}{}", pem(&[&[1, 2, 3]]), pem(&[&root.der, &root.svid(ID)]));

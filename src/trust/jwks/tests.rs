@@ -105,7 +105,7 @@ fn b_04_one_bad_element_does_not_spoil_the_rest() {
 }
 
 #[test]
-fn b_05_use_counts_by_source_and_case() {
+fn b_05_use_depends_on_the_source_and_on_case() {
     let table = [
         (json!(null), [false, false, false, true]),
         (json!("sig"), [true, false, true, true]),
@@ -150,7 +150,7 @@ fn b_05_use_counts_by_source_and_case() {
 
 /// As Keycloak and others publish them.
 #[test]
-fn what_a_standard_says_to_ignore_is_told_apart_from_what_must_be_mended() {
+fn ignored_elements_are_reported_apart_from_faults() {
     let table = [
         (rsa().jwk_with("use", "enc"), UseRule::Oidc, true),
         (ec().jwk_with("use", "something-new"), UseRule::Oidc, true),

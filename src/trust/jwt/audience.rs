@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_audiences_and_a_repository_behind_one_is_a_limit() {
+    fn hosts_are_audiences_and_a_repository_after_one_is_a_limit() {
         for (audience, expected) in [
             (json!("registry"), Some("*")),
             (json!("r.example"), Some("*")),

@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_strangers_text_is_shown_quoted_printable_and_short() {
+    fn texts_of_a_token_are_shown_quoted_escaped_and_short() {
         let text = Rejected::Issuer {
             expected: "https://good.example".into(),
             found: "x\r\n\u{1b}[2J".into(),
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn says_which_keys_there_are() {
+    fn an_unknown_key_is_reported_with_the_known_keys() {
         let text = |known: &[&str], nameless| {
             let known = known.iter().map(|id| (*id).to_owned()).collect();
             Rejected::UnknownKey {

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_saved_is_loaded_by_the_next_process_and_only_for_the_same_source() {
+    fn a_copy_is_loaded_by_the_next_process_for_the_same_source_only() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
         let one = place(&state, "one");
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_newer_or_others_could_have_written_is_not_used() {
+    fn a_damaged_newer_or_shared_copy_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         let one = place(folder.path(), "one");
         one.save(b"document", AT);

@@ -190,7 +190,7 @@ fn each_fault_is_a_sentence_with_the_certificate_and_the_fix() {
 }
 
 #[test]
-fn what_is_no_fault_of_a_certificate_is_a_sentence_too() {
+fn a_tls_failure_without_a_certificate_fault_is_explained_too() {
     use rustls::{
         AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved,
     };

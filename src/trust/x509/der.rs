@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_taken_only_in_its_shortest_form() {
+    fn a_length_must_be_in_its_shortest_form() {
         let taken = |bytes: &[u8]| {
             let mut rest = bytes;
             take(&mut rest).map(|value| (value.content.len(), rest.len()))

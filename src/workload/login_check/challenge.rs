@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_stumble_over_is_named() {
+    fn each_answer_that_breaks_clients_is_named() {
         for (value, expected) in [
             (r#"Basic realm="r""#, InvalidChallenge::Scheme),
             ("Bearer", InvalidChallenge::NoRealm),

@@ -84,7 +84,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_tokens_audience_is_compared_with_what_the_registry_wants() {
+    fn a_tokens_audience_is_compared_with_those_that_the_registry_accepts() {
         let host: RegistryHost = "r.example:5000".parse().unwrap();
         let challenge =
             Challenge::parse(r#"Bearer realm="https://r.example:5000/v2/token",service="harbor""#).unwrap();

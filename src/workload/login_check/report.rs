@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_told_once_with_what_else_met_it() {
+    fn a_failure_is_reported_once_with_everything_that_failed_alike() {
         let mut told = Vec::new();
         let mut report = Report::to(|line: &Line| told.push(line.to_string()));
         report.say(Line::bad("bearer", "401: no (request 1)", "renew it"));

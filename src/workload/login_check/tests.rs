@@ -77,7 +77,7 @@ fn the_first_answer_must_be_401_with_one_bearer_challenge_on_the_same_host() {
 }
 
 #[test]
-fn a_credential_goes_to_no_other_host_and_never_from_https_to_http() {
+fn a_credential_is_not_sent_to_another_host_or_from_https_to_http() {
     for (asked, realm, sent) in [
         ("https://r.example", "https://r.example/v2/token", true),
         ("https://r.example:5000", "https://r.example/token", true),
@@ -102,7 +102,7 @@ fn a_credential_goes_to_no_other_host_and_never_from_https_to_http() {
 }
 
 #[test]
-fn what_the_registry_wrote_gives_no_orders_to_a_terminal() {
+fn the_registrys_text_cannot_control_the_terminal() {
     let refusal = json!({"errors": [{"message": "no\u{1b}[2J\nok    all is well"}]});
     let text = issued(PASSWORD, &Ok(answer(401, &[], &refusal)))
         .unwrap_err()
@@ -158,14 +158,14 @@ fn a_token_endpoint_must_give_a_token_that_lives_a_minute() {
 }
 
 #[test]
-fn an_issued_token_counts_if_the_registry_takes_it() {
+fn an_issued_token_is_good_if_the_registry_accepts_it() {
     assert_eq!(used(PASSWORD, &Ok(answer(200, &[], &json!({})))).verdict, Good);
     assert_eq!(used(PASSWORD, &Ok(answer(401, &[], &json!({})))).verdict, Bad);
     assert_eq!(used(PASSWORD, &Err(Unanswered("gone".into()))).verdict, Bad);
 }
 
 #[test]
-fn rights_are_told_for_one_repository() {
+fn reading_a_repository_is_judged_by_its_status() {
     let name: RepositoryName = "team/app".parse().unwrap();
     for (status, verdict) in [(200, Good), (404, Good), (403, Bad), (401, Bad)] {
         assert_eq!(

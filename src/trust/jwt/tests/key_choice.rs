@@ -87,7 +87,7 @@ fn oidc(signers: &[&Signer]) -> KeySet {
 }
 
 #[tokio::test]
-async fn a_known_key_asks_nobody_not_even_for_a_bad_signature() {
+async fn a_known_key_causes_no_fetch_even_for_a_bad_signature() {
     let impostor = Signer::new(Algorithm::ES256, "one");
     assert_eq!(
         judge(&signer().token(&claims()), Some(oidc(&[signer()])), None).await,
@@ -110,7 +110,7 @@ async fn a_known_key_asks_nobody_not_even_for_a_bad_signature() {
 }
 
 #[tokio::test]
-async fn an_unknown_key_asks_once() {
+async fn an_unknown_key_causes_one_fetch() {
     let old = Signer::new(Algorithm::ES256, "old");
     let new = signer();
     let token = new.token(&claims());
@@ -142,7 +142,7 @@ async fn an_unknown_key_asks_once() {
 }
 
 #[tokio::test]
-async fn without_keys_the_source_is_asked_once_and_then_nothing_can_be_decided() {
+async fn without_keys_the_source_is_fetched_once_and_the_token_is_undecided() {
     let token = signer().token(&claims());
     assert_eq!(judge(&token, None, Some(oidc(&[signer()]))).await, (Ok(()), 1));
     let other = Signer::new(Algorithm::ES256, "other");
@@ -217,7 +217,7 @@ async fn no_token_costs_more_than_eight_signatures_and_no_key_is_tried_twice() {
 }
 
 #[tokio::test]
-async fn a_token_without_a_kid_is_told_why_published_keys_cannot_be_used() {
+async fn a_token_without_a_kid_is_rejected_with_the_faults_of_published_keys() {
     let rsa = |changes| with(Signer::new(Algorithm::RS256, "r").jwk(), changes);
     let padded = format!("{}=", rsa(json!({}))["n"].as_str().unwrap());
     let elements = [
@@ -236,7 +236,7 @@ async fn a_token_without_a_kid_is_told_why_published_keys_cannot_be_used() {
 }
 
 #[tokio::test]
-async fn a_token_that_names_a_key_whose_kid_is_a_number_is_told_so() {
+async fn a_token_whose_key_has_a_number_as_kid_is_rejected_with_that_reason() {
     let elements = [
         with(signer().jwk(), json!({"kid": 5})),
         Signer::new(Algorithm::ES256, "good").jwk(),
@@ -277,7 +277,7 @@ async fn without_a_kid_newer_keys_may_help() {
 }
 
 #[tokio::test]
-async fn t_7_4_a_key_without_kid_serves_tokens_without_kid_only() {
+async fn t_7_4_a_key_without_kid_verifies_only_tokens_without_kid() {
     let anonymous = keys(&[with(signer().jwk(), json!({"kid": null}))], UseRule::Oidc);
     assert_eq!(
         judge(&without_kid(signer()), Some(anonymous.clone()), None).await,
@@ -308,7 +308,7 @@ async fn t_7_4_a_key_without_kid_serves_tokens_without_kid_only() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_published_and_cannot_be_used_says_why_to_its_tokens() {
+async fn a_token_of_an_unusable_published_key_is_rejected_with_the_reason() {
     let bad = with(signer().jwk(), json!({"use": "enc"}));
     let set = jwks::parse(
         &key_set(&[bad, Signer::new(Algorithm::ES256, "other").jwk()]),
@@ -327,7 +327,7 @@ async fn a_key_that_is_published_and_cannot_be_used_says_why_to_its_tokens() {
 }
 
 #[tokio::test]
-async fn t_7_4_two_keys_of_one_kid_are_told_apart_by_what_they_fit() {
+async fn t_7_4_two_keys_with_one_kid_are_distinguished_by_their_algorithms() {
     let ec = Signer::new(Algorithm::ES256, "same");
     let rsa = Signer::new(Algorithm::RS256, "same");
     for signer in [&ec, &rsa] {

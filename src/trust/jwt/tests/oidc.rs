@@ -117,7 +117,7 @@ async fn t_7_2_eddsa_and_ed25519_are_one_algorithm() {
 
 /// Cloud Foundry and SAP put `jku` into every token.
 #[tokio::test]
-async fn t_7_2_a_hint_where_a_key_is_found_is_ignored_and_never_followed() {
+async fn t_7_2_a_header_that_locates_a_key_is_ignored() {
     let impostor = Signer::new(Algorithm::ES256, "one");
     for hint in [
         json!({"jku": "https://uaa.cf.example/token_keys"}),
@@ -260,7 +260,7 @@ async fn t_7_2_typ_in_any_case_but_no_access_token() {
 }
 
 #[tokio::test]
-async fn t_7_2_what_jsonwebtoken_accepts_and_we_do_not() {
+async fn t_7_2_tokens_that_only_jsonwebtoken_accepts_are_rejected() {
     for (header, why) in [
         (
             json!({"crit": ["foo"]}),
@@ -337,7 +337,7 @@ async fn t_7_5_one_signature_check_for_all_entries_of_an_issuer() {
 }
 
 #[tokio::test]
-async fn only_we_say_what_spiffe_and_x509_are() {
+async fn the_claims_spiffe_and_x509_of_a_token_are_dropped() {
     let token = signer().token(&claims(
         json!({"sub": "spiffe://prod.example/a", "spiffe": {"id": "x"}, "x509": 1, "aud": "zot"}),
     ));

@@ -81,7 +81,7 @@ async fn judge(
 }
 
 #[tokio::test]
-async fn each_counts_in_its_own_trust_domain() {
+async fn each_svid_is_accepted_in_its_own_trust_domain() {
     for cluster in &CLUSTERS {
         for token in [cluster.svid, cluster.two_audiences] {
             let verified = judge(token, cluster, cluster, NOW).await.unwrap();
@@ -101,7 +101,7 @@ async fn each_counts_in_its_own_trust_domain() {
 }
 
 #[tokio::test]
-async fn none_counts_in_anothers_trust_domain_nor_by_anothers_keys() {
+async fn no_svid_is_accepted_in_another_trust_domain_or_by_its_keys() {
     for own in &CLUSTERS {
         for other in CLUSTERS.iter().filter(|other| other.name != own.name) {
             for keys in [own, other] {
@@ -121,7 +121,7 @@ async fn none_counts_in_anothers_trust_domain_nor_by_anothers_keys() {
 }
 
 #[tokio::test]
-async fn each_counts_from_its_issue_to_its_expiry() {
+async fn each_credential_is_accepted_from_its_issue_to_its_expiry() {
     let skew = Duration::from_secs(30);
     for cluster in &CLUSTERS {
         for good in [

@@ -58,7 +58,7 @@ fn claim(claim: &'static str, expected: &'static str, found: &'static str) -> Re
 }
 
 #[tokio::test]
-async fn a_good_one_yields_its_claims_settled() {
+async fn a_valid_token_yields_its_normalized_claims() {
     let token = signer().token(&claims(
         json!({"x509": {"a": 1}, "spiffe": {"id": "spiffe://evil/x"}, "exp": 1_800_000_300.9, "role": "ci"}),
     ));
@@ -89,7 +89,7 @@ async fn a_good_one_yields_its_claims_settled() {
 }
 
 #[tokio::test]
-async fn valid_until_the_keys_grow_stale() {
+async fn an_identity_is_valid_until_its_keys_become_stale() {
     let slot = Slot::new("test");
     let stale = NOW.plus(Duration::from_secs(10));
     slot.publish(keys(&[signer().jwk()], UseRule::WorkloadApi), NOW, stale);
@@ -135,7 +135,7 @@ async fn j_08_the_subject_is_a_spiffe_id() {
 }
 
 #[tokio::test]
-async fn j_09_a_trust_domain_is_no_workload() {
+async fn j_09_a_trust_domain_is_not_a_workload() {
     let why = refused(json!({"sub": "spiffe://prod.example"})).await;
     assert_eq!(
         why,
@@ -189,7 +189,7 @@ async fn j_10_one_of_our_audiences_is_in_aud() {
 }
 
 #[tokio::test]
-async fn j_11_without_an_audience_of_ours_no_token_counts() {
+async fn j_11_without_a_configured_audience_no_token_is_accepted() {
     for audiences in [vec![], vec![String::new()]] {
         let rules = SvidRules { audiences, ..rules() };
         for aud in [json!([]), json!(""), json!("registry.example.com")] {
@@ -215,7 +215,7 @@ async fn j_11_without_an_audience_of_ours_no_token_counts() {
 }
 
 #[tokio::test]
-async fn j_12_several_audiences_are_refused_on_request() {
+async fn j_12_several_audiences_are_rejected_if_configured() {
     let token = signer().token(&claims(json!({"aud": ["registry.example.com", "other"]})));
     verify(&token).await.unwrap();
     let rules = SvidRules {
@@ -240,7 +240,7 @@ async fn j_12_several_audiences_are_refused_on_request() {
 }
 
 #[tokio::test]
-async fn j_13_exp_is_there_and_not_past_but_for_the_skew() {
+async fn j_13_exp_is_required_and_not_past_except_for_the_skew() {
     let now = NOW.as_secs();
     with_claims(json!({"exp": now - 29})).await.unwrap();
     assert_eq!(
@@ -300,7 +300,7 @@ async fn j_14_a_date_is_any_json_number() {
 }
 
 #[tokio::test]
-async fn j_15_nbf_counts_if_it_is_there() {
+async fn j_15_nbf_is_checked_if_present() {
     not_in_the_future("nbf").await;
 }
 
@@ -397,14 +397,14 @@ async fn j_18_in_a_bundle_only_keys_for_jwt_svids() {
 }
 
 #[tokio::test]
-async fn j_19_a_token_may_come_again() {
+async fn j_19_a_token_may_be_presented_again() {
     let token = signer().token(&claims(json!({"jti": "1"})));
     assert_eq!(verify(&token).await, verify(&token).await);
     verify(&token).await.unwrap();
 }
 
 #[tokio::test]
-async fn j_20_iss_is_ignored_but_by_keys_that_demand_one() {
+async fn j_20_iss_is_ignored_except_by_keys_that_demand_one() {
     let plain = keys(&[signer().jwk()], UseRule::WorkloadApi);
     let demanding = keys(&[signer().jwk()], UseRule::Oidc).demanding_issuer("https://oidc.prod.example");
     for (iss, found) in [

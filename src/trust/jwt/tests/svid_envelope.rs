@@ -280,7 +280,7 @@ async fn j_06_a_wit_svid_is_never_a_bearer_token_and_the_reason_says_so() {
 }
 
 #[tokio::test]
-async fn j_07_headers_that_change_the_rules_are_refused_and_harmless_ones_ignored() {
+async fn j_07_headers_that_change_the_rules_are_rejected_and_harmless_ones_ignored() {
     for (name, value) in [
         ("crit", json!(["exp"])),
         ("crit", json!([])),
@@ -315,7 +315,7 @@ async fn j_07_headers_that_change_the_rules_are_refused_and_harmless_ones_ignore
 }
 
 #[test]
-fn j_21_a_password_with_a_token_in_it_is_told_from_others() {
+fn j_21_a_password_that_is_a_token_is_recognized() {
     let token = signer().token(&claims(json!({})));
     let [header, payload, _] = parts(&token);
     let spaced = signer().token_of("{ \"alg\": \"ES256\" }", "{}");
@@ -344,7 +344,7 @@ fn j_21_a_password_with_a_token_in_it_is_told_from_others() {
 }
 
 #[tokio::test]
-async fn j_22_and_t_7_2_no_member_twice() {
+async fn j_22_and_t_7_2_no_member_is_repeated() {
     let header = signer().header().to_string();
     let payload = claims(json!({})).to_string();
     let more = |object: &str, text: &str| format!("{},{text}}}", &object[..object.len() - 1]);

@@ -19,7 +19,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const HINT: Duration = Duration::from_secs(300);
 
 #[tokio::test]
-async fn f_1_f_4_by_https_web_the_server_is_known_by_its_name() {
+async fn f_1_f_4_with_https_web_the_server_is_verified_by_its_host_name() {
     let web = ca("web");
     let other = ca("other");
     let site = Site::tls(&server(&web)).await;
@@ -47,7 +47,7 @@ async fn f_1_f_4_by_https_web_the_server_is_known_by_its_name() {
 }
 
 #[tokio::test]
-async fn f_1_f_5_by_https_spiffe_the_server_is_known_by_exactly_its_spiffe_id() {
+async fn f_1_f_5_with_https_spiffe_the_server_is_verified_by_its_exact_spiffe_id() {
     let root = ca("root");
     let stranger = ca("stranger");
     let site = Site::tls(&svid(&root, ENDPOINT, &[ServerAuth, ClientAuth])).await;
@@ -82,7 +82,7 @@ async fn f_1_f_5_by_https_spiffe_the_server_is_known_by_exactly_its_spiffe_id() 
 }
 
 #[tokio::test]
-async fn the_limits_of_strangers_do_not_hold_for_the_server() {
+async fn the_limits_for_clients_do_not_apply_to_the_server() {
     let root = ca("root");
     let names: Vec<_> = (0..2 * CERTIFICATE_NAMES)
         .map(|number| format!("n{number}.test"))
@@ -100,7 +100,7 @@ async fn the_limits_of_strangers_do_not_hold_for_the_server() {
 }
 
 #[tokio::test]
-async fn f_2_the_endpoint_of_another_trust_domain_is_known_by_that_ones_bundle_for_ever() {
+async fn f_2_the_endpoint_of_another_trust_domain_is_always_verified_by_that_ones_bundle() {
     let root = ca("root");
     let others = ca("others");
     let id = "spiffe://bundles.example/server";
@@ -200,7 +200,7 @@ async fn f_6_the_bundle_that_was_fetched_last_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn f_7_a_lower_sequence_is_refused_as_long_as_the_higher_one_counts() {
+async fn f_7_a_lower_sequence_is_rejected_while_the_higher_one_is_in_use() {
     let web = ca("web");
     let first = ca("first");
     let second = ca("second");
@@ -417,7 +417,7 @@ async fn f_12_only_a_whole_well_formed_answer_in_time_replaces() {
 }
 
 #[tokio::test]
-async fn a_bundle_of_a_thousand_keys_with_bad_ones_among_them_counts_without_these() {
+async fn the_valid_keys_of_a_bundle_of_a_thousand_are_used() {
     let web = ca("web");
     let site = Site::tls(&server(&web)).await;
     let mut elements: Vec<_> = (0..1_000).map(|index| jwt_key(&format!("k{index}"))).collect();
@@ -460,7 +460,7 @@ async fn an_unchanged_bundle_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_away_at_the_start_is_replaced_by_the_copy_on_disk_within_its_bound() {
+async fn the_copy_on_disk_is_used_while_the_endpoint_is_unreachable_at_the_start() {
     let web = ca("web");
     let site = Site::tls(&server(&web)).await;
     site.answer(PATH, 200, bundle(3, &[web.element()]));
@@ -498,7 +498,7 @@ async fn an_endpoint_that_is_away_at_the_start_is_replaced_by_the_copy_on_disk_w
 }
 
 #[tokio::test]
-async fn what_was_said_by_way_of_another_authority_or_proxy_is_not_taken_from_disk() {
+async fn a_copy_on_disk_of_another_authority_or_proxy_is_not_used() {
     let web = ca("web");
     let other = ca("other");
     let site = Site::tls(&server(&web)).await;
@@ -524,7 +524,7 @@ async fn what_was_said_by_way_of_another_authority_or_proxy_is_not_taken_from_di
 }
 
 #[tokio::test]
-async fn an_endpoint_that_hangs_at_the_start_is_replaced_by_the_copy_on_disk_before_it_times_out() {
+async fn the_copy_on_disk_is_used_before_a_hanging_endpoint_times_out() {
     let web = ca("web");
     let site = Site::tls(&server(&web)).await;
     site.answer(PATH, 200, bundle(3, &[web.element()]));

@@ -54,7 +54,7 @@ fn a_spiffe_bundle_and_pem_are_told_apart_by_content() {
 }
 
 #[test]
-fn a_jwk_set_has_no_x509_authorities_and_pem_roots_are_nothing_else() {
+fn a_jwk_set_has_no_x509_authorities_and_pem_roots_have_no_jwt_keys() {
     let keys = inline("jwks", &jwk_set(&["a", "b"]), &Format::Jwks, at(1)).unwrap();
     assert_eq!(
         keys.slots.jwt.as_deref().map(key_ids),
@@ -68,7 +68,7 @@ fn a_jwk_set_has_no_x509_authorities_and_pem_roots_are_nothing_else() {
 }
 
 #[test]
-fn an_issuers_key_set_of_which_nothing_is_usable_is_an_error_and_an_empty_one_is_not() {
+fn an_issuers_key_set_without_usable_keys_is_an_error_and_an_empty_one_is_not() {
     let refused = inline("jwks", UNUSABLE, &Format::OidcJwks, at(1)).unwrap_err();
     let why = refused.to_string();
     assert!(
@@ -99,7 +99,7 @@ fn an_issuers_key_set_of_which_nothing_is_usable_is_an_error_and_an_empty_one_is
 }
 
 #[test]
-fn opening_tells_what_is_wrong() {
+fn opening_a_malformed_file_says_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
     let name: Arc<str> = format!("file {}", path.display()).into();
@@ -153,7 +153,7 @@ fn a_bad_file_never_replaces_a_good_one() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_missing_at_first_counts_once_it_appears() {
+async fn a_missing_file_is_used_once_it_appears() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bundle");
     let source = file(
@@ -254,7 +254,7 @@ async fn each_trust_domain_of_a_bundle_map_follows_its_own_bundle() {
 }
 
 #[test]
-fn a_bundle_that_becomes_pem_has_no_jwt_keys_any_more() {
+fn a_bundle_that_becomes_pem_loses_its_jwt_keys() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bundle");
     fs::write(&path, SPIFFE).unwrap();
@@ -308,7 +308,7 @@ async fn reload_now_does_not_wait_for_the_next_look() {
 }
 
 #[test]
-fn a_file_counts_once_it_has_come_to_rest() {
+fn a_changed_file_is_used_once_it_is_stable() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("roots.pem");
     let one = ca("one").pem;

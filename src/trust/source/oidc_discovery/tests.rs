@@ -14,7 +14,7 @@ use std::ops::Deref;
 use tokio::net::TcpListener;
 
 #[tokio::test]
-async fn a_source_that_was_not_started_fetches_when_someone_asks() {
+async fn a_source_that_was_not_started_fetches_on_request() {
     let issuer = TestIssuer::start().await;
     let client = Client::of(settings(&issuer.base));
     assert!(client.keys.view(client.clock.now()).is_err());
@@ -29,7 +29,7 @@ async fn a_source_that_was_not_started_fetches_when_someone_asks() {
 }
 
 #[tokio::test]
-async fn keys_are_asked_for_in_the_background_from_the_start_on() {
+async fn keys_are_fetched_in_the_background_from_the_start() {
     let issuer = TestIssuer::start().await;
     let (clock, hand) = Clock::manual(START);
     let source = paced(settings(&issuer.base), clock.clone(), None, Pace::OIDC, TIMEOUT);
@@ -63,7 +63,7 @@ async fn keys_are_asked_for_in_the_background_from_the_start_on() {
 }
 
 #[tokio::test]
-async fn an_issuer_with_a_final_slash_has_its_document_where_one_without_has() {
+async fn an_issuers_final_slash_does_not_change_its_discovery_url() {
     let issuer = TestIssuer::start().await;
     let name = format!("{}/", issuer.base);
     issuer.answer(DOCUMENT, 200, document(&name, &issuer.url(KEYS)));
@@ -92,7 +92,7 @@ async fn the_documents_issuer_must_be_the_configured_one_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn configured_urls_count_instead_of_discovered_ones() {
+async fn configured_urls_replace_discovered_ones() {
     let issuer = TestIssuer::start().await;
     let name = "https://issuer.example";
     issuer.answer("/elsewhere", 200, document(name, &issuer.url(KEYS)));
@@ -120,7 +120,7 @@ async fn configured_urls_count_instead_of_discovered_ones() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_told_and_gives_no_keys() {
+async fn an_invalid_answer_is_reported_and_gives_no_keys() {
     let issuer = TestIssuer::start().await;
     let large = vec![b' '; 1024 * 1024 + 1];
     let redirect = "redirects are not followed";
@@ -164,7 +164,7 @@ async fn what_is_no_answer_is_told_and_gives_no_keys() {
 }
 
 #[tokio::test]
-async fn an_unreachable_issuer_is_told() {
+async fn an_unreachable_issuer_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -176,7 +176,7 @@ async fn an_unreachable_issuer_is_told() {
 }
 
 #[tokio::test]
-async fn a_thousand_at_once_make_one_fetch() {
+async fn a_thousand_concurrent_requests_share_one_fetch() {
     let issuer = TestIssuer::start().await;
     let client = Client::of(settings(&issuer.base));
     let hold = issuer.hold();
@@ -207,7 +207,7 @@ async fn a_request_that_is_cancelled_does_not_cancel_the_fetch() {
 }
 
 #[tokio::test]
-async fn an_unknown_key_is_looked_for_at_most_once_in_10_s() {
+async fn an_unknown_key_causes_at_most_one_fetch_in_10_s() {
     let issuer = TestIssuer::start().await;
     let client = Client::of(settings(&issuer.base));
     client.keys.refetch(client.clock.now()).await;
@@ -254,7 +254,7 @@ async fn failures_at_first_use_cool_down_longer_and_longer() {
 }
 
 #[tokio::test]
-async fn a_failure_keeps_what_is_held_until_the_staleness_bound() {
+async fn a_failure_keeps_the_keys_until_the_staleness_bound() {
     let issuer = TestIssuer::start().await;
     let client = Client::of(settings(&issuer.base));
     client.keys.refetch(client.clock.now()).await;
@@ -323,7 +323,7 @@ async fn from_the_first_success_on_keys_are_refreshed_in_the_background() {
 }
 
 #[tokio::test]
-async fn a_fetch_for_a_request_that_failed_is_made_up_for_in_the_background() {
+async fn a_failed_fetch_of_a_request_is_repeated_in_the_background() {
     let issuer = TestIssuer::start().await;
     let client = Client::of(settings(&issuer.base));
     client.keys.refetch(client.clock.now()).await;
@@ -360,7 +360,7 @@ async fn max_age_is_held_between_a_minute_and_an_hour() {
 }
 
 #[tokio::test]
-async fn a_key_set_that_is_still_the_same_is_not_sent_again() {
+async fn an_unchanged_key_set_is_not_sent_again() {
     let issuer = TestIssuer::start().await;
     issuer.header(KEYS, ETAG, "\"v1\"");
     let client = Client::of(settings(&issuer.base));
@@ -421,7 +421,7 @@ async fn the_bearer_token_goes_to_further_origins_that_are_configured() {
 }
 
 #[tokio::test]
-async fn a_proxy_is_asked_instead_and_its_password_is_not_printed() {
+async fn a_proxy_is_used_and_its_password_is_not_printed() {
     let proxy = TestIssuer::start().await;
     let name = "http://issuer.example";
     proxy.answer(DOCUMENT, 200, document(name, "http://issuer.example/keys"));
@@ -479,7 +479,7 @@ async fn the_bearer_token_is_read_anew_and_goes_only_to_configured_origins() {
 }
 
 #[tokio::test]
-async fn a_refused_fetch_says_whether_the_bearer_token_was_sent_and_which_setting_would_send_it() {
+async fn a_rejected_fetch_says_whether_the_bearer_token_was_sent_and_which_setting_would_send_it() {
     // As an API server does it: discovery by one name, the key set at the advertise address, which is another
     // origin.
     let issuer = TestIssuer::start().await;
@@ -524,7 +524,7 @@ async fn a_refused_fetch_says_whether_the_bearer_token_was_sent_and_which_settin
 }
 
 #[tokio::test]
-async fn a_private_authority_counts_instead_of_the_systems_and_can_be_replaced() {
+async fn a_private_authority_replaces_the_systems_and_can_change() {
     let good = ca("good");
     let other = ca("other");
     let issuer = TestIssuer::start_tls(&good).await;
@@ -565,7 +565,7 @@ async fn a_private_authority_counts_instead_of_the_systems_and_can_be_replaced()
 }
 
 #[tokio::test]
-async fn what_was_said_by_way_of_other_settings_is_not_taken_from_disk() {
+async fn a_copy_on_disk_of_other_settings_is_not_used() {
     let issuer = TestIssuer::start().await;
     let home = tempfile::tempdir().unwrap();
     let client = |settings: OidcSettings| {
@@ -612,7 +612,7 @@ async fn what_was_said_by_way_of_other_settings_is_not_taken_from_disk() {
 }
 
 #[tokio::test]
-async fn a_document_by_https_may_not_send_us_to_http() {
+async fn an_https_document_must_not_name_an_http_key_set() {
     let authority = ca("authority");
     let issuer = TestIssuer::start_tls(&authority).await;
     issuer.answer(DOCUMENT, 200, document(&issuer.base, "http://site.test/keys"));
@@ -631,7 +631,7 @@ async fn a_document_by_https_may_not_send_us_to_http() {
 }
 
 #[tokio::test]
-async fn a_url_with_a_password_in_it_is_refused_and_not_printed() {
+async fn a_url_with_a_password_is_rejected_and_not_printed() {
     let discovery_url = Some("https://user:hunter2@issuer.example/document".to_owned());
     let why = Client::of(OidcSettings {
         discovery_url,

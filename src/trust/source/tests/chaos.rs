@@ -59,7 +59,7 @@ const PACE: Pace = Pace {
 };
 
 #[tokio::test]
-async fn no_valid_credential_is_refused_and_no_invalid_one_accepted_whatever_publishers_do() {
+async fn no_valid_credential_is_rejected_and_no_invalid_one_accepted_whatever_publishers_do() {
     for seed in [1, 2] {
         let mut world = World::new(seed).await;
         world.settle().await;

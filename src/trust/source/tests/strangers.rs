@@ -148,7 +148,7 @@ async fn a_thousand_concurrent_first_requests_cause_one() {
 }
 
 #[tokio::test]
-async fn large_and_odd_key_sets_have_the_outcome_that_was_decided() {
+async fn large_and_odd_key_sets_have_the_specified_outcome() {
     let (site, settings) = issuer().await;
     let signer = Signer::new(Algorithm::ES256, "k1");
     let many: Vec<_> = (0..1_000)
@@ -267,7 +267,7 @@ pub(super) const VICTIM: [u8; 4] = [192, 0, 2, 1];
 pub(super) const STRANGER: [u8; 4] = [192, 0, 2, 99];
 
 #[tokio::test]
-async fn a_key_that_is_new_within_the_cool_down_waits_for_the_next_fetch() {
+async fn a_key_that_appears_within_the_cool_down_is_found_by_the_next_fetch() {
     let world = Waiters::new().await;
     let fresh = Signer::new(Algorithm::ES256, "fresh");
     let stranger = Signer::new(Algorithm::ES256, "stranger");
@@ -298,7 +298,7 @@ async fn a_key_that_is_new_within_the_cool_down_waits_for_the_next_fetch() {
 }
 
 #[tokio::test]
-async fn a_fetch_that_fails_decides_nothing() {
+async fn a_failed_fetch_leaves_the_key_undecided() {
     let world = Waiters::new().await;
     let fresh = Signer::new(Algorithm::ES256, "fresh");
     let old = Signer::new(Algorithm::ES256, "k1");
@@ -325,7 +325,7 @@ async fn a_fetch_that_fails_decides_nothing() {
 }
 
 #[tokio::test]
-async fn a_flood_of_made_up_key_ids_makes_nobody_elses_request_fail() {
+async fn a_flood_of_made_up_key_ids_does_not_fail_other_clients() {
     let world = Waiters::new().await;
     let fresh = Signer::new(Algorithm::ES256, "fresh");
     let stranger = Signer::new(Algorithm::ES256, "stranger");
@@ -354,7 +354,7 @@ async fn a_flood_of_made_up_key_ids_makes_nobody_elses_request_fail() {
 }
 
 #[tokio::test]
-async fn asking_too_early_for_a_key_does_not_keep_it_from_being_found() {
+async fn asking_too_early_for_a_key_does_not_get_it_rejected_later() {
     let world = Waiters::new().await;
     let fresh = Signer::new(Algorithm::ES256, "fresh");
     let stranger = Signer::new(Algorithm::ES256, "stranger");
@@ -373,7 +373,7 @@ async fn asking_too_early_for_a_key_does_not_keep_it_from_being_found() {
 }
 
 #[tokio::test]
-async fn a_source_that_speaks_by_itself_and_cannot_now_decides_nothing_about_an_unknown_key() {
+async fn a_failing_source_that_updates_itself_leaves_an_unknown_key_undecided() {
     let slot = Slot::of(SourceKind::WorkloadApi, "Workload API unix:///agent");
     let keys =
         Authorities::new(vec![slot.clone()]).waiting_in(Some(&WaitingRoom::new(Clock::manual(START).0)));

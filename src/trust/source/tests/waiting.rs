@@ -24,7 +24,7 @@ fn broken_file() -> Origin<KeySet> {
 }
 
 #[tokio::test]
-async fn a_preferred_source_that_never_works_leaves_the_decision_to_the_one_in_use() {
+async fn a_preferred_source_that_always_fails_leaves_the_decision_to_the_source_in_use() {
     let (unpublished, unpublished_settings) = issuer().await;
     unpublished.answer("/.well-known/openid-configuration", 404, "");
     let (site, settings) = issuer().await;
@@ -80,7 +80,7 @@ async fn a_preferred_source_that_never_works_leaves_the_decision_to_the_one_in_u
 }
 
 #[tokio::test]
-async fn a_token_that_expires_while_it_waits_is_refused() {
+async fn a_token_that_expires_while_it_waits_is_rejected() {
     let world = Waiters::new().await;
     let fresh = Signer::new(Algorithm::ES256, "fresh");
     world.publish(&fresh);
@@ -151,7 +151,7 @@ async fn no_request_waits_longer_than_for_a_fetch_to_begin_and_to_end() {
 }
 
 #[tokio::test]
-async fn a_request_that_waits_need_not_wait_for_the_back_off_of_a_source_that_failed() {
+async fn a_waiting_request_does_not_wait_for_the_back_off_of_a_failed_source() {
     let world = Waiters::new().await;
     let fresh = Signer::new(Algorithm::ES256, "fresh");
     world.site.answer("/keys", 503, "");
@@ -175,7 +175,7 @@ async fn a_request_that_waits_need_not_wait_for_the_back_off_of_a_source_that_fa
 }
 
 #[tokio::test]
-async fn sessions_whose_key_is_withdrawn_share_the_places_by_address_as_tokens_do() {
+async fn sessions_with_a_withdrawn_key_share_places_by_address_like_tokens() {
     let world = Waiters::new().await;
     let gone = Signer::new(Algorithm::ES256, "gone");
     let fresh = Signer::new(Algorithm::ES256, "fresh");
@@ -247,7 +247,7 @@ async fn sessions_whose_key_is_withdrawn_share_the_places_by_address_as_tokens_d
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_a_source_of_a_trust_domain_withdraws_at_once_what_it_leaves_out() {
+async fn an_issuer_of_a_trust_domain_withdraws_missing_keys_at_once() {
     let (site, settings) = issuer().await;
     let (clock, hand) = Clock::manual(START);
     let source = oidc_of_trust_domain(settings, clock.clone(), None);

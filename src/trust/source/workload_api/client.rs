@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_agent_that_is_not_there_is_named_with_what_to_look_at() {
+    async fn an_unreachable_agent_is_reported_with_what_to_check() {
         use super::super::wire::X509BundlesResponse;
         let folder = tempfile::tempdir().unwrap();
         let said = async |socket: &str| {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn w_2_a_wrong_address_is_told_with_what_was_expected() {
+    async fn w_2_a_wrong_address_is_reported_with_the_expected_form() {
         let error = Client::new("agent.sock").unwrap_err();
         assert_eq!(
             error.to_string(),

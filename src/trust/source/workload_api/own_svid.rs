@@ -1,5 +1,5 @@
-//! The registry's own X.509-SVID, for its server's side of TLS. Its key comes over the stream and is kept in
-//! memory only.
+//! The registry's own X.509-SVID, which it presents as a TLS server. The key arrives over the stream and is
+//! kept only in memory.
 
 use super::client::Client;
 use super::follow::{Follower, Pace, follow};
@@ -32,8 +32,8 @@ pub struct OwnSvids {
 }
 
 impl OwnSvids {
-    /// Has `present` told of each new one, and with `None` that the last one was withdrawn. An agent that is
-    /// away changes nothing: a certificate may be presented until it expires. Needs a tokio runtime.
+    /// Calls `present` with each new X.509-SVID, or with `None` if the last one was withdrawn. An unreachable
+    /// agent changes nothing, since a certificate may be presented until it expires. Needs a tokio runtime.
     pub fn follow(
         address: &str,
         present: impl FnMut(Option<OwnSvid>) + Send + 'static,
@@ -41,7 +41,7 @@ impl OwnSvids {
         Self::paced(address, present, Pace::default())
     }
 
-    /// Whether `address` is one. Asks nobody. Needs a tokio runtime.
+    /// Checks the form of `address` without connecting. Needs a tokio runtime.
     pub fn check(address: &str) -> Result<(), SourceError> {
         Client::new(address).map(drop)
     }
@@ -61,7 +61,7 @@ impl OwnSvids {
 
 pub(super) struct Presenter<P> {
     present: P,
-    /// The chain of what was presented last; empty if nothing is.
+    /// The chain presented last. It is empty if there is none.
     presented: Vec<u8>,
 }
 
@@ -81,7 +81,7 @@ impl<P: FnMut(Option<OwnSvid>)> Follower<X509SvidResponse> for Presenter<P> {
                 "the Workload API sent no X.509-SVID, so the registry's own one stays in use"
             );
         };
-        // SPIRE sends one again whenever anything else changes.
+        // SPIRE sends the same SVID again whenever anything else changes.
         if svid.x509_svid == self.presented {
             return;
         }
@@ -142,7 +142,7 @@ impl OwnSvid {
     }
 }
 
-/// Without the key.
+/// Does not show the key.
 impl fmt::Debug for OwnSvid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnSvid")

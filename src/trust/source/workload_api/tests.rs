@@ -75,7 +75,7 @@ async fn w_2_w_3_over_tcp_without_tls() {
 }
 
 #[tokio::test]
-async fn w_9_each_stream_speaks_of_its_own_kind_of_svid_only() {
+async fn w_9_each_stream_has_only_its_own_kind_of_key() {
     let mut agent = Agent::new();
     agent.x509(&[(A, ca("root").der)]);
     agent.start();
@@ -140,7 +140,7 @@ async fn w_6_a_trust_domain_that_a_message_leaves_out_or_empties_is_withdrawn() 
 }
 
 #[tokio::test]
-async fn w_8_one_malformed_bundle_keeps_its_own_keys_and_freezes_no_other() {
+async fn w_8_a_malformed_bundle_keeps_the_old_keys_and_does_not_affect_others() {
     let root = ca("root").der;
     let next = ca("next").der;
     let mut agent = Agent::new();
@@ -169,7 +169,7 @@ async fn w_8_one_malformed_bundle_keeps_its_own_keys_and_freezes_no_other() {
 }
 
 #[tokio::test]
-async fn one_unusable_key_is_skipped_and_the_rest_of_its_bundle_counts() {
+async fn an_unusable_key_is_skipped_and_the_rest_of_its_bundle_is_used() {
     let mut agent = Agent::new();
     let mut keys: serde_json::Value = serde_json::from_slice(&jwk_set(&["k1"])).unwrap();
     keys["keys"]
@@ -331,7 +331,7 @@ async fn a_registry_restarts_and_serves_while_the_agent_is_down() {
 }
 
 #[tokio::test]
-async fn a_denial_that_is_to_be_retained_changes_nothing_and_is_told() {
+async fn with_retain_a_denial_changes_nothing_and_is_reported() {
     let mut agent = Agent::new();
     agent.jwt(&[(A, jwk_set(&["k1"]))]);
     agent.start();
@@ -366,7 +366,7 @@ async fn a_denial_that_is_to_be_retained_changes_nothing_and_is_told() {
 }
 
 #[tokio::test]
-async fn a_trust_domain_that_is_configured_later_knows_at_once_what_was_said() {
+async fn a_trust_domain_that_is_added_later_has_its_bundle_at_once() {
     let mut agent = Agent::new();
     agent.jwt(&[(A, jwk_set(&["k1"]))]);
     agent.start();
@@ -397,7 +397,7 @@ async fn a_trust_domain_that_is_configured_later_knows_at_once_what_was_said() {
 }
 
 #[tokio::test]
-async fn nobody_is_called_before_a_source_starts() {
+async fn nothing_is_fetched_before_a_source_starts() {
     let mut agent = Agent::new();
     agent.jwt(&[(A, jwk_set(&["k1"]))]);
     agent.start();
@@ -412,7 +412,7 @@ async fn nobody_is_called_before_a_source_starts() {
 }
 
 #[tokio::test]
-async fn an_open_stream_keeps_its_keys_fresh_and_a_lost_one_lets_them_go_stale() {
+async fn an_open_stream_keeps_its_keys_fresh_and_a_lost_one_does_not() {
     let mut agent = Agent::new();
     agent.jwt(&[(A, jwk_set(&["k1"]))]);
     agent.start();

@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// By the trust domain's SPIFFE ID, `spiffe://td` (W-13).
+/// Bundles by the trust domain's SPIFFE ID, `spiffe://td` (W-13).
 pub(super) type ByDomain = BTreeMap<String, Vec<u8>>;
 
-/// `X509BundlesRequest` and `JWTBundlesRequest` alike.
+/// Stands for `X509BundlesRequest` and `JWTBundlesRequest`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Request {}
 
-/// Field 1 (`crl`) is not read: SPIRE fills none (W-14).
+/// Field 1 (`crl`) is not read, since SPIRE does not fill it (W-14).
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct X509BundlesResponse {
     /// Concatenated DER certificates.
@@ -27,8 +27,7 @@ pub(super) struct JwtBundlesResponse {
     pub(super) bundles: ByDomain,
 }
 
-/// Field 2 (`crl`) is not read, and field 3 (`federated_bundles`) neither: bundles have a stream of their
-/// own.
+/// Fields 2 (`crl`) and 3 (`federated_bundles`) are not read, since bundles have a stream of their own.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct X509SvidResponse {
     /// The first is the default identity.
@@ -58,9 +57,9 @@ impl fmt::Debug for X509Svid {
     }
 }
 
-/// A message of an endless stream; each one says the whole state (W-6).
+/// A message of an endless stream. Each message is the whole state (W-6).
 pub(super) trait Message: prost::Message + Default + 'static {
-    /// The stream's name, and the path it is called by.
+    /// The stream's name, and the path of its call.
     const METHOD: &'static str;
     const PATH: &'static str;
 }
@@ -103,7 +102,7 @@ mod tests {
     use prost::Message as _;
 
     #[test]
-    fn w_14_revocation_lists_are_passed_over() {
+    fn w_14_revocation_lists_are_ignored() {
         let with_crl = [&[0x0a, 3, 1, 2, 3][..], &[0x12, 6, 0x0a, 1, b'k', 0x12, 1, b'v']].concat();
         let read = X509BundlesResponse::decode(&with_crl[..]).unwrap();
         assert_eq!(read.bundles(), ByDomain::from([("k".to_owned(), b"v".to_vec())]));

@@ -38,7 +38,7 @@ fn x509(sha256: &Value) -> Value {
 }
 
 #[test]
-fn an_svid_is_its_spiffe_id() {
+fn an_svid_yields_its_spiffe_id() {
     let root = Ca::root("root");
     let verified = verify_svid(&leaf(&root.svid_with(ID, full)), &[], &holding(&[&root]), NOW).unwrap();
     let claims = verified.claims();
@@ -53,7 +53,7 @@ fn an_svid_is_its_spiffe_id() {
 }
 
 #[test]
-fn a_plain_certificate_is_its_issuers_and_subjects_name() {
+fn a_plain_certificates_claims_have_its_issuer_and_subject() {
     let root = Ca::root("root");
     let verified = verify_plain(&leaf(&root.svid_with(ID, full)), &[], &holding(&[&root]), NOW).unwrap();
     let claims = verified.claims();
@@ -79,7 +79,7 @@ fn lists_are_there_when_empty_and_a_common_name_only_where_there_is_one() {
 }
 
 #[test]
-fn a_value_cannot_pass_for_another_attribute() {
+fn a_value_cannot_look_like_another_attribute() {
     for (value, dn) in [
         ("a,O=admins", r"CN=a\,O\=admins"),
         ("a+OU=b", r"CN=a\+OU\=b"),
@@ -108,7 +108,7 @@ fn a_value_cannot_pass_for_another_attribute() {
 }
 
 #[test]
-fn of_several_common_names_the_last_counts_as_in_go() {
+fn the_last_of_several_common_names_is_used_as_in_go() {
     let root = Ca::root("root");
     let der = root.leaf(&key(), |params| {
         params.distinguished_name = DistinguishedName::new();

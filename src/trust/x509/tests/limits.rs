@@ -34,7 +34,7 @@ fn too_large(change: impl FnOnce(&mut CertificateParams)) -> Oversized {
 }
 
 #[test]
-fn a_leaf_over_a_limit_is_refused_before_it_is_parsed() {
+fn a_leaf_over_a_limit_is_rejected_before_it_is_parsed() {
     let large = Ca::root("root").svid_with(ID, |params| params.subject_alt_names = dns(20_000));
     assert!(large.len() > 60_000);
     let why = Rejected::Oversized(Oversized::Bytes { found: large.len() });
@@ -80,7 +80,7 @@ fn a_leaf_over_a_limit_is_refused_before_it_is_parsed() {
 }
 
 #[test]
-fn a_long_or_large_chain_is_refused_without_a_signature() {
+fn a_long_or_large_chain_is_rejected_without_a_signature_check() {
     let root = Ca::root("root");
     let view = holding(&[&root]);
     let signer = root.intermediate("signer");
@@ -163,7 +163,7 @@ fn the_budget_is_shared_by_all_entries() {
 }
 
 #[test]
-fn what_leads_to_no_authority_is_not_tried() {
+fn certificates_that_lead_to_no_authority_are_not_tried() {
     let root = Ca::root("root");
     let namesakes = namesakes("other", 6);
     signature_checks();
@@ -235,7 +235,7 @@ fn an_authority_with_another_key_identifier_is_not_tried() {
 }
 
 #[test]
-fn what_is_kept_of_a_refused_certificate_is_short() {
+fn little_is_kept_of_a_rejected_certificate() {
     // 2, 1, and then thousands of arcs.
     let long: Vec<u64> = [2, 1].into_iter().chain(std::iter::repeat_n(1, 14_000)).collect();
     let unreadable = |params: &mut CertificateParams| {
@@ -310,7 +310,7 @@ fn what_is_kept_of_a_refused_certificate_is_short() {
 }
 
 #[test]
-fn a_refusal_lasts_until_the_next_date_of_any_certificate() {
+fn a_rejection_is_cached_until_the_next_date_of_any_certificate() {
     let root = Ca::root_with("root", |params| valid(params, at(30), at(400)));
     let signer = root.intermediate_with("signer", |params| valid(params, at(20), at(300)));
     let der = signer.svid_with(ID, |params| valid(params, at(10), at(200)));

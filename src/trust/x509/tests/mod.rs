@@ -103,7 +103,7 @@ fn x_04_other_kinds_of_name_may_stand_beside_it() {
 }
 
 #[test]
-fn x_05_a_leaf_is_no_authority() {
+fn x_05_a_leaf_must_not_be_an_authority() {
     let found = id_of(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
     assert_eq!(found, Err(Rejected::CertificateAuthority));
 }
@@ -120,7 +120,7 @@ fn x_06_a_leaf_may_sign_neither_certificates_nor_revocation_lists() {
 }
 
 #[test]
-fn x_07_a_trust_domain_is_no_workload() {
+fn x_07_a_trust_domain_is_not_a_workload() {
     let found = id_of(|params| params.subject_alt_names = vec![uri("spiffe://example.org")]);
     assert_eq!(
         found,
@@ -216,7 +216,7 @@ fn x_21_nothing_follows_the_leaf() {
 }
 
 #[test]
-fn an_unreadable_extension_is_not_an_absent_one() {
+fn an_unreadable_extension_is_not_treated_as_absent() {
     let malformed = |oid: &[u64], contents: &[&[u8]]| {
         let der = Ca::root("root").leaf(&key(), |params| {
             (params.is_ca, params.key_usages, params.extended_key_usages) = (IsCa::NoCa, vec![], vec![]);
@@ -256,7 +256,7 @@ fn an_unreadable_extension_is_not_an_absent_one() {
 }
 
 #[test]
-fn a_bad_svid_does_not_pass_for_a_plain_certificate() {
+fn an_invalid_svid_is_not_accepted_as_a_plain_certificate() {
     for (name, claims) in [
         (ID, true),
         ("SPIFFE://example.org/a", true),

@@ -49,7 +49,7 @@ fn path_len(most: u8) -> impl FnOnce(&mut CertificateParams) {
 }
 
 #[test]
-fn x_11_a_leaf_counts_from_its_first_to_its_last_second() {
+fn x_11_a_leaf_is_valid_from_its_first_to_its_last_second() {
     let root = Ca::root("root");
     let view = holding(&[&root]);
     let der = root.svid_with(ID, |params| valid(params, NOW, at(HOUR)));
@@ -71,7 +71,7 @@ fn x_11_a_leaf_counts_from_its_first_to_its_last_second() {
 }
 
 #[test]
-fn x_11_an_intermediate_counts_while_it_is_valid() {
+fn x_11_an_intermediate_is_used_only_while_it_is_valid() {
     let root = Ca::root("root");
     let view = holding(&[&root]);
     let old = root.intermediate_with("old", |params| valid(params, at(0), at(HOUR)));
@@ -135,7 +135,7 @@ fn x_11_unknown_critical_extension() {
 }
 
 #[test]
-fn x_11_a_leaf_is_no_issuer() {
+fn x_11_a_leaf_must_not_be_an_issuer() {
     let root = Ca::root("root");
     let workload = root.intermediate_with("workload", |params| {
         params.is_ca = IsCa::ExplicitNoCa;
@@ -192,7 +192,7 @@ fn x_12_only_its_own_trust_domain() {
 }
 
 #[test]
-fn x_12_an_authority_of_the_same_name_is_another() {
+fn x_12_an_authority_with_the_same_name_is_not_trusted() {
     let ours = Ca::root("root");
     let theirs = Ca::root("root");
     let outcome = judge(&theirs.svid(ID), &[], &holding(&[&ours]), NOW);
@@ -200,7 +200,7 @@ fn x_12_an_authority_of_the_same_name_is_another() {
 }
 
 #[test]
-fn x_13_an_empty_bundle_vouches_for_nobody() {
+fn x_13_an_empty_bundle_verifies_no_certificate() {
     let root = Ca::root("root");
     let outcome = judge(&root.svid(ID), &[], &holding(&[]), NOW);
     assert_eq!(
@@ -212,7 +212,7 @@ fn x_13_an_empty_bundle_vouches_for_nobody() {
 }
 
 #[test]
-fn x_15_an_intermediates_own_name_is_not_judged() {
+fn x_15_an_intermediates_own_name_is_not_checked() {
     let root = Ca::root("root");
     let signer = root.intermediate_with("signer", |params| {
         params.subject_alt_names = vec![uri("spiffe://other.org/a")]
@@ -250,7 +250,7 @@ fn x_16_an_authority_must_be_one() {
 }
 
 #[test]
-fn x_17_an_authority_counts_while_it_is_valid() {
+fn x_17_an_authority_is_used_only_while_it_is_valid() {
     let old = Ca::root_with("old", |params| valid(params, at(0), at(HOUR)));
     let view = holding(&[&old]);
     let der = old.svid(ID);
@@ -277,7 +277,7 @@ fn x_17_an_authority_counts_while_it_is_valid() {
 }
 
 #[test]
-fn x_17_a_renewed_authority_counts_as_long_as_its_new_certificate() {
+fn x_17_a_renewed_authority_is_valid_as_long_as_its_new_certificate() {
     let key = key();
     let renewed = |to| {
         Ca::root_of(
@@ -293,7 +293,7 @@ fn x_17_a_renewed_authority_counts_as_long_as_its_new_certificate() {
 }
 
 #[test]
-fn x_18_uri_name_constraints_are_refused() {
+fn x_18_uri_name_constraints_are_rejected() {
     let root = Ca::root("root");
     // permittedSubtrees: uniformResourceIdentifier "example.org"
     let constraint = [&[0x30, 17, 0xa0, 15, 0x30, 13, 0x86, 11][..], b"example.org"].concat();
@@ -330,7 +330,7 @@ fn x_18_uri_name_constraints_are_refused() {
 }
 
 #[test]
-fn x_18_directory_name_constraints_are_refused_by_their_name() {
+fn x_18_directory_name_constraints_are_rejected_by_name() {
     // permittedSubtrees: directoryName O=SPIRE
     let name = [
         0x30, 16, 0x31, 14, 0x30, 12, 6, 3, 0x55, 4, 10, 12, 5, b'S', b'P', b'I', b'R', b'E',
@@ -357,7 +357,7 @@ fn x_18_directory_name_constraints_are_refused_by_their_name() {
 }
 
 #[test]
-fn x_18_a_name_that_is_not_permitted_is_told_apart_from_what_cannot_be_judged() {
+fn x_18_a_forbidden_name_is_distinguished_from_constraints_that_cannot_be_checked() {
     use rcgen::{GeneralSubtree, NameConstraints};
     let root = Ca::root_with("root", |params| {
         let permitted_subtrees = vec![GeneralSubtree::DnsName("example.org".into())];
@@ -382,7 +382,7 @@ fn x_18_a_name_that_is_not_permitted_is_told_apart_from_what_cannot_be_judged() 
 
 /// What the path builder does not know, in an issuing authority that the client sends along.
 #[test]
-fn x_11_a_critical_policy_of_an_issuer_is_told_by_its_name() {
+fn x_11_a_critical_policy_of_an_issuer_is_named_in_the_reason() {
     let root = Ca::root("root");
     // certificatePolicies: anyPolicy; inhibitAnyPolicy: 0
     let policies: [(&[u64], &[u8], &str); 2] = [
@@ -427,7 +427,7 @@ fn x_11_a_critical_policy_of_an_issuer_is_told_by_its_name() {
 }
 
 #[test]
-fn a_plain_chain_follows_rfc_5280_where_an_svids_does_not() {
+fn a_plain_chain_follows_rfc_5280_where_an_svid_is_stricter() {
     let root = Ca::root("root");
     let bare = root.intermediate_with("bare", |params| params.key_usages.clear());
     let any = root.intermediate_with("any", |params| {
@@ -576,7 +576,7 @@ fn a_chain_may_repeat_the_leaf_carry_junk_and_come_in_any_order() {
 }
 
 #[test]
-fn a_plain_certificate_needs_a_path_and_nothing_of_spiffe() {
+fn a_plain_certificate_needs_a_path_but_no_spiffe_id() {
     let root = Ca::root("root");
     let view = held(
         [Authority::parse(&root.der).unwrap()].into_iter().collect(),

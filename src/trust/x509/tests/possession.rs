@@ -21,7 +21,7 @@ fn unprovable(key: &impl PublicKeyData) -> Unprovable {
 }
 
 #[test]
-fn keys_of_the_handshakes_algorithms_can() {
+fn keys_of_the_handshakes_algorithms_can_be_proved() {
     let rsa = |size| KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size).unwrap();
     for key in [
         key_for(&rcgen::PKCS_ECDSA_P256_SHA256),
@@ -44,7 +44,7 @@ fn keys_of_the_handshakes_algorithms_can() {
 }
 
 #[test]
-fn others_cannot() {
+fn other_keys_cannot_be_proved() {
     assert_eq!(unprovable(&MadeUp::rsa(128)), Unprovable::RsaSize { bits: 1024 });
     assert_eq!(unprovable(&MadeUp::rsa(255)), Unprovable::RsaSize { bits: 2040 });
     assert_eq!(unprovable(&MadeUp::rsa(1025)), Unprovable::RsaSize { bits: 8200 });
@@ -94,7 +94,7 @@ fn others_cannot() {
 }
 
 #[test]
-fn what_no_chain_makes_good_can_be_proved_and_is_refused_for_its_own_reason() {
+fn a_certificate_that_no_chain_can_save_is_proved_and_rejected_with_its_own_reason() {
     let root = Ca::root("root");
     let critical = root.svid_with(ID, unknown_critical);
     assert!(provable_key(&critical).is_ok());
@@ -111,7 +111,7 @@ fn what_no_chain_makes_good_can_be_proved_and_is_refused_for_its_own_reason() {
 }
 
 #[test]
-fn what_cannot_be_read_proves_nothing() {
+fn an_unreadable_certificate_is_rejected() {
     let good = Ca::root("root").svid(ID);
     for der in [
         &[][..],

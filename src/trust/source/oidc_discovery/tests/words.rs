@@ -4,7 +4,7 @@ use super::*;
 use crate::trust::source::testing::site::Identity;
 
 #[tokio::test]
-async fn a_key_that_cannot_be_used_says_why_also_when_it_is_the_only_one() {
+async fn an_unusable_key_says_why_even_if_it_is_the_only_one() {
     let issuer = TestIssuer::start().await;
     let base: serde_json::Value = serde_json::from_slice(&jwk_set(&["k"])).unwrap();
     let small = serde_json::json!({"kty": "RSA", "kid": "k", "e": "AQAB", "n": crate::trust::jwt::testing::encode([0xff; 128])});

@@ -99,7 +99,7 @@ async fn w_12_the_first_svid_is_presented_whenever_the_agent_comes_and_each_rota
 }
 
 #[test]
-fn w_8_what_cannot_be_used_leaves_the_svid_as_it_was() {
+fn w_8_an_unusable_message_leaves_the_svid_unchanged() {
     let ca = ca("a");
     let good = svid(&ca, REGISTRY, REGISTRY);
     let broken = X509Svid {

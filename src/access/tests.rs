@@ -1,4 +1,4 @@
-//! zot's access control, one test a rule.
+//! Tests of zot's access control, one for each rule.
 
 use super::*;
 use crate::access::{
@@ -64,7 +64,7 @@ fn name(text: &str) -> RepositoryName {
     text.parse().unwrap()
 }
 
-/// The actions granted, as the first letters.
+/// Returns the first letters of the granted actions.
 fn granted(policy: &Policy, identity: &Identity, repository: &str) -> String {
     let (actions, _) = policy.granted(identity, &name(repository));
     [(R, 'r'), (C, 'c'), (U, 'u'), (D, 'd')]
@@ -80,7 +80,7 @@ fn only_the_longest_pattern_applies() {
         entry("**", vec![grant(&["ann"], &[], &[R, C, U, D])], &[R], &[]),
         entry("app/**", vec![grant(&["ann"], &[], &[R])], &[], &[]),
         entry("app/secret", vec![], &[], &[]),
-        // Longer in bytes, though less specific.
+        // This pattern is longer in bytes, though less specific.
         entry("app/{secret,other}", vec![grant(&["bob"], &[], &[D])], &[], &[]),
     ]);
     for (who, repository, expected) in [
@@ -412,7 +412,7 @@ fn metrics_are_for_listed_users_or_without_rules_for_every_authenticated_caller(
     assert!(may_read_metrics(&listed(&[], true), &anonymous));
     assert!(
         !may_read_metrics(&listed(&[], true), &user("ann", &[])),
-        "what the anonymous may is theirs alone"
+        "anonymousPolicy applies only to anonymous callers"
     );
     assert!(
         !may_read_metrics(&policy(vec![]), &user("ann", &[])),
@@ -435,14 +435,11 @@ fn metrics_are_for_listed_users_or_without_rules_for_every_authenticated_caller(
     });
     assert_eq!(bad.unwrap_err()[0].key, "metrics.users[0] (spiffe://TD)");
     let scoped = user("ann", &[]).scoped(Scope::asked(["registry:catalog:*"]));
-    assert!(
-        !may_read_metrics(&named, &scoped),
-        "a token with a scope is for what it names"
-    );
+    assert!(!may_read_metrics(&named, &scoped), "a scope limits a token");
 }
 
-/// What an identity may do with each action and who denies the others, as letters: `-` policy, `c` the cap,
-/// `s` the scope.
+/// Returns a letter for each action: its first letter if it is allowed, else `-` for policy, `c` for the cap
+/// or `s` for the scope.
 fn verdicts(policy: &Policy, identity: &Identity, repository: &str) -> String {
     let by = |denied: Result<(), Denied>| match denied.map_err(|denied| denied.by) {
         Ok(()) => '+',
@@ -599,7 +596,7 @@ fn collisions_are_detected_if_policy_says_so_and_never_for_admins() {
     assert_eq!(
         detects(&policy, &scoped),
         Ok(true),
-        "a token for less deletes no more"
+        "a limited token cannot delete more"
     );
     let both = Policy::compile(Rules {
         repositories: vec![entry("**", vec![], &[Del, Detect], &[])],
@@ -619,7 +616,7 @@ fn collisions_are_detected_if_policy_says_so_and_never_for_admins() {
     let alone = policy_of_behaviour();
     assert!(
         detects(&alone, &Identity::anonymous()).is_err() && !alone.serves_anonymous(),
-        "it permits nothing"
+        "the behaviour permits nothing"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Forms, and keys that come, go and stay.
+//! Tests of forms and of the rotation of keys.
 
 use super::*;
 use crate::clock::Timestamp;
@@ -52,7 +52,7 @@ fn every_grant_is_read_from_its_form() {
         assert_eq!(
             grant(&form),
             Grant::TokenExchange { subject: secret("x") },
-            "Dex's parameters are read by nobody"
+            "Dex's parameters are ignored"
         );
     }
     assert_eq!(
@@ -144,7 +144,7 @@ fn ids(keys: &SigningKeys) -> Vec<String> {
         .collect()
 }
 
-/// The key that signs at this time.
+/// Returns the key that signs at this time.
 fn signer(keys: &SigningKeys, now: Timestamp) -> String {
     let token = keys.sign("x", &json!({}), now).unwrap();
     Unverified::parse(token.expose())
@@ -167,7 +167,7 @@ fn keys_are_kept_in_the_folder_and_turned_with_overlap() {
         (0o700, 0o600)
     );
     let restarted = SigningKeys::in_folder(&state, HOUR, NOW.plus(HOUR)).unwrap();
-    assert_eq!(ids(&restarted), first, "a restart ends no session");
+    assert_eq!(ids(&restarted), first, "a restart does not end a session");
 
     let due = NOW.plus(30 * 24 * HOUR);
     assert_eq!(restarted.turn(HOUR, due), Ok(true));
@@ -254,7 +254,7 @@ fn the_first_key_of_a_pem_file_signs_and_all_of_them_verify() {
             keys.turn(HOUR, NOW),
             Err(InvalidKeys::NotPem { path: path.clone() })
         );
-        assert_eq!(ids(&keys).len(), 2, "what is bad changes nothing");
+        assert_eq!(ids(&keys).len(), 2, "an invalid file changes nothing");
     }
 }
 
@@ -265,7 +265,7 @@ fn what_is_published_has_no_private_part_and_verifies_elsewhere() {
     assert!(published["keys"][0].get("d").is_none());
     let parsed = jwks::parse(published.to_string().as_bytes(), UseRule::Oidc).unwrap();
     assert_eq!((parsed.value.len(), parsed.skipped.len()), (1, 0));
-    // By another implementation.
+    // Verifies it with another implementation.
     let token = keys
         .sign("JWT", &json!({"exp": 4_000_000_000_u64, "aud": "a"}), NOW)
         .unwrap();

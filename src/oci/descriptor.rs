@@ -283,7 +283,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    /// Of the content `x`.
+    /// The digest of the content `x`.
     const DIGEST: &str = "sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
 
     fn flaw(members: &Value) -> Option<Flaw> {
@@ -341,7 +341,7 @@ mod tests {
             assert_eq!(
                 flaw(&json!({"size": size, "data": ""})),
                 None,
-                "it is as good as absent"
+                "it is treated as absent"
             );
         }
         for (size, data, why) in [

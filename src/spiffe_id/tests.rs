@@ -1,4 +1,4 @@
-//! SPIFFE-ID, one test a rule; the names carry the rule's number in the project's list of verifier rules.
+//! Tests of SPIFFE-ID, one for each rule. The names have the rule's number in `docs/design/rules`.
 
 use super::*;
 

@@ -252,12 +252,12 @@ mod tests {
         let all: Authorities<_> = slots.iter().zip(&sources).map(origin).collect();
         let asked = || sources.each_ref().map(|source| source.0.load(Ordering::SeqCst));
         assert!(all.refetch(at(1)).await);
-        assert_eq!(asked(), [1, 1, 1], "nobody has keys");
+        assert_eq!(asked(), [1, 1, 1], "no source has keys");
         slots[1].publish(vec![], at(1), at(10));
         all.refetch(at(2)).await;
         assert_eq!(asked(), [2, 2, 1]);
         all.refetch(at(10)).await;
-        assert_eq!(asked(), [3, 3, 2], "the second has grown stale");
+        assert_eq!(asked(), [3, 3, 2], "the second is stale");
         assert!(
             !Authorities::new(vec![Slot::<Vec<u8>>::new("file")])
                 .refetch(at(1))

@@ -233,9 +233,13 @@ mod tests {
         assert_eq!(two.left(NOW), 2, "the first has no keys yet");
         let before = two.second.generation(NOW);
         two.first(&[&renewed(&shared)]);
-        assert_eq!(two.left(NOW), 1, "by key, in whatever certificate");
+        assert_eq!(
+            two.left(NOW),
+            1,
+            "the public key is compared, not the certificate"
+        );
         let after = two.second.generation(NOW);
-        assert_ne!(after, before, "what it vouched for is judged again");
+        assert_ne!(after, before, "cached identities are verified again");
         let told = two.second.withheld(NOW);
         assert!(
             told.len() == 1
@@ -246,16 +250,12 @@ mod tests {
         );
 
         let later = NOW.plus(std::time::Duration::from_secs(61));
-        assert_eq!(
-            two.left(later),
-            1,
-            "keys of the first stay its own when they have grown stale"
-        );
+        assert_eq!(two.left(later), 1, "stale keys still belong to the first");
         two.first(&[&shared, &ca("other")]);
         assert_eq!(
             two.second.generation(NOW),
             after,
-            "the same is withheld, so nothing changes"
+            "the same keys are withheld, so nothing changes"
         );
         two.slots[1].confirm(NOW, Timestamp::MAX);
         assert_eq!(two.second.generation(NOW), after);

@@ -264,7 +264,7 @@ mod tests {
         let status = slot.status();
         assert!(
             status.from_disk && status.last_error.is_some(),
-            "what is on disk is no success"
+            "using the copy on disk is not a success"
         );
         let skipped = Skipped::new("keys[1]", "expected kty");
         slot.publish(keys, at(61), at(161));

@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(
             ended.try_recv(),
             Err(oneshot::error::TryRecvError::Empty),
-            "somebody still needs it"
+            "it still has an owner"
         );
         drop(other);
         assert!(ended.await.is_err());

@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(
             withheld(&workload, "index.docker.io").await,
             [] as [String; 0],
-            "public pulls go on without a word"
+            "public pulls continue without a message"
         );
         let unset = workload
             .token(&"s.example".parse().unwrap(), Asker::AnyClient)
@@ -374,7 +374,7 @@ mod tests {
         let said = withheld(&workload, "index.docker.io").await;
         assert!(
             said.len() == 1 && said[0].contains(path.to_str().unwrap()),
-            "a broken file stops no public pull: {said:?}"
+            "a broken file does not stop a public pull: {said:?}"
         );
         let first = token_for("r.example");
         std::fs::write(&path, format!("{first}\n")).unwrap();

@@ -56,7 +56,7 @@ fn gate(passwords: &Htpasswd) -> Vec<Turn> {
     (0..passwords.turns.free() as u64).map(turn).collect()
 }
 
-/// An attempt that waits at the gate.
+/// Starts an attempt that waits for a turn.
 fn waiting(
     passwords: &Arc<Htpasswd>,
     user: &str,
@@ -105,7 +105,7 @@ async fn only_the_right_password_identifies_its_user() {
     assert_eq!(identity.principal(), &Principal::Htpasswd { user: "ann".into() });
     assert!(
         passwords.running.lock().unwrap().is_empty(),
-        "no check is kept that has ended"
+        "a finished check is removed"
     );
 }
 
@@ -133,7 +133,7 @@ async fn a_changed_file_is_used_and_an_invalid_one_changes_nothing() {
     assert_eq!(
         check(&passwords, "bob", "one").await,
         Ok("bob".into()),
-        "whoever is on a line that is yet to come keeps his place"
+        "a user on a line that is not written yet can still log in"
     );
     assert_eq!(passwords.reload(), Ok(true));
     assert_eq!(check(&passwords, "ann", "one").await, Err(NoMatch::Wrong));
@@ -224,7 +224,7 @@ async fn forty_wrong_passwords_of_one_source_delay_no_other_source_and_no_known_
     assert_eq!(
         check(&passwords, "bob", "two").await,
         Ok("bob".into()),
-        "a password that is known waits for nobody"
+        "a cached password does not wait"
     );
     let ann = waiting(&passwords, "ann", "one", 1);
     drop(gate);
@@ -310,12 +310,12 @@ async fn a_wrong_password_is_answered_late_and_keeps_its_place_until_then() {
     assert_eq!(
         begun.elapsed(),
         Duration::ZERO,
-        "a good password is answered at once"
+        "a correct password is answered at once"
     );
     assert_eq!(try_it("wrong".into(), 1).await, Err(NoMatch::Wrong));
     assert_eq!(begun.elapsed().as_secs(), DELAY.as_secs());
 
-    // Clients that hang up as soon as their passwords have been checked.
+    // These clients disconnect as soon as their passwords have been checked.
     for n in 0..PASSWORDS_OF_NAME {
         let mut guess = Box::pin(try_it(n.to_string(), 1));
         assert!(guess.as_mut().now_or_never().is_none());
@@ -327,12 +327,12 @@ async fn a_wrong_password_is_answered_late_and_keeps_its_place_until_then() {
     assert_eq!(
         try_it("another".into(), 1).await,
         Err(NoMatch::SourceBusy),
-        "no turn is held, and every place is"
+        "no turn is taken, but every place is"
     );
     assert_eq!(
         try_it("one".into(), 1).await,
         Ok(()),
-        "a password that is known passes"
+        "a cached password is accepted"
     );
     tokio::time::sleep(DELAY + Duration::from_secs(1)).await;
     assert_eq!(try_it("another".into(), 1).await, Err(NoMatch::Wrong));

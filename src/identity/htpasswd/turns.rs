@@ -265,7 +265,7 @@ mod tests {
         SourceAddress::of(Ipv4Addr::from_bits(u32::try_from(number).unwrap()).into())
     }
 
-    /// One that waits, with a note of its own.
+    /// A waiting attempt with a note.
     struct Attempt {
         note: &'static str,
         turn: BoxFuture<'static, Option<Turn>>,
@@ -281,12 +281,12 @@ mod tests {
         Attempt { note, turn }
     }
 
-    /// A turn that is free.
+    /// Takes a free turn.
     fn now(place: &Place) -> Turn {
         place.turn().unwrap().try_recv().unwrap()
     }
 
-    /// Ends the turn, and says who has the next one.
+    /// Ends the turn and returns the attempt that has the next one.
     fn next(attempts: &mut Vec<Attempt>, ended: Turn) -> (&'static str, Turn) {
         drop(ended);
         let having = |one: &mut Attempt| one.turn.as_mut().now_or_never().map(|turn| turn.unwrap());
@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(
             (turns.free(), turns.lock().sources.len()),
             (1, 0),
-            "nothing is kept of those who are gone"
+            "finished attempts leave nothing behind"
         );
     }
 
@@ -379,7 +379,7 @@ mod tests {
             .iter_mut()
             .filter_map(|one| one.turn.as_mut().now_or_never())
             .collect::<Vec<_>>();
-        assert!(matches!(away[..], [None]), "one of the crowd is turned away");
+        assert!(matches!(away[..], [None]), "one waiting attempt is dropped");
         drop((crowd, turn));
         newcomer.turn.as_mut().now_or_never().unwrap().unwrap();
     }

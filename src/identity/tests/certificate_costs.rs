@@ -1,4 +1,4 @@
-//! What a client certificate that names nobody may cost: signatures are counted, and bytes.
+//! Tests of what a rejected client certificate may cost in signature checks and bytes.
 
 use super::*;
 use crate::limits::{CHAIN_BYTES, SIGNATURE_CHECKS};
@@ -30,7 +30,7 @@ fn entry(name: &str, slot: &Arc<Slot<X509Authorities>>) -> CertificateEntry {
     }
 }
 
-/// Six authorities of the name of the real one, and a leaf of the first.
+/// Six authorities with the name of the real one, and a leaf of the first.
 fn namesakes(id: Option<&str>) -> (Ca, Peer) {
     let all: Vec<_> = (0..6).map(|_| Ca::root("prod.example")).collect();
     let names = |params: &mut CertificateParams| params.subject_alt_names = id.map(uri).into_iter().collect();
@@ -88,7 +88,7 @@ async fn a_rejection_is_cached_until_the_keys_change() {
     assert_eq!(
         reason(meet(&other, &peer, NOW).await),
         refused,
-        "another configuration judges for itself"
+        "another configuration verifies again"
     );
     assert_eq!(signature_checks(), 2 * SIGNATURE_CHECKS);
 }
@@ -138,7 +138,7 @@ async fn a_rejection_for_a_date_is_cached_until_that_date() {
         assert_eq!(
             outcome,
             expired(now),
-            "a refusal that is kept has the time of the request"
+            "a cached rejection shows the time of the request"
         );
     }
     let young = root.svid_with(CI, |params| valid(params, end.minus(Duration::from_secs(1)), end));
@@ -215,7 +215,7 @@ async fn requests_wait_for_their_certificates_verification_without_blocking_a_th
     }
     assert_eq!(signature_checks(), 0);
     drop(judging);
-    // A request that goes away meanwhile does not hold up the others.
+    // A request that is cancelled meanwhile does not delay the others.
     drop(requests.remove(0));
     for found in futures_util::future::join_all(requests).await {
         assert_eq!(found.unwrap().username(), CI);
@@ -223,8 +223,8 @@ async fn requests_wait_for_their_certificates_verification_without_blocking_a_th
     assert_eq!(signature_checks(), 1);
 }
 
-/// As a handshake needs it that requires a certificate. tokio's own locks are not ready in a task that has
-/// done much at once.
+/// A handshake that requires a certificate needs this. tokio's locks are not ready in a task that has used up
+/// its budget.
 #[tokio::test]
 async fn a_chain_that_no_other_request_has_is_verified_at_once() {
     use futures_util::FutureExt;
@@ -306,7 +306,7 @@ async fn a_key_that_cannot_be_proved_never_becomes_an_identity() {
             assert!(peer.verdict_for_test().is_none());
         }
     }
-    assert_eq!(signature_checks(), 0, "no authority was asked");
+    assert_eq!(signature_checks(), 0, "no authority was used");
     let strong = root.leaf(&rcgen::KeyPair::generate().unwrap(), |_| {});
     let entries = || vec![entry("any", &slot)];
     assert!(
@@ -349,11 +349,11 @@ async fn a_chain_over_a_limit_is_not_kept_except_its_log_evidence() {
     let peer = Peer::new(vec![large]);
     assert!(
         !peer.is_empty(),
-        "it does not pass for a client without a certificate"
+        "it is not treated as a client without a certificate"
     );
     assert_eq!(peer.der_bytes(), 0);
     let Err(Failure::Refused(refusal)) = meet(&authenticator, &peer, NOW).await else {
-        panic!("it names somebody")
+        panic!("it yields an identity")
     };
     assert_eq!(
         refusal.reason,
@@ -381,6 +381,6 @@ async fn a_chain_over_a_limit_is_not_kept_except_its_log_evidence() {
     assert!(meet(&authenticator, &peer, NOW).await.is_err());
     assert!(
         (1..=CHAIN_BYTES).contains(&peer.der_bytes()),
-        "what later keys may vouch for stays"
+        "a certificate that later keys may verify is kept"
     );
 }

@@ -1,4 +1,4 @@
-//! Client certificates: SVIDs of configured trust domains, and others by entry.
+//! Tests of client certificates: SVIDs of configured trust domains, and plain certificates by entry.
 
 use super::*;
 use crate::identity::grounds::Grounds;
@@ -318,7 +318,7 @@ async fn an_entry_without_roots_ends_the_search() {
     let outcome = meet(&authenticator, &OTHER_CA.client(&[], Some("alice"))).await;
     assert!(
         matches!(outcome, Err(Failure::Undecidable { .. })),
-        "who somebody is must not depend on an outage"
+        "an identity must not depend on an outage"
     );
 }
 
@@ -354,7 +354,7 @@ async fn a_header_comes_before_the_certificate_and_a_rejected_one_does_not_fall_
     };
     assert!(
         authenticator().authenticate(&presented, NOW).await.is_ok(),
-        "a good token beside a bad certificate"
+        "a valid token beside an invalid certificate"
     );
 }
 
@@ -423,7 +423,7 @@ async fn x_23_a_cached_verification_ends_with_its_generation() {
     slot.publish(PROD_CA.authorities(), NOW, Timestamp::MAX);
     assert!(
         meet(&authenticator, &peer).await.is_ok(),
-        "a refusal ends with the generation that gave it, too"
+        "a cached rejection also ends with its generation"
     );
     slot.publish(X509Authorities::default(), NOW, Timestamp::MAX);
     let revoked = Refused::Chain(Rejected::NoAuthorities {
@@ -482,10 +482,14 @@ async fn a_connections_identity_is_cached_while_its_sources_are_unchanged() {
     );
     assert_eq!(known(LEAF_EXPIRES), None);
     publish(&first, &OTHER_CA);
-    assert_eq!(known(NOW), None, "who refused it may take it now");
+    assert_eq!(known(NOW), None, "the entry that rejected it may accept it now");
     assert_eq!(meet(&authenticator, &peer).await.unwrap().username(), "first");
     publish(&second, &PROD_CA);
-    assert_eq!(known(NOW).as_deref(), Some("first"), "nobody asked the second");
+    assert_eq!(
+        known(NOW).as_deref(),
+        Some("first"),
+        "the second entry was not tried"
+    );
     let mut grounds = Grounds::default();
     grounds.rest_on(&authenticator.certificates[0].authorities, NOW);
     let planted = Identity {
@@ -584,7 +588,7 @@ async fn only_a_uri_may_yield_a_username_like_a_spiffe_id() {
 #[tokio::test]
 async fn the_evidence_names_the_certificate() {
     let Err(Failure::Refused(refusal)) = meet(&authenticator(), &OTHER_CA.client(&[CI], None)).await else {
-        panic!("it counts")
+        panic!("it is accepted")
     };
     let evidence = refusal.evidence;
     assert_eq!(evidence.credential, Some(CredentialType::X509Svid));

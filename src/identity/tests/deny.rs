@@ -1,5 +1,5 @@
-//! The operator's rules, through the door of every credential. What each kind of rule matches is proved
-//! beside the rules.
+//! Tests of the deny list with every kind of credential. What each kind of rule matches is tested beside the
+//! rules.
 
 use super::*;
 use crate::secret::Secret;
@@ -53,7 +53,7 @@ async fn a_rule_is_compared_only_with_verified_facts() {
     let why = refuse(&authenticator, &forged).await;
     assert!(
         !is_revoked(&why),
-        "nothing is said of whom a forged token names: {why}"
+        "a forged token does not reveal whether its subject is revoked: {why}"
     );
     identify(&authenticator, &id_token(&A, "https://a.example", "bob")).await;
 }

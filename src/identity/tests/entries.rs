@@ -1,4 +1,5 @@
-//! Entries that share an issuer: one signature check, then the first whose rules the token passes.
+//! Tests of entries that share an issuer: the signature is checked once, and the first entry that accepts the
+//! token maps it.
 
 use super::*;
 

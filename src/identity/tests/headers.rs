@@ -1,4 +1,4 @@
-//! Which credential counts, by the headers alone.
+//! Tests of the choice of the credential by headers.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What a mapping may yield.
+//! Tests of what a mapping may yield.
 
 use super::super::mapping::{Mapped, Verified};
 use super::*;

@@ -1,4 +1,4 @@
-//! Every way to be somebody, and every way to be refused, through the one door there is.
+//! Tests of every way to be accepted or rejected by the authenticator.
 
 mod certificate_costs;
 mod certificates;
@@ -28,7 +28,7 @@ const EXPIRES: i64 = 1_795_500_300;
 
 /// Signs for the issuer `https://a.example`.
 static A: LazyLock<Signer> = LazyLock::new(|| Signer::new(Algorithm::ES256, "a"));
-/// Signs for whoever names nobody else, at `https://any.example`.
+/// Signs for `https://any.example`, whose entry skips the comparison of `iss`.
 static ANY: LazyLock<Signer> = LazyLock::new(|| Signer::new(Algorithm::ES256, "any"));
 /// Signs for the trust domain `prod.example`.
 static PROD: LazyLock<Signer> = LazyLock::new(|| Signer::new(Algorithm::ES256, "prod"));
@@ -47,7 +47,7 @@ fn held<T>(keys: T) -> Arc<Authorities<T>> {
     Arc::new(Authorities::new(vec![slot]))
 }
 
-/// Authorities that never answered.
+/// Returns authorities that never answered.
 fn silent<T>() -> Arc<Authorities<T>> {
     Arc::new(Authorities::new(vec![Slot::new("silent")]))
 }
@@ -137,12 +137,12 @@ async fn ask(authenticator: &Authenticator, headers: &[&str]) -> Result<Identity
         .await
 }
 
-/// Whom the token identifies.
+/// Returns the identity of the token.
 async fn identify(authenticator: &Authenticator, token: &str) -> Identity {
     ask(authenticator, &[&bearer(token)]).await.unwrap()
 }
 
-/// Why the token is refused.
+/// Returns why the token is rejected.
 async fn refuse(authenticator: &Authenticator, token: &str) -> Refused {
     reason(ask(authenticator, &[&bearer(token)]).await)
 }
@@ -158,7 +158,7 @@ fn mapping(settings: &MappingSettings) -> Mapping {
     Mapping::compile(settings).unwrap()
 }
 
-/// A mapping that refuses everyone of whom `expression` is not true.
+/// Returns a mapping that rejects a credential unless `expression` is true.
 fn validating(expression: &str, message: &str) -> Mapping {
     mapping(&MappingSettings {
         validations: vec![(expression.into(), message.into())],

@@ -1,5 +1,5 @@
-//! Several clusters whose issuer is the default one, and whose keys have the same `kid`: the key that
-//! verifies decides whose a token is.
+//! Tests of several clusters with the default issuer and keys with the same `kid`: the key that verifies a
+//! token decides which entry it belongs to.
 
 use super::*;
 use crate::identity::grounds::Grounds;
@@ -176,7 +176,7 @@ async fn a_cluster_without_keys_does_not_lock_the_other_out() {
     let undecided = ask(&authenticator, &[&bearer(&token(&EDGE))]).await;
     assert!(
         matches!(undecided, Err(Failure::Undecidable { .. })),
-        "it may be of the cluster whose keys nobody knows: {undecided:?}"
+        "it may belong to the cluster whose keys are missing: {undecided:?}"
     );
 }
 
@@ -219,7 +219,7 @@ async fn a_minted_token_belongs_to_its_entry_only() {
     for other in [Some("prod"), Some("nobody"), None] {
         assert_eq!(again(&authenticator, other).await, None, "{other:?}");
     }
-    // From now on the key is that of another entry, too, which stands before it.
+    // From now on an earlier entry has the key too.
     let taken = vec![
         cluster("first", &keys_of(&[&EDGE])),
         cluster("edge", &oidc_keys(&EDGE)),

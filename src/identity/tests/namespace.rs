@@ -1,4 +1,4 @@
-//! No credential gets a username that begins as those of another configured issuer do, whatever made it.
+//! Tests that no credential gets a username that begins like those of another configured issuer.
 
 use super::certificates::OTHER_CA;
 use super::*;
@@ -12,7 +12,7 @@ fn other() -> Refused {
     }
 }
 
-/// A mapping of which the author says that it may.
+/// Returns a mapping that may yield such usernames.
 fn allowed(username: &str) -> Mapping {
     mapping(&MappingSettings {
         username: Some(username.into()),
@@ -21,7 +21,7 @@ fn allowed(username: &str) -> Mapping {
     })
 }
 
-/// The issuer whose names are at stake, and another one with this mapping.
+/// Returns the issuer that owns the names, and another one with this mapping.
 fn beside(mapping: Mapping) -> Vec<Issuer> {
     let b = Issuer {
         mapping,
@@ -165,7 +165,7 @@ async fn names_of_the_password_file_and_of_a_token_server_do_not_get_an_issuers_
     assert_eq!(refuse(&authenticator, &token(A_CI)).await, other());
     assert_eq!(identify(&authenticator, &token("ci")).await.username(), "ci");
 
-    // A name in the file ends at the first colon, so only an issuer without one is at stake.
+    // A name in the file ends at the first colon, so only an issuer without a colon is affected.
     std::fs::write(
         &path,
         format!("a/ci:{0}\nci:{0}\n", bcrypt::hash("x", 4).unwrap()),

@@ -1,4 +1,4 @@
-//! A token that comes again, with the cache and without it.
+//! Tests of a token that is presented again, with the cache and without it.
 
 use super::*;
 use crate::identity::grounds::{Grounds, Known};
@@ -52,7 +52,7 @@ async fn at(authenticator: &Authenticator, token: &str, now: Timestamp) -> Resul
         .await
 }
 
-/// Whether both are of one verification.
+/// Whether both come from one verification.
 fn same(a: &Identity, b: &Identity) -> bool {
     Arc::ptr_eq(&a.claims, &b.claims)
 }
@@ -89,7 +89,7 @@ async fn after_a_rotation_a_token_is_verified_again_and_a_withdrawn_key_rejected
     let first = identify(&authenticator, &token).await;
     keys.rotate(&[&A, &ANY]);
     let again = identify(&authenticator, &token).await;
-    assert!(!same(&first, &again), "other keys count now");
+    assert!(!same(&first, &again), "other keys are in use now");
     assert!(same(&again, &identify(&authenticator, &token).await));
     keys.rotate(&[&ANY]);
     assert!(matches!(
@@ -104,7 +104,7 @@ async fn after_a_rotation_a_token_is_verified_again_and_a_withdrawn_key_rejected
             ask(&authenticator, &[&bearer(&token)]).await,
             Err(Failure::Undecidable { .. })
         ),
-        "nothing counts any more"
+        "no key is usable any more"
     );
 }
 
@@ -146,7 +146,7 @@ async fn the_wall_clock_decides_at_each_use() {
         .unwrap();
     assert!(
         !same(&first, &within_the_skew),
-        "past its end only verification may say so"
+        "an expired token must be verified again"
     );
     let expired = at(&authenticator, &token, Timestamp::from_secs(EXPIRES + 31)).await;
     assert!(matches!(

@@ -1,4 +1,4 @@
-//! Tokens are routed once, to the rules and keys of whom they name.
+//! Tests of the routing of tokens to the rules and keys of the issuer that they name.
 
 use super::*;
 use crate::trust::jwt::Rejected;
@@ -26,7 +26,7 @@ fn authenticator() -> Authenticator {
     Authenticator::new(issuers, domains, vec![])
 }
 
-/// Without the entry that takes whatever names nobody else.
+/// The same without the entry that skips the comparison of `iss`.
 fn strict() -> Authenticator {
     Authenticator::new(
         vec![issuer("https://a.example", &oidc_keys(&A))],
@@ -251,7 +251,7 @@ async fn an_issuer_that_may_write_any_iss_cannot_get_another_issuers_username() 
 async fn the_evidence_names_the_token_without_showing_it() {
     let token = id_token(&A, "https://b.example", "alice");
     let Err(Failure::Refused(refusal)) = ask(&strict(), &[&bearer(&token)]).await else {
-        panic!("it counts")
+        panic!("it is accepted")
     };
     let expected = Evidence {
         credential: Some(CredentialType::Oidc),
@@ -268,7 +268,7 @@ async fn the_evidence_names_the_token_without_showing_it() {
     );
     let long = id_token(&A, "https://b.example", &"ä".repeat(5000));
     let Err(Failure::Refused(refusal)) = ask(&strict(), &[&bearer(&long)]).await else {
-        panic!("it counts")
+        panic!("it is accepted")
     };
     assert_eq!(refusal.evidence.subject.unwrap().chars().count(), 257);
 }
@@ -297,7 +297,7 @@ async fn the_evidence_describes_even_an_unparsable_token() {
         (signed(r#"{"alg":"ES256","kid":"a"}"#, "[]"), None, None),
     ] {
         let Err(Failure::Refused(refusal)) = ask(&strict(), &[&bearer(&token)]).await else {
-            panic!("it counts")
+            panic!("it is accepted")
         };
         let Evidence {
             credential: found,
@@ -311,7 +311,7 @@ async fn the_evidence_describes_even_an_unparsable_token() {
         );
     }
     let Err(Failure::Refused(refusal)) = ask(&strict(), &[&bearer("a.b")]).await else {
-        panic!("it counts")
+        panic!("it is accepted")
     };
     assert_eq!(refusal.evidence, Evidence::default());
 }

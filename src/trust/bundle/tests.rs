@@ -1,4 +1,4 @@
-//! Documents and elements, good and bad. Each test is named for its line in the bundle's checklist.
+//! Tests of valid and invalid documents and elements. The names have the number of the rule for bundles.
 
 use super::*;
 use crate::clock::Timestamp;
@@ -19,7 +19,7 @@ fn read(elements: &[Value]) -> Parsed<Bundle> {
     parse_spiffe(&document(elements)).unwrap()
 }
 
-/// The element for a P-256 authority, with these members set; one set to null is removed.
+/// Returns the element for a P-256 authority with these members set. A member set to null is removed.
 fn element(ca: &Ca, change: Value) -> Value {
     let point = ca.issuer.key().der_bytes();
     let x = URL_SAFE_NO_PAD.encode(&point[1..33]);
@@ -37,7 +37,7 @@ fn element(ca: &Ca, change: Value) -> Value {
     element
 }
 
-/// The element for a JWT key; any point of the curve will do.
+/// Returns the element for a JWT key. Any point of the curve is good enough.
 fn jwt_element(change: Value) -> Value {
     let mut members = json!({"use": "jwt-svid", "kid": "jwt", "x5c": null});
     members
@@ -47,7 +47,7 @@ fn jwt_element(change: Value) -> Value {
     element(&Ca::root("any"), members)
 }
 
-/// Why the only element is skipped.
+/// Returns why the only element is skipped.
 fn skipped(element: Value) -> String {
     let parsed = read(&[element]);
     assert!(parsed.value.x509.is_empty() && parsed.value.jwt.is_empty());
@@ -167,7 +167,7 @@ fn b_05_use_decides_and_is_case_sensitive() {
     assert_eq!(
         (both.x509.len(), both.jwt.len()),
         (1, 1),
-        "an element counts for its own kind only"
+        "an element is used only for its own kind"
     );
 }
 
@@ -283,7 +283,7 @@ fn b_10_the_refresh_hint_is_a_hint() {
         assert_eq!(
             hint(mistyped),
             (None, 1),
-            "{mistyped}: reported, and the bundle counts"
+            "{mistyped}: reported, and the bundle is used"
         );
     }
 }

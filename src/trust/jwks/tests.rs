@@ -1,4 +1,4 @@
-//! Documents and elements, good and bad.
+//! Tests of valid and invalid documents and elements.
 
 use super::*;
 use crate::trust::jwt::Algorithm;
@@ -11,7 +11,7 @@ fn read(elements: &[Value], rule: UseRule) -> Parsed<KeySet> {
     parse(&key_set(elements), rule).unwrap()
 }
 
-/// Why the only element is skipped.
+/// Returns why the only element is skipped.
 fn skipped(element: Value, rule: UseRule) -> String {
     let parsed = read(&[element], rule);
     assert!(parsed.value.is_empty());
@@ -213,7 +213,7 @@ fn ignored_elements_are_reported_apart_from_faults() {
     let only = read(&[rsa().jwk_with("use", "enc")], UseRule::Oidc);
     assert!(
         !only.skipped[0].ignored,
-        "where nothing can be used, that is what is wrong"
+        "if no key is usable, ignored elements are faults"
     );
 }
 

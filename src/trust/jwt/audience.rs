@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// `*` for everything, else the repositories; nothing if the token is not accepted.
+    /// Returns `*` for everything, or the repositories, or nothing if the token is not accepted.
     fn cap(audiences: Value) -> Option<String> {
         let expected = vec!["registry".to_owned()];
         let hosts = vec!["r.example:443".to_owned(), "r.example".to_owned()];

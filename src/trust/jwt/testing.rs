@@ -1,4 +1,4 @@
-//! Signs tokens for tests, good ones and every kind of bad one.
+//! Signs valid and invalid tokens for tests.
 
 use super::Algorithm;
 use aws_lc_rs::rand::SystemRandom;
@@ -25,7 +25,7 @@ enum Pair {
 }
 
 impl Signer {
-    /// A fresh key pair; for RSA one that all tests share, since making one is slow.
+    /// Generates a key pair. For RSA all tests share one, since generating it is slow.
     pub(crate) fn new(algorithm: Algorithm, id: &str) -> Self {
         static RSA: LazyLock<Arc<RsaKeyPair>> =
             LazyLock::new(|| Arc::new(RsaKeyPair::generate(KeySize::Rsa2048).unwrap()));
@@ -44,7 +44,7 @@ impl Signer {
         }
     }
 
-    /// The public key with its `kid`, and nothing else.
+    /// Returns the public key with its `kid` only.
     pub(crate) fn jwk(&self) -> Value {
         match &self.pair {
             Pair::Rsa(pair) => {
@@ -70,7 +70,7 @@ impl Signer {
         }
     }
 
-    /// The public key with one more member.
+    /// Returns the public key with one more member.
     pub(crate) fn jwk_with(&self, member: &str, value: impl Into<Value>) -> Value {
         let mut jwk = self.jwk();
         jwk[member] = value.into();
@@ -85,7 +85,7 @@ impl Signer {
         self.token_of(&self.header().to_string(), &claims.to_string())
     }
 
-    /// A good signature over any header and payload, which need not even be JSON.
+    /// Signs any header and payload, which need not be JSON.
     pub(crate) fn token_of(&self, header: &str, claims: &str) -> String {
         let signed = format!("{}.{}", encode(header), encode(claims));
         format!("{signed}.{}", encode(self.sign(signed.as_bytes())))
@@ -117,7 +117,7 @@ pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A JWK Set of these keys.
+/// Returns a JWK Set of these keys.
 pub(crate) fn key_set(keys: &[Value]) -> Vec<u8> {
     json!({"keys": keys}).to_string().into_bytes()
 }

@@ -1,4 +1,4 @@
-//! What each fault of a server's certificate is called.
+//! Tests of the messages for faults of a server's certificate.
 
 use super::explain;
 use super::server::{Authorities, verifier};
@@ -13,7 +13,7 @@ fn dns(name: &str) -> SanType {
     SanType::DnsName(name.try_into().unwrap())
 }
 
-/// A server's certificate with these changes.
+/// Makes a server's certificate with these changes.
 fn server(ca: &Ca, change: impl FnOnce(&mut CertificateParams)) -> CertificateDer<'static> {
     ca.leaf(&rcgen::KeyPair::generate().unwrap(), |params| {
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -23,7 +23,7 @@ fn server(ca: &Ca, change: impl FnOnce(&mut CertificateParams)) -> CertificateDe
     })
 }
 
-/// What is said of a certificate for [`HOST`], or nothing if it is accepted.
+/// Returns the message for a certificate of [`HOST`], or nothing if it is accepted.
 fn said(leaf: &CertificateDer<'_>, configured: &CertificateDer<'_>) -> Option<String> {
     let pem = pem(configured);
     let authorities = Authorities {

@@ -1,4 +1,4 @@
-//! Certificates made while a test runs.
+//! Makes certificates for tests.
 
 use super::{Authority, Leaf, X509Authorities, der};
 use crate::clock::Timestamp;
@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 pub(crate) const HOUR: i64 = 3600;
 
-/// `seconds` after [`NOW`].
+/// Returns the time `seconds` after [`NOW`].
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_secs(NOW.as_secs() + seconds)
 }
@@ -69,7 +69,7 @@ impl Ca {
             .clone()
     }
 
-    /// A well-formed X.509-SVID.
+    /// Makes a well-formed X.509-SVID.
     pub(crate) fn svid(&self, id: &str) -> CertificateDer<'static> {
         self.svid_with(id, |_| {})
     }
@@ -104,16 +104,16 @@ impl Ca {
         params.signed_by(key, &self.issuer).unwrap().der().clone()
     }
 
-    /// An X.509-SVID for a key that need not be one.
+    /// Makes an X.509-SVID for any key, valid or not.
     pub(crate) fn svid_for(&self, id: &str, key: &impl PublicKeyData) -> CertificateDer<'static> {
         self.leaf(key, |params| params.subject_alt_names = vec![uri(id)])
     }
 
-    /// The same certificate in version 1, which has no extensions, signed again.
+    /// Signs the same certificate again as version 1, which has no extensions.
     pub(crate) fn version_1(&self, certificate: &CertificateDer<'_>) -> CertificateDer<'static> {
         let part = |tag: u8, content: &[u8]| {
             let length = u16::try_from(content.len()).unwrap().to_be_bytes();
-            // Not every length is in its shortest form this way: only those of 256 bytes and more are.
+            // This encodes a length in its shortest form only from 256 bytes on.
             let length = if content.len() > 255 {
                 [&[0x82][..], &length].concat()
             } else {
@@ -146,7 +146,7 @@ impl Ca {
     }
 }
 
-/// A public key that is made up: nobody has its private half.
+/// Makes up a public key without a private key.
 pub(crate) struct MadeUp {
     bytes: Vec<u8>,
     algorithm: &'static SignatureAlgorithm,
@@ -160,7 +160,7 @@ impl MadeUp {
         }
     }
 
-    /// An RSA key with a modulus of `bytes` bytes, 65537 being its exponent.
+    /// Returns an RSA key with a modulus of `bytes` bytes and the exponent 65537.
     pub(crate) fn rsa(bytes: usize) -> Self {
         let number = [
             &[0x02, 0x82][..],
@@ -202,14 +202,14 @@ impl PublicKeyData for MadeUp {
     }
 }
 
-/// A certificate with a critical extension that nobody knows.
+/// Adds an unknown critical extension.
 pub(crate) fn unknown_critical(params: &mut CertificateParams) {
     let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
     extension.set_criticality(true);
     params.custom_extensions.push(extension);
 }
 
-/// What a source holds that has these certificates.
+/// Returns what a source with these certificates holds.
 pub(crate) fn authorities(all: &[&Ca]) -> X509Authorities {
     all.iter().map(|ca| Authority::parse(&ca.der).unwrap()).collect()
 }
@@ -231,7 +231,7 @@ pub(crate) fn valid(params: &mut CertificateParams, from: Timestamp, to: Timesta
     params.not_after = OffsetDateTime::from_unix_timestamp(to.as_secs()).unwrap();
 }
 
-/// A source that holds these authorities, usable for ever.
+/// Returns a source that holds these authorities without a staleness bound.
 pub(in crate::trust) fn holding(authorities: &[&Ca]) -> Arc<Held<X509Authorities>> {
     holding_until(authorities, Timestamp::MAX)
 }
@@ -256,7 +256,7 @@ pub(in crate::trust) fn leaf(der: &CertificateDer<'_>) -> Leaf {
     Leaf::parse(der).unwrap()
 }
 
-/// How many signatures this thread has checked since it was asked last.
+/// Returns how many signatures this thread has checked since the last call.
 pub(crate) fn signature_checks() -> usize {
     SIGNATURE_CHECKS.replace(0)
 }

@@ -168,7 +168,7 @@ async fn with_token(
         .ask(Ask::get(probe.url("/v2/")).basic(USER, token.expose()))
         .await;
     let what = "the token as password, without the token endpoint";
-    report.say(judge::direct(what, "clients that were told Basic", &basic).fixed_by(fix));
+    report.say(judge::direct(what, "clients that were challenged with Basic", &basic).fixed_by(fix));
     let Some(challenge) = challenge else { return };
     let docker = [
         ("account", USER),

@@ -1,4 +1,4 @@
-//! A table of answers, and what each means.
+//! Tests of a registry's answers and what they mean for clients.
 
 use super::super::line::Verdict::{self, Bad, Good, Note};
 use super::*;

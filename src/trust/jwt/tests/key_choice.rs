@@ -1,4 +1,4 @@
-//! Which keys are tried, and when their source is asked again.
+//! Tests of which keys are tried, and when newer keys are fetched.
 
 use super::*;
 use crate::trust::jwt::signature::CHECKS;
@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A source that publishes what it was given when it is asked, and counts how often it is.
+/// A source that publishes given keys when it is fetched, and counts the fetches.
 struct Source {
     slot: Arc<Slot<KeySet>>,
     next: Option<KeySet>,
@@ -29,8 +29,8 @@ impl Refetch for Source {
     }
 }
 
-/// Judges a token while the source holds `held` and would answer `next`. Also says how often the source was
-/// asked.
+/// Verifies a token while the source holds `held` and would answer `next`. Also returns the number of
+/// fetches.
 async fn judge(token: &str, held: Option<KeySet>, next: Option<KeySet>) -> (Result<(), Failure>, usize) {
     let slot = Slot::new("issuer");
     if let Some(keys) = held {
@@ -62,7 +62,7 @@ async fn judge(token: &str, held: Option<KeySet>, next: Option<KeySet>) -> (Resu
         assert_eq!(
             Some(verified.generation()),
             all.generation(NOW),
-            "the keys that vouched are the newest"
+            "the newest keys verified the token"
         );
     }
     (outcome.map(drop), source.asked.load(Ordering::SeqCst))
@@ -97,7 +97,7 @@ async fn a_known_key_causes_no_fetch_even_for_a_bad_signature() {
     assert_eq!(
         forged,
         (Err(Rejected::Signature.into()), 0),
-        "strangers must not make us ask"
+        "made-up tokens must not cause fetches"
     );
     let expired = signer().token(&with(claims(), json!({"exp": 1})));
     assert!(
@@ -133,7 +133,7 @@ async fn an_unknown_key_causes_one_fetch() {
     assert_eq!(
         judge(&token, Some(oidc(&[&old])), None).await,
         (unknown(&["old"]), 1),
-        "the source kept silent"
+        "the source did not answer"
     );
     assert_eq!(
         judge(&token, Some(oidc(&[&old])), Some(KeySet::default())).await,
@@ -175,7 +175,7 @@ async fn t_7_4_without_a_kid_every_key_that_fits_is_tried_up_to_four() {
     assert_eq!(
         judge(&without_kid(&signers[0]), Some(oidc(&mixed)), None).await,
         (Ok(()), 0),
-        "those that do not fit do not count"
+        "keys that do not fit are not tried"
     );
 }
 
@@ -322,7 +322,7 @@ async fn a_token_of_an_unusable_published_key_is_rejected_with_the_reason() {
     assert_eq!(
         judge(&signer().token(&claims()), Some(set), Some(oidc(&[signer()]))).await,
         (Ok(()), 1),
-        "until the issuer mends it"
+        "until the issuer fixes it"
     );
 }
 

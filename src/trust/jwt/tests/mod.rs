@@ -1,5 +1,5 @@
-//! Tokens that count and tokens that do not, by profile. `j_01` is a rule of the project's list for SVIDs,
-//! `t_7_3` one of its list for tokens.
+//! Tests of valid and invalid tokens, by profile. `j_01` is a rule for SVIDs and `t_7_3` a rule for tokens in
+//! `docs/design/rules`.
 
 mod key_choice;
 mod oidc;
@@ -30,7 +30,7 @@ fn authorities(keys: KeySet) -> Authorities<KeySet> {
     Authorities::new(vec![slot])
 }
 
-/// `base` with the members of `changes` put over it; `null` takes one away.
+/// Returns `base` with the members of `changes`. `null` removes a member.
 fn with(mut base: Value, changes: Value) -> Value {
     for (name, value) in changes.as_object().unwrap() {
         match value {
@@ -48,7 +48,7 @@ fn rejected(outcome: Result<Map<String, Value>, Failure>) -> Rejected {
     }
 }
 
-/// The key that tokens are signed with where nothing depends on it.
+/// The key that signs tokens if the key does not matter.
 fn signer() -> &'static Signer {
     static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::new(Algorithm::ES256, "one"));
     &SIGNER

@@ -185,7 +185,7 @@ async fn t_7_3_the_issuer_is_one_string_and_ours() {
         assert_eq!(
             rejected(skipping),
             why,
-            "not compared is not the same as not needed"
+            "`iss` is required even if it is not compared"
         );
     }
 }
@@ -347,7 +347,7 @@ async fn the_claims_spiffe_and_x509_of_a_token_are_dropped() {
     assert_eq!(
         verified.spiffe_id(),
         None,
-        "an ID token is no SVID whatever its subject"
+        "an ID token is not an SVID, whatever its subject"
     );
     assert!(!verified.claims().contains_key("spiffe") && !verified.claims().contains_key("x509"));
     assert_eq!(verified.claims()["aud"], json!(["zot"]));

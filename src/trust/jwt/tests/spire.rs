@@ -44,7 +44,7 @@ const CLUSTERS: [Cluster; 3] = [
     cluster!("cluster-c.example", None),
 ];
 
-/// A while after they were issued, and a while after they expire.
+/// A time after they were issued, and a time after they expire.
 const ISSUED: Timestamp = Timestamp::from_secs(1_795_320_119);
 const EXPIRY: Timestamp = Timestamp::from_secs(1_950_120_119);
 
@@ -53,7 +53,7 @@ fn bundle(cluster: &Cluster) -> KeySet {
     assert_eq!(
         (parsed.skipped.len(), parsed.value.len()),
         (0, 1),
-        "the X.509 authority is passed over in silence"
+        "the X.509 authority is ignored without a report"
     );
     parsed.value
 }

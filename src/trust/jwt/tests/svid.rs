@@ -1,4 +1,4 @@
-//! JWT-SVID: the rules about claims and keys.
+//! Tests of JWT-SVID's rules about claims and keys.
 
 use super::*;
 use crate::spiffe_id::InvalidSpiffeId;

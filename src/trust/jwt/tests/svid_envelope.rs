@@ -1,4 +1,4 @@
-//! JWT-SVID: the rules about serialization, header and signature.
+//! Tests of JWT-SVID's rules about serialization, header and signature.
 
 use super::svid::{claims, judge, rules, verify};
 use super::*;
@@ -124,7 +124,7 @@ async fn j_02_only_the_nine_algorithms() {
     );
 }
 
-/// `jsonwebtoken` is the judge of whether our signer makes real tokens; it has no ES512.
+/// `jsonwebtoken` checks that the tests' signer makes valid tokens. It does not support ES512.
 #[tokio::test]
 async fn j_03_each_of_the_nine_verifies() {
     for algorithm in NINE {
@@ -263,7 +263,7 @@ async fn j_06_typ_is_absent_or_jwt_or_jose() {
     );
 }
 
-/// WIT-SVID 7.1: it is worth something only beside a proof that its bearer has the key in it.
+/// WIT-SVID 7.1: it is valid only with a proof that its bearer has the key in it.
 #[tokio::test]
 async fn j_06_a_wit_svid_is_never_a_bearer_token_and_the_reason_says_so() {
     for typ in ["wit+jwt", "WIT+JWT", "application/wit+jwt"] {
@@ -276,7 +276,7 @@ async fn j_06_a_wit_svid_is_never_a_bearer_token_and_the_reason_says_so() {
     let wit = json!({"sub": "spiffe://elsewhere.example/a", "exp": EXP, "cnf": {"jwk": signer().jwk()}})
         .to_string();
     let why = Unverified::parse(&signer().token_of(&header, &wit)).unwrap_err();
-    assert_eq!(why, Rejected::WitSvid, "before anyone asks whose it is");
+    assert_eq!(why, Rejected::WitSvid, "before its issuer is looked up");
 }
 
 #[tokio::test]
@@ -420,7 +420,7 @@ async fn j_23_and_t_7_1_and_2_size_and_depth_are_limited() {
 async fn j_24_no_other_spelling_and_no_forged_signature() {
     let token = signer().token(&claims(json!({})));
     let [header, payload, signature] = parts(&token);
-    // 64 bytes leave four unused bits in the last letter: of 16 spellings only one may count.
+    // 64 bytes leave four unused bits in the last letter. Only one of the 16 encodings may be accepted.
     let last = signature.chars().last().unwrap();
     let spellings = ('A'..='Z')
         .chain('a'..='z')

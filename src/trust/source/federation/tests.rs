@@ -1,4 +1,4 @@
-//! Against endpoints of our own over real sockets.
+//! Tests with endpoints over real sockets.
 
 use super::*;
 use crate::clock::ManualClock;
@@ -42,7 +42,7 @@ async fn f_1_f_4_with_https_web_the_server_is_verified_by_its_host_name() {
     let why = Client::of(web_settings(&site, &web)).refused().await;
     assert!(
         why.to_lowercase().contains("certificate"),
-        "an X.509-SVID is no server name: {why}"
+        "an X.509-SVID does not replace a host name: {why}"
     );
 }
 
@@ -119,7 +119,7 @@ async fn f_2_the_endpoint_of_another_trust_domain_is_always_verified_by_that_one
     assert_eq!(
         client.again().await,
         2,
-        "the bundle that was fetched says nothing about the endpoint"
+        "the fetched bundle does not verify the endpoint"
     );
     assert_eq!(client.status().last_error, None);
 }
@@ -156,12 +156,12 @@ async fn f_6_self_serving_rotation_uses_the_bundle_that_was_fetched_last() {
     let home = Home::with(&old);
     let client = Client::of(home.settings(&site));
     client.fetched().await;
-    // The endpoint has renewed its certificate, and the bootstrap bundle does not know by whom.
+    // The endpoint has a new certificate of an authority that is not in the bootstrap bundle.
     site.present(&svid(&new, ENDPOINT, &[ServerAuth]));
     site.answer(PATH, 200, bundle(2, &[new.element()]));
     client.again().await;
     assert_eq!((client.roots(), client.status().sequence), (Some(1), Some(2)));
-    // The withdrawn authority vouches for the endpoint no more, although it is in the bootstrap bundle.
+    // The withdrawn authority no longer verifies the endpoint, although it is in the bootstrap bundle.
     site.present(&svid(&old, ENDPOINT, &[ServerAuth]));
     site.answer(PATH, 200, bundle(3, &[stranger.element()]));
     client.again().await;
@@ -173,7 +173,7 @@ async fn f_6_self_serving_rotation_uses_the_bundle_that_was_fetched_last() {
             .contains("to an authority from the bundle")
     );
     assert_eq!(status.sequence, Some(2));
-    // Unless whoever runs the registry says so.
+    // The operator can change that.
     std::fs::write(home.path(), bundle(9, &[old.element()])).unwrap();
     site.answer(PATH, 200, bundle(10, &[old.element()]));
     client.again().await;
@@ -234,14 +234,14 @@ async fn f_7_a_lower_sequence_is_rejected_while_the_higher_one_is_in_use() {
     assert_eq!(
         client.status().sequence,
         Some(6),
-        "what has grown stale protects nothing"
+        "a stale bundle does not prevent a rollback"
     );
     site.answer(PATH, 200, bundle(6, &[second.element()]));
     client.again().await;
     assert_eq!(
         client.status().last_error,
         None,
-        "of the same sequence the newest counts"
+        "with equal sequences the newest bundle is used"
     );
     let without = serde_json::json!({"keys": [first.element()]}).to_string();
     site.answer(PATH, 200, without);
@@ -336,7 +336,7 @@ async fn f_9_redirects_lead_to_https_only_and_are_not_remembered() {
             .await
             .contains("more than 5 redirects")
     );
-    // The same rules hold where it leads: who is not the endpoint is not believed.
+    // The same rules apply to the target: a server that is not the endpoint is rejected.
     let other = Site::tls(&svid(&ca("stranger"), ENDPOINT, &[ServerAuth])).await;
     other.answer("/moved", 200, bundle(9, &[root.element()]));
     redirect(&other.url("/moved").replace("site.test", "127.0.0.1"));
@@ -481,7 +481,7 @@ async fn the_copy_on_disk_is_used_while_the_endpoint_is_unreachable_at_the_start
     assert_eq!(
         status.usable_until,
         Some(START.plus(DAY)),
-        "age counts on from when it was said"
+        "the age begins with the time of the copy"
     );
     site.set_unreachable(false);
     client.again().await;
@@ -491,10 +491,7 @@ async fn the_copy_on_disk_is_used_while_the_endpoint_is_unreachable_at_the_start
     site.set_unreachable(true);
     let client = Client::at(START.plus(DAY).plus(DAY), web_settings(&site, &web), Some(&home));
     client.start().await;
-    assert!(
-        client.roots().is_none(),
-        "what has grown stale counts for nothing"
-    );
+    assert!(client.roots().is_none(), "stale keys are not used");
 }
 
 #[tokio::test]
@@ -534,7 +531,7 @@ async fn the_copy_on_disk_is_used_before_a_hanging_endpoint_times_out() {
     let patient = Duration::from_secs(3600);
     let client = Client::built(START, web_settings(&site, &web), Some(&home), patient);
     client.source.start();
-    eventually("the copy counts", || client.roots() == Some(1)).await;
+    eventually("the copy is used", || client.roots() == Some(1)).await;
     assert!(client.status().from_disk);
 }
 
@@ -557,7 +554,7 @@ fn web_settings(site: &Site, authority: &Ca) -> FederationSettings {
     }
 }
 
-/// A folder with a bootstrap bundle, and for state.
+/// A folder with a bootstrap bundle and the state.
 struct Home(TempDir);
 
 impl Home {
@@ -583,7 +580,7 @@ impl Home {
     }
 }
 
-/// Someone who trusts the trust domain, and the time it is for them.
+/// A client that trusts the trust domain, with its own clock.
 struct Client {
     source: Source,
     clock: Clock,
@@ -628,7 +625,7 @@ impl Client {
         self.status().attempts
     }
 
-    /// Starts it, and waits for the first outcome.
+    /// Starts it and waits for the first outcome.
     async fn start(&self) {
         self.source.start();
         eventually("the first attempt", || {
@@ -649,7 +646,7 @@ impl Client {
         self.status().last_error.unwrap()
     }
 
-    /// Lets the time pass until the next fetch, and waits for its outcome. Says how many there were.
+    /// Advances the clock to the next fetch and waits for its outcome. Returns the number of fetches.
     async fn again(&self) -> u64 {
         let before = self.attempts();
         let next = self.status().next_refresh.unwrap();

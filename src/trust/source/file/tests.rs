@@ -1,4 +1,4 @@
-//! Files that change, break and come back.
+//! Tests of files that change, break and come back.
 
 use super::*;
 use crate::trust::jwks::KeySet;
@@ -144,11 +144,7 @@ fn a_bad_file_never_replaces_a_good_one() {
     assert_ne!(generation(&slot), first);
 
     fs::write(&path, jwk_set(&[])).unwrap();
-    assert_eq!(
-        file.reload(at(7)),
-        Ok(true),
-        "an empty set is an answer: it revokes"
-    );
+    assert_eq!(file.reload(at(7)), Ok(true), "an empty set revokes");
     assert!(key_ids(&slot).is_empty());
 }
 
@@ -242,14 +238,14 @@ async fn each_trust_domain_of_a_bundle_map_follows_its_own_bundle() {
     .await;
     assert_eq!(keys(&b), 1, "a malformed bundle replaces nothing");
     map(&[("a.example", &spiffe)]);
-    eventually("who is left out is withdrawn", || {
+    eventually("a missing trust domain is withdrawn", || {
         keys(&b) == 0 && keys(&absent) == 0
     })
     .await;
     assert_eq!(
         generation(a.slots.jwt.as_ref().unwrap()),
         before,
-        "and nobody else is touched"
+        "and no other trust domain is affected"
     );
 }
 
@@ -316,14 +312,14 @@ fn a_changed_file_is_used_once_it_is_stable() {
     fs::write(&path, format!("{one}{two}")).unwrap();
     let (mut file, _) = Watched::open(path.clone(), Format::PemRoots, at(1)).unwrap();
     let roots = |file: &Watched| roots(file.slots.x509.as_deref().unwrap());
-    // Somebody writes three authorities in place: the first part is well-formed PEM of one.
+    // Three authorities are written in place. The first part is well-formed PEM of one.
     fs::write(&path, &two).unwrap();
     assert_eq!((file.look(at(2)), roots(&file)), (Ok(false), 2));
     fs::write(&path, format!("{two}{one}{}", ca("three").pem)).unwrap();
     assert_eq!(
         (file.look(at(3)), roots(&file)),
         (Ok(false), 2),
-        "it is not the same as at the last look"
+        "it differs from the last read"
     );
     assert_eq!((file.look(at(4)), roots(&file)), (Ok(true), 3));
     assert_eq!(file.look(at(5)), Ok(false));
@@ -333,13 +329,13 @@ fn a_changed_file_is_used_once_it_is_stable() {
     assert_eq!(
         (file.reload(at(7)), roots(&file)),
         (Ok(true), 1),
-        "on SIGHUP it is taken as it is"
+        "on SIGHUP it is used at once"
     );
     fs::write(&path, "-----BEGIN CERTIFICATE-----\nMIIC").unwrap();
     assert_eq!(
         file.look(at(8)),
         Ok(false),
-        "half a certificate may be whole at the next look"
+        "a half-written certificate may be complete at the next read"
     );
     assert!(file.look(at(9)).is_err() && file.look(at(10)).is_err());
     fs::write(&path, &one).unwrap();
@@ -375,7 +371,7 @@ fn an_emptied_file_of_plain_authorities_withdraws_them() {
     .unwrap();
     assert!(
         file.reload(at(10)).is_err(),
-        "something else than certificates is a mistake"
+        "other content than certificates is an error"
     );
     assert!(
         inline("bundle", b"", &Format::SpiffeBundleOrPem, at(1)).is_err(),

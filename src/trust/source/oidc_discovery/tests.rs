@@ -1,4 +1,4 @@
-//! Against issuers of our own over real sockets: discovery, faults, and how often we fetch.
+//! Tests with issuers over real sockets: discovery, faults and the number of fetches.
 
 mod words;
 
@@ -40,14 +40,14 @@ async fn keys_are_fetched_in_the_background_from_the_start() {
     assert_eq!(
         (status().attempts, status().as_of),
         (0, None),
-        "the start waits for nobody"
+        "the start does not wait"
     );
     drop(hold);
     eventually("it answered", || status().as_of == Some(START)).await;
     assert_eq!(
         (issuer.count(DOCUMENT), issuer.count(KEYS)),
         (1, 1),
-        "and nobody had to ask"
+        "without a request"
     );
 
     issuer.answer(DOCUMENT, 500, vec![]);
@@ -56,7 +56,7 @@ async fn keys_are_fetched_in_the_background_from_the_start() {
     eventually("it failed", || source.jwt().unwrap().slot.status().failures > 0).await;
     issuer.reset();
     let passing = || hand.advance(Duration::from_secs(1));
-    eventually_after("it is asked again by itself", passing, || {
+    eventually_after("it is fetched again in the background", passing, || {
         source.jwt().unwrap().slot.held().is_some()
     })
     .await;
@@ -223,7 +223,7 @@ async fn an_unknown_key_causes_at_most_one_fetch_in_10_s() {
     assert_eq!(
         (issuer.count(DOCUMENT), issuer.count(KEYS)),
         (1, 2),
-        "a good document is believed for an hour"
+        "a valid document is used for an hour"
     );
     client.hand.set(START);
     client.keys.refetch(client.clock.now()).await;
@@ -348,7 +348,7 @@ async fn max_age_is_held_between_a_minute_and_an_hour() {
         ("Max-Age=86400", 3600),
     ] {
         issuer.header(KEYS, CACHE_CONTROL, header);
-        // Without any staleness keys serve exactly as long as they are fresh.
+        // Without a staleness bound keys are used exactly as long as they are fresh.
         let client = Client::of(OidcSettings {
             max_stale: Duration::ZERO,
             ..settings(&issuer.base)
@@ -480,8 +480,8 @@ async fn the_bearer_token_is_read_anew_and_goes_only_to_configured_origins() {
 
 #[tokio::test]
 async fn a_rejected_fetch_says_whether_the_bearer_token_was_sent_and_which_setting_would_send_it() {
-    // As an API server does it: discovery by one name, the key set at the advertise address, which is another
-    // origin.
+    // Like a Kubernetes API server: discovery by one name, and the key set at the advertise address, which is
+    // another origin.
     let issuer = TestIssuer::start().await;
     let advertised = TestIssuer::start().await;
     issuer.answer(DOCUMENT, 200, document(&issuer.base, &advertised.url(KEYS)));
@@ -667,7 +667,7 @@ impl TestIssuer {
         issuer
     }
 
-    /// A good issuer again.
+    /// Makes the issuer valid again.
     fn reset(&self) {
         self.answer(DOCUMENT, 200, document(&self.base, &self.url(KEYS)));
         self.answer(KEYS, 200, jwk_set(&["k1"]));
@@ -711,7 +711,7 @@ fn authorities(source: &Source) -> Arc<Authorities<KeySet>> {
     Arc::new(source.jwt().into_iter().collect())
 }
 
-/// Someone who verifies tokens, and the time it is for them.
+/// A client that verifies tokens, with its own clock.
 struct Client {
     keys: Arc<Authorities<KeySet>>,
     clock: Clock,
@@ -732,7 +732,7 @@ impl Client {
         }
     }
 
-    /// The key IDs after a refetch, or why there are none.
+    /// Returns the key IDs after a fetch, or why there are none.
     async fn fetched(&self) -> Result<String, String> {
         self.keys.refetch(self.clock.now()).await;
         self.key_ids()

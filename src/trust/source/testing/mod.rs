@@ -1,4 +1,4 @@
-//! What the sources' tests share.
+//! Helpers for the tests of sources.
 
 pub(in crate::trust) mod site;
 
@@ -12,7 +12,7 @@ pub(in crate::trust) async fn eventually(what: &str, condition: impl Fn() -> boo
     eventually_after(what, || {}, condition).await;
 }
 
-/// The same, doing something before each look, as letting time pass.
+/// As [`eventually`], with an action before each check, such as advancing the clock.
 pub(in crate::trust) async fn eventually_after(what: &str, before: impl Fn(), condition: impl Fn() -> bool) {
     for _ in 0..2_000 {
         before();
@@ -24,7 +24,7 @@ pub(in crate::trust) async fn eventually_after(what: &str, before: impl Fn(), co
     panic!("not within 10 s: {what}");
 }
 
-/// A JWK set of one P-256 key under each of these IDs, without `use`.
+/// Returns a JWK set with one P-256 key under each of these IDs, without `use`.
 pub(in crate::trust) fn jwk_set(key_ids: &[&str]) -> Vec<u8> {
     let key = |kid: &&str| {
         serde_json::json!({
@@ -37,7 +37,7 @@ pub(in crate::trust) fn jwk_set(key_ids: &[&str]) -> Vec<u8> {
         .into_bytes()
 }
 
-/// A JWK set of one key that nobody can use.
+/// Returns a JWK set with one unusable key.
 pub(in crate::trust) const UNUSABLE: &[u8] = br#"{"keys":[{"kty":"unheard-of","kid":"k"}]}"#;
 
 pub(in crate::trust) struct Ca {
@@ -47,7 +47,7 @@ pub(in crate::trust) struct Ca {
     pub(in crate::trust) der: Vec<u8>,
 }
 
-/// A new certificate authority.
+/// Makes a certificate authority.
 pub(in crate::trust) fn ca(name: &str) -> Ca {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::default();
@@ -65,7 +65,7 @@ pub(in crate::trust) fn ca(name: &str) -> Ca {
 }
 
 impl Ca {
-    /// As an element of a SPIFFE bundle.
+    /// Returns it as an element of a SPIFFE bundle.
     pub(in crate::trust) fn element(&self) -> Value {
         let (x, y) = self.key.public_key_raw()[1..].split_at(32);
         let encode = |bytes| URL_SAFE_NO_PAD.encode(bytes);
@@ -73,7 +73,7 @@ impl Ca {
     }
 }
 
-/// A SPIFFE bundle.
+/// Returns a SPIFFE bundle.
 pub(in crate::trust) fn bundle(sequence: u64, elements: &[Value]) -> Vec<u8> {
     json!({"spiffe_sequence": sequence, "spiffe_refresh_hint": 300, "keys": elements})
         .to_string()

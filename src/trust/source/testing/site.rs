@@ -1,5 +1,4 @@
-//! A web server on a real socket, whose answers, certificate and faults a test sets and whose visitors it
-//! counts.
+//! A web server on a real socket. A test sets its answers, certificate and faults, and counts its requests.
 
 use super::Ca;
 use bytes::Bytes;
@@ -35,11 +34,11 @@ struct State {
     answers: Mutex<HashMap<String, Answer>>,
     counts: Mutex<HashMap<String, usize>>,
     seen: AtomicUsize,
-    /// Of the last request.
+    /// The headers of the last request.
     headers: Mutex<HeaderMap>,
     tls: Mutex<Option<TlsAcceptor>>,
     unreachable: AtomicBool,
-    /// Nothing is answered without a permit.
+    /// Each answer needs a permit.
     gate: Semaphore,
 }
 
@@ -50,7 +49,7 @@ struct Answer {
     body: Bytes,
 }
 
-/// Holds all answers back until it is dropped.
+/// Holds back all answers until it is dropped.
 pub(in crate::trust) struct Hold(Arc<State>);
 
 impl Drop for Hold {
@@ -66,12 +65,12 @@ impl Drop for Site {
 }
 
 impl Site {
-    /// Plain HTTP at `http://127.0.0.1:…`.
+    /// Starts plain HTTP at `http://127.0.0.1:…`.
     pub(in crate::trust) async fn plain() -> Self {
         Self::serve(None).await
     }
 
-    /// TLS at `https://site.test:…`.
+    /// Starts TLS at `https://site.test:…`.
     pub(in crate::trust) async fn tls(identity: &Identity) -> Self {
         Self::serve(Some(identity)).await
     }
@@ -113,7 +112,7 @@ impl Site {
         format!("{}{path}", self.base)
     }
 
-    /// How a client finds it.
+    /// Returns the address for a client's `resolve`.
     pub(in crate::trust) fn resolve(&self) -> Vec<(String, SocketAddr)> {
         vec![("site.test".to_owned(), self.address)]
     }
@@ -127,7 +126,7 @@ impl Site {
         self.state.answers.lock().unwrap().insert(path.to_owned(), answer);
     }
 
-    /// A header for the answer that is set.
+    /// Adds a header to the answer.
     pub(in crate::trust) fn header(&self, path: &str, name: HeaderName, value: &str) {
         let mut answers = self.state.answers.lock().unwrap();
         answers
@@ -137,12 +136,12 @@ impl Site {
             .insert(name, HeaderValue::from_str(value).unwrap());
     }
 
-    /// The certificate for connections from now on.
+    /// Sets the certificate for connections from now on.
     pub(in crate::trust) fn present(&self, identity: &Identity) {
         *self.state.tls.lock().unwrap() = Some(acceptor(identity));
     }
 
-    /// Connections end without a word from now on, or are served again.
+    /// Ends connections without an answer from now on, or serves them again.
     pub(in crate::trust) fn set_unreachable(&self, unreachable: bool) {
         self.state.unreachable.store(unreachable, Ordering::SeqCst);
     }
@@ -152,7 +151,7 @@ impl Site {
         Hold(self.state.clone())
     }
 
-    /// How many requests came.
+    /// Returns the number of requests.
     pub(in crate::trust) fn seen(&self) -> usize {
         self.state.seen.load(Ordering::SeqCst)
     }
@@ -161,7 +160,7 @@ impl Site {
         self.state.counts.lock().unwrap().get(path).copied().unwrap_or(0)
     }
 
-    /// What the last request said in a header.
+    /// Returns a header of the last request.
     pub(in crate::trust) fn heard(&self, name: HeaderName) -> Option<String> {
         self.state
             .headers
@@ -184,7 +183,7 @@ fn acceptor(identity: &Identity) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// A server's certificate for `site.test`.
+/// Makes a server's certificate for `site.test`.
 pub(in crate::trust) fn server(authority: &Ca) -> Identity {
     issue(
         authority,
@@ -192,7 +191,7 @@ pub(in crate::trust) fn server(authority: &Ca) -> Identity {
     )
 }
 
-/// An X.509-SVID, as SPIRE makes them.
+/// Makes an X.509-SVID like SPIRE's.
 pub(in crate::trust) fn svid(
     authority: &Ca,
     id: &str,
@@ -201,7 +200,7 @@ pub(in crate::trust) fn svid(
     svid_with(authority, id, usages, &[])
 }
 
-/// One with DNS names beside its SPIFFE ID.
+/// Makes an X.509-SVID with DNS names beside its SPIFFE ID.
 pub(in crate::trust) fn svid_with(
     authority: &Ca,
     id: &str,

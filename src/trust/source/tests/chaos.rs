@@ -1,10 +1,9 @@
-//! A Workload API, two federation endpoints and an OIDC issuer over real sockets rotate, withdraw, disappear,
-//! answer garbage, hang and come back, in an order that a seed decides, while a clock that the test turns
-//! lets hours pass; and the registry restarts.
+//! Random tests of all sources over real sockets. A Workload API, two federation endpoints and an OIDC issuer
+//! rotate and withdraw keys, disappear, send garbage, hang and come back, in an order that a seed decides.
+//! The test's clock advances by hours, and the registry restarts.
 //!
-//! What is known of a publisher after each step is told by when its source was last confirmed: then exactly
-//! what was published at that time must be accepted, and nothing else ever. How old that may be is bounded
-//! beside it.
+//! After each step, the time of a source's last confirmation says what must be accepted: exactly what was
+//! published at that time. The age of that confirmation is bounded too.
 
 use super::publisher::{Keys, Publisher};
 use crate::clock::{Clock, ManualClock, Timestamp};
@@ -28,7 +27,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Who publishes how.
+/// The publishers and their protocols.
 const OWN: usize = 0;
 const GUEST: usize = 1;
 const WEB: usize = 2;
@@ -44,14 +43,14 @@ const NAMES: [&str; 5] = [
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
-/// In which a source that is well has been asked, whatever happened before.
+/// The time within which a healthy source has been fetched, whatever happened before.
 const SOON: Duration = Duration::from_secs(15 * 60);
-/// By how much the copy on disk may be older.
+/// How much older the copy on disk may be.
 const LAG: Duration = Duration::from_secs(3600 + 60);
 const STEPS: usize = 60;
-/// Real time, for answers that do not come.
+/// Real time to wait for answers that do not come.
 const TIMEOUT: Duration = Duration::from_millis(700);
-/// A withdrawn key is withdrawn at once, so that what must be accepted is what was published last.
+/// A withdrawn key is rejected at once, so exactly what was published last must be accepted.
 const PACE: Pace = Pace {
     patience: Duration::from_secs(30),
     withdrawn: Duration::ZERO,
@@ -95,24 +94,24 @@ struct World {
     last_good: Arc<LastGood>,
     publishers: Vec<Publisher>,
     faults: [Fault; 5],
-    /// Since when a publisher has been well, if it is.
+    /// Since when a publisher has been healthy, if it is.
     well_since: [Option<Timestamp>; 5],
     sites: Vec<Site>,
     holds: [Option<Hold>; 5],
     older: Vec<Vec<u8>>,
     agent: Agent,
     agent_changed: Timestamp,
-    /// When the agent denied JWT bundles, from and to.
+    /// The periods in which the agent denied JWT bundles.
     denied: Vec<(Timestamp, Timestamp)>,
     web_authority: testing::Ca,
     registry: Option<Registry>,
-    /// When each source was last confirmed, as far as it must be remembered.
+    /// When each source was last confirmed before a restart.
     floor: [Timestamp; 5],
     accepted: usize,
     refused: usize,
 }
 
-/// What is made anew at a restart.
+/// The parts that a restart makes anew.
 struct Registry {
     sources: Vec<Source>,
     x509: Vec<Authorities<X509Authorities>>,
@@ -242,7 +241,7 @@ impl World {
         self.registry.as_ref().unwrap()
     }
 
-    /// One deed of somebody, at a time of its own.
+    /// Runs one random event at a random time.
     async fn do_something(&mut self) -> String {
         self.hand.advance(Duration::from_millis(1));
         let now = self.clock.now();
@@ -301,9 +300,9 @@ impl World {
     fn set_fault(&mut self, who: usize, fault: Fault) {
         let fault = match (who, fault) {
             (OIDC, Fault::Rollback) => Fault::Garbage,
-            // Only who knows the newer document can tell.
+            // This can be detected only with the newer document.
             (WEB | SPIFFE, Fault::Rollback) if !self.knows_the_newest(who) => Fault::Garbage,
-            // An agent is there for both trust domains, and only the guest's bundles are ever malformed.
+            // The agent serves both trust domains, and only the guest's bundles are ever malformed.
             (OWN, Fault::Garbage | Fault::Rollback) => Fault::Refusal,
             (GUEST, Fault::Hang | Fault::Unreachable | Fault::Refusal | Fault::Rollback) => Fault::Garbage,
             (_, fault) => fault,
@@ -348,7 +347,7 @@ impl World {
         }
     }
 
-    /// Puts what a publisher says, well or badly, where its source finds it.
+    /// Publishes a publisher's valid or invalid document where its source finds it.
     fn show(&mut self, who: usize) {
         let now = self.clock.now();
         let fault = self.faults[who];
@@ -398,7 +397,7 @@ impl World {
             if !publisher.published().is_empty() {
                 site.present(&publisher.newest().server);
             }
-            // Whoever runs the registry keeps the bootstrap bundle up to date.
+            // The operator keeps the bootstrap bundle up to date.
             std::fs::write(self.folder.path().join("bootstrap"), publisher.bundle()).unwrap();
         }
         if who == OIDC {
@@ -438,7 +437,7 @@ impl World {
     async fn settle(&self) {
         let now = self.clock.now();
         let Registry { sources, jwt, .. } = self.registry();
-        // It is fetched for those who ask.
+        // It is fetched on request.
         jwt[OIDC].refetch(now).await;
         for who in WEB..=OIDC {
             let status = || sources[who].jwt().unwrap().slot.status();
@@ -450,7 +449,7 @@ impl World {
         for who in [OWN, GUEST] {
             let x509 = sources[who].x509().unwrap().slot;
             let jwt = sources[who].jwt().unwrap().slot;
-            // A message is on its way while the clock turns, so that what was said before may be confirmed
+            // A message may be in transit while the clock advances, so the previous state may be confirmed
             // once more.
             let said: Vec<_> = self.publishers[who]
                 .published()
@@ -513,7 +512,7 @@ impl World {
         self.registry().sources[who].jwt().unwrap().slot.status()
     }
 
-    /// Keys are as fresh as the publisher's health allows, and never get older.
+    /// Keys are as fresh as the publisher's health allows, and never become older.
     fn check_age(&mut self, who: usize, when: &str) {
         let now = self.clock.now();
         let as_of = self.status(who).as_of;
@@ -537,7 +536,7 @@ impl World {
         self.floor[who] = as_of.map_or(self.floor[who], |as_of| as_of.max(self.floor[who]));
     }
 
-    /// Whether a key must count now, by what its source was told last.
+    /// Whether a key must be accepted now, by the last message of its source.
     fn counts(&self, who: usize, keys: &Keys, status: &Status, denied: bool) -> bool {
         let (Some(as_of), Some(usable_until)) = (status.as_of, status.usable_until) else {
             return false;
@@ -587,7 +586,7 @@ impl World {
         }) += 1;
     }
 
-    /// Another's keys never vouch, whatever they claim.
+    /// Another publisher's keys are never accepted, whatever they claim.
     async fn check_forgeries(&self, who: usize, when: &str) {
         let other = &self.publishers[(who + 1) % 5];
         let forged = other.newest().signer.token(&self.claims(who));
@@ -660,7 +659,7 @@ impl World {
         view.is_ok_and(|view| x509::verify_svid(&leaf, &[], &view, now).is_ok())
     }
 
-    /// Everybody is well, and then nobody is there for an hour: not one valid credential is refused.
+    /// All publishers are healthy and then unreachable for an hour: no valid credential is rejected.
     async fn an_hour_without_anyone(&mut self) {
         self.hand.advance(Duration::from_millis(1));
         let now = self.clock.now();
@@ -692,7 +691,7 @@ impl World {
         }
         assert!(
             self.accepted > 200 && self.refused > 200,
-            "{} accepted, {} refused: the test tests something",
+            "{} accepted, {} rejected: the test covers both",
             self.accepted,
             self.refused
         );

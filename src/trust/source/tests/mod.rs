@@ -1,4 +1,4 @@
-//! All sources together.
+//! Tests of all sources together.
 
 mod chaos;
 mod publisher;

@@ -1,5 +1,5 @@
-//! A trust domain or an issuer that a test has publish, rotate and withdraw keys, and what it had published
-//! when.
+//! A trust domain or an issuer that publishes, rotates and withdraws keys for a test. It records what it
+//! published when.
 
 use crate::clock::Timestamp;
 use crate::trust::jwt::Algorithm;
@@ -11,7 +11,7 @@ use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
 use serde_json::{Value, json};
 use std::rc::Rc;
 
-/// A JWT key, an X.509 authority, and what they made.
+/// A JWT key, an X.509 authority, and the credentials that they issued.
 pub(super) struct Keys {
     pub(super) number: usize,
     pub(super) signer: Signer,
@@ -22,9 +22,9 @@ pub(super) struct Keys {
 
 pub(super) struct Publisher {
     pub(super) name: &'static str,
-    /// Every one there ever was.
+    /// All keys, including withdrawn ones.
     pub(super) all: Vec<Rc<Keys>>,
-    /// The numbers of those that are published, since when.
+    /// The indexes of the published keys, with the time of publication.
     timeline: Vec<(Timestamp, Vec<usize>)>,
     pub(super) sequence: u64,
 }
@@ -41,7 +41,7 @@ impl Publisher {
         publisher
     }
 
-    /// A new one beside the newest two.
+    /// Adds a key and keeps the newest two.
     pub(super) fn rotate(&mut self, now: Timestamp) {
         let number = self.all.len();
         let authority = ca(&format!("{} {number}", self.name));
@@ -65,13 +65,13 @@ impl Publisher {
         self.publish(now, kept);
     }
 
-    /// The newest one alone, as after a compromise.
+    /// Keeps only the newest key, as after a compromise.
     pub(super) fn withdraw_old(&mut self, now: Timestamp) {
         let newest = self.published().last().copied();
         self.publish(now, newest.into_iter().collect());
     }
 
-    /// All of them.
+    /// Withdraws all keys.
     pub(super) fn withdraw_all(&mut self, now: Timestamp) {
         self.publish(now, Vec::new());
     }
@@ -80,7 +80,7 @@ impl Publisher {
         &self.timeline.last().unwrap().1
     }
 
-    /// What was published then.
+    /// Returns what was published at that time.
     pub(super) fn published_at(&self, then: Timestamp) -> &[usize] {
         &self
             .timeline
@@ -95,7 +95,7 @@ impl Publisher {
         format!("spiffe://{}{path}", self.name)
     }
 
-    /// The document in SPIFFE's format.
+    /// Returns the document in SPIFFE's format.
     pub(super) fn bundle(&self) -> Vec<u8> {
         let elements: Vec<Value> = self
             .current()
@@ -104,7 +104,7 @@ impl Publisher {
         bundle(self.sequence, &elements)
     }
 
-    /// As a JWK set with an element of the future among them.
+    /// Returns a JWK set that includes an element of an unknown type.
     pub(super) fn jwks(&self) -> Vec<u8> {
         let mut keys: Vec<Value> = self.current().map(|keys| keys.signer.jwk()).collect();
         if !keys.is_empty() {
@@ -113,7 +113,7 @@ impl Publisher {
         json!({ "keys": keys }).to_string().into_bytes()
     }
 
-    /// As concatenated DER.
+    /// Returns concatenated DER.
     pub(super) fn der(&self) -> Vec<u8> {
         self.current()
             .flat_map(|keys| keys.authority.der.clone())

@@ -1,4 +1,4 @@
-//! What strangers can make us do: nothing much.
+//! Tests of the work that unauthenticated clients can cause.
 
 use crate::clock::{Clock, Timestamp};
 use crate::trust::jwks::KeySet;
@@ -173,7 +173,7 @@ async fn large_and_odd_key_sets_have_the_specified_outcome() {
             .into_bytes(),
     )
     .await;
-    assert!(good, "an unknown key type is skipped and the rest counts");
+    assert!(good, "an unknown key type is skipped and the other keys are used");
     assert_eq!(status.skipped.len(), 1);
     let thousand = many.iter().chain([&signer.jwk()]).cloned().collect::<Vec<_>>();
     let (good, status) = present(json!({ "keys": thousand }).to_string().into_bytes()).await;
@@ -196,7 +196,7 @@ async fn large_and_odd_key_sets_have_the_specified_outcome() {
     );
 }
 
-/// An issuer that was asked a second ago, and who asks about tokens of it.
+/// An issuer that was fetched a second ago, and a client that verifies its tokens.
 pub(super) struct Waiters {
     pub(super) site: Site,
     pub(super) hand: crate::clock::ManualClock,
@@ -288,7 +288,7 @@ async fn a_key_that_appears_within_the_cool_down_is_found_by_the_next_fetch() {
             unknown.await.unwrap(),
             Err(Failure::Rejected(Rejected::UnknownKey { .. }))
         ),
-        "it is known not to exist"
+        "the key does not exist"
     );
     assert_eq!(
         (world.site.count("/keys"), world.room.taken()),
@@ -320,7 +320,7 @@ async fn a_failed_fetch_leaves_the_key_undecided() {
     assert_eq!(
         forged,
         Err(Rejected::Signature.into()),
-        "a known key is judged all the same"
+        "a known key is still verified"
     );
 }
 
@@ -340,7 +340,7 @@ async fn a_flood_of_made_up_key_ids_does_not_fail_other_clients() {
     })
     .await;
     let victim = world.present(&fresh, "fresh", VICTIM);
-    eventually("a stranger gives up a place", || turned_away() == 101).await;
+    eventually("another client loses a place", || turned_away() == 101).await;
     world.hand.advance(Duration::from_secs(9));
     assert_eq!(victim.await.unwrap(), Ok(()));
     let outcomes = join_all(flood)
@@ -362,7 +362,7 @@ async fn asking_too_early_for_a_key_does_not_get_it_rejected_later() {
     let early = world.present(&stranger, "fresh", STRANGER).await.unwrap();
     assert!(
         matches!(early, Err(Failure::Rejected(Rejected::UnknownKey { .. }))),
-        "the source could be asked at once"
+        "the source may be fetched at once"
     );
     world.publish(&fresh);
     world.hand.advance(Duration::from_secs(1));
@@ -450,14 +450,14 @@ async fn keys_of_two_replicas_verify_side_by_side_for_ten_minutes_and_never_afte
             (Some("two"), Some(clock.now().plus(Duration::from_secs(600))))
         ]
     );
-    // The same `kid` may stand for another key at once.
+    // The same `kid` may name another key right away.
     let another = Signer::new(Algorithm::ES256, "one");
     fetched(&[&another]).await;
     assert!(until(&one).await == Some(600) && until(&another).await > Some(600));
     fetched(&[&one]).await;
     fetched(&[&two]).await;
     fetched(&[&one]).await;
-    // It stays away.
+    // The source stays unreachable.
     let since = clock.now();
     for _ in 0..59 {
         fetched(&[&one]).await;

@@ -1,4 +1,4 @@
-//! Requests that wait for a key: by which source, for how long, and at what time they are judged.
+//! Tests of requests that wait for a key: for which source, how long, and at what time they are verified.
 
 use super::strangers::{START, STRANGER, VICTIM, Waiters, issuer, rules, token};
 use crate::clock::{Clock, Timestamp};
@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A file that was never there, or holds nothing that can be read.
+/// A file that never existed or cannot be read.
 fn broken_file() -> Origin<KeySet> {
     let slot = Slot::of(SourceKind::File, "file optional.json");
     slot.fail("cannot be read");
@@ -73,10 +73,7 @@ async fn a_preferred_source_that_always_fails_leaves_the_decision_to_the_source_
         );
         site.answer("/keys", 200, jwk_set(&["k1"]));
     }
-    assert!(
-        unpublished.seen() >= 2,
-        "a preferred source is asked nevertheless"
-    );
+    assert!(unpublished.seen() >= 2, "a preferred source is still fetched");
 }
 
 #[tokio::test]
@@ -223,7 +220,7 @@ async fn sessions_with_a_withdrawn_key_share_places_by_address_like_tokens() {
     let victim = present(&fresh_one, VICTIM, Timestamp::MAX);
     let over = present(&fresh_one, VICTIM, START.plus(Duration::from_secs(5)));
     let turned_away = || flood.iter().filter(|request| request.is_finished()).count();
-    eventually("the stranger gives up two places", || turned_away() == 2).await;
+    eventually("the other client loses two places", || turned_away() == 2).await;
     world.hand.advance(Duration::from_secs(9));
     assert_eq!(victim.await.unwrap(), Ok(()));
     let expired = Rejected::Expired {
@@ -233,7 +230,7 @@ async fn sessions_with_a_withdrawn_key_share_places_by_address_like_tokens() {
     assert_eq!(
         over.await.unwrap(),
         Err(expired.into()),
-        "the token of ours expired while it waited"
+        "the registry's own token expired while it waited"
     );
     let no_place = |outcome: &Result<(), Failure>| *outcome == Err(Failure::Undecidable(NoKeys::NoPlace));
     assert_eq!(

@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(
             refusals.judge(false, Code::PermissionDenied, at(40)).0,
             Verdict::Keep,
-            "it began anew"
+            "it starts again"
         );
         assert_eq!(
             refusals.judge(false, Code::PermissionDenied, at(70)).0,

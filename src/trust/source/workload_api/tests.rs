@@ -1,4 +1,4 @@
-//! Against an agent of our own over real sockets: rotation, withdrawal, faults, loss and denial.
+//! Tests with an agent over real sockets: rotation, withdrawal, faults, loss and denial.
 
 pub(in crate::trust::source) mod agent;
 mod own_svid;
@@ -46,7 +46,7 @@ async fn w_13_both_streams_fill_the_configured_trust_domains_and_follow_rotation
     assert_eq!(
         followed.generation(B),
         others,
-        "a rotation in one trust domain re-judges nothing of another"
+        "a rotation in one trust domain does not change another's generation"
     );
 }
 
@@ -132,7 +132,7 @@ async fn w_6_a_trust_domain_that_a_message_leaves_out_or_empties_is_withdrawn() 
         assert_eq!(
             followed.key_ids(B).as_deref(),
             Some("k2"),
-            "W-9: the other stream speaks for itself"
+            "W-9: the other stream is independent"
         );
         agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&[]))]);
         eventually("it is emptied", || followed.key_ids(B).as_deref() == Some("")).await;
@@ -208,7 +208,7 @@ async fn w_5_an_agent_that_dies_changes_nothing_and_is_found_again() {
     assert_eq!(
         followed.generation(B),
         before,
-        "what was said again is the same generation"
+        "a repeated bundle keeps the generation"
     );
 }
 
@@ -285,7 +285,7 @@ async fn a_registry_restarts_and_serves_while_the_agent_is_down() {
     agent.stop();
     let last_good = LastGood::new(folder.path());
     let followed = Followed::kept(&agent, PACE, Some(&last_good));
-    eventually("the copy counts", || {
+    eventually("the copy is used", || {
         followed.key_ids(A).is_some() && followed.roots(B).is_some() && followed.roots(A).is_some()
     })
     .await;
@@ -300,7 +300,7 @@ async fn a_registry_restarts_and_serves_while_the_agent_is_down() {
     assert_ne!(
         followed.key_ids(B).as_deref(),
         Some("k2"),
-        "what was withdrawn stays so"
+        "a withdrawn bundle stays withdrawn"
     );
     let status = followed.jwt(A).status();
     assert!(status.from_disk && status.last_error.is_some());
@@ -314,7 +314,7 @@ async fn a_registry_restarts_and_serves_while_the_agent_is_down() {
     assert_eq!(
         followed.generation(A),
         generation,
-        "what it said again is the same generation"
+        "a repeated message keeps the generation"
     );
 
     followed.hand.advance(MAX_STALE);
@@ -326,8 +326,8 @@ async fn a_registry_restarts_and_serves_while_the_agent_is_down() {
         .source(&following(A));
     late.start();
     let slot = late.slots.jwt.clone().unwrap();
-    eventually("nobody answers", || slot.status().failures > 1).await;
-    assert!(slot.held().is_none(), "what has grown stale counts for nothing");
+    eventually("the agent does not answer", || slot.status().failures > 1).await;
+    assert!(slot.held().is_none(), "stale keys are not used");
 }
 
 #[tokio::test]
@@ -390,7 +390,11 @@ async fn a_trust_domain_that_is_added_later_has_its_bundle_at_once() {
             .collect::<Vec<_>>(),
         ["k1"]
     );
-    assert_eq!(followed.generation(A), generation, "and harms nobody else");
+    assert_eq!(
+        followed.generation(A),
+        generation,
+        "and does not affect other trust domains"
+    );
     drop(later);
     agent.jwt(&[(A, jwk_set(&["k2"]))]);
     eventually("the rotation", || followed.key_ids(A).as_deref() == Some("k2")).await;
@@ -466,7 +470,7 @@ async fn a_malformed_bundle_on_an_open_stream_goes_stale() {
     );
 }
 
-/// One that tries again soon.
+/// A pace with short pauses.
 pub(in crate::trust::source) fn impatient(
     address: &str,
     clock: &Clock,
@@ -507,7 +511,7 @@ fn following(name: &str) -> Following {
     }
 }
 
-/// A client of the fake agent, and the time it lives in.
+/// A client of the test's agent, with its own clock.
 struct Followed {
     api: WorkloadApi,
     sources: BTreeMap<TrustDomain, Source>,
@@ -557,7 +561,7 @@ impl Followed {
         self.jwt(name).held().unwrap().generation
     }
 
-    /// Why the JWT stream is not open, as [`Authorities`] would tell.
+    /// Returns why the JWT stream is not open.
     fn failure(&self, name: &str) -> Option<String> {
         let why = Authorities::new(vec![self.jwt(name)])
             .view(Timestamp::MAX)

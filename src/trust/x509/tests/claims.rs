@@ -1,4 +1,4 @@
-//! What goes on into the claims map.
+//! Tests of the claims of certificates.
 
 use super::super::testing::{Ca, HOUR, NOW, at, holding, key, leaf, uri, valid};
 use super::super::*;
@@ -114,7 +114,7 @@ fn the_last_of_several_common_names_is_used_as_in_go() {
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "first");
         params.distinguished_name.push(DnType::OrganizationName, "acme");
-        // Another key for the same attribute, of which the library takes one only.
+        // Another key for the same attribute; the library accepts only one.
         params.distinguished_name.push(
             DnType::CustomDnType(vec![2, 5, 4, 3]),
             DnValue::Utf8String("last".into()),

@@ -1,4 +1,4 @@
-//! What a chain may weigh and cost, counted in bytes and signatures.
+//! Tests of the limits of a chain in bytes and signature checks.
 
 use super::super::testing::{Ca, NOW, at, holding, key, leaf, signature_checks, uri, valid};
 use super::super::*;
@@ -15,7 +15,7 @@ fn ders(chain: &[Ca]) -> Vec<CertificateDer<'static>> {
     chain.iter().map(|ca| ca.der.clone()).collect()
 }
 
-/// Certificates of one name, none of which has signed another.
+/// Makes certificates with one name, none of which signed another.
 fn namesakes(name: &str, count: usize) -> Vec<Ca> {
     (0..count).map(|_| Ca::root(name)).collect()
 }
@@ -125,7 +125,7 @@ fn a_long_or_large_chain_is_rejected_without_a_signature_check() {
     let repeated = vec![der.clone(); 3];
     assert!(
         verify_svid(&leaf(&der), &[&repeated[..], &[signer.der]].concat(), &view, NOW).is_ok(),
-        "the client's own does not count"
+        "the client's own certificate is not counted"
     );
 }
 
@@ -144,7 +144,7 @@ fn authorities_of_one_name_cost_no_more_than_the_budget() {
         }
     );
     assert_eq!(signature_checks(), SIGNATURE_CHECKS);
-    // Another entry does not begin anew.
+    // Another entry does not get a new budget.
     assert!(verify_plain(&presented, &ders(&namesakes), &holding(&[&Ca::root("root")]), NOW).is_err());
     assert_eq!(signature_checks(), 0);
 }

@@ -1,4 +1,4 @@
-//! The rules for a leaf by itself. Each test is named for its line in X509-SVID's checklist.
+//! Tests of the rules for a leaf. The names have the number of the rule for X.509-SVIDs.
 
 mod claims;
 mod limits;
@@ -17,7 +17,7 @@ use rcgen::{
 
 const ID: &str = "spiffe://example.org/ns/a/sa/b";
 
-/// What the certificate's bytes alone say.
+/// Parses the certificate.
 fn id_of(change: impl FnOnce(&mut CertificateParams)) -> Result<SpiffeId, Rejected> {
     leaf(&Ca::root("root").svid_with(ID, change)).spiffe_id()
 }
@@ -145,7 +145,7 @@ fn x_08_key_usage_has_digital_signature() {
     assert_eq!(
         not_critical,
         accepted(),
-        "criticality is the issuer's duty, and not demanded"
+        "criticality is the issuer's duty and is not checked"
     );
 }
 

@@ -1,4 +1,4 @@
-//! The rules for a chain.
+//! Tests of the rules for a chain.
 
 use super::super::testing::{
     Ca, HOUR, NOW, at, held, holding, holding_until, key, key_for, leaf, uri, valid,
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 type Outcome = Result<Timestamp, Rejected>;
 
-/// Until when the chain is valid.
+/// Returns until when the chain is valid.
 fn judge(der: &CertificateDer<'_>, chain: &[&Ca], view: &Held<X509Authorities>, now: Timestamp) -> Outcome {
     let chain: Vec<_> = chain.iter().map(|ca| ca.der.clone()).collect();
     verify_svid(&leaf(der), &chain, view, now).map(|chain| chain.valid_until())
@@ -181,13 +181,14 @@ fn x_12_only_its_own_trust_domain() {
     );
     let by_signer = judge(&their_signer.svid(ID), &[&their_signer], &view, NOW);
     assert_eq!(by_signer, Err(no_path("CN=signer of other.org", vec![])));
-    // Our own intermediate's key, but certified by them: it leads to our root only with our certificate.
+    // The intermediate's key is also certified by another root. The chain leads to the right root only with
+    // the right certificate.
     let by_crossed = our_signer.svid(ID);
     assert!(verify_svid(&leaf(&by_crossed), std::slice::from_ref(&crossed), &view, NOW).is_err());
     assert!(judge(&by_crossed, &[&our_signer], &view, NOW).is_ok());
     assert!(
         verify_svid(&leaf(&by_crossed), &[crossed], &holding(&[&theirs]), NOW).is_err(),
-        "nor does the name fit"
+        "and the name does not fit either"
     );
 }
 
@@ -265,7 +266,7 @@ fn x_17_an_authority_is_used_only_while_it_is_valid() {
         assert_eq!(
             judge(&der, &[], &view, now),
             Err(why),
-            "the same view, by the time of the judgement"
+            "the same keys at another time"
         );
     }
     let both = holding(&[&old, &Ca::root("new")]);
@@ -380,7 +381,7 @@ fn x_18_a_forbidden_name_is_distinguished_from_constraints_that_cannot_be_checke
     );
 }
 
-/// What the path builder does not know, in an issuing authority that the client sends along.
+/// Extensions that the path builder does not support, in an intermediate that the client sends.
 #[test]
 fn x_11_a_critical_policy_of_an_issuer_is_named_in_the_reason() {
     let root = Ca::root("root");
@@ -416,7 +417,7 @@ fn x_11_a_critical_policy_of_an_issuer_is_named_in_the_reason() {
         let why = judge(&below.svid(ID), &[&below, &critical], &holding(&[&root]), NOW)
             .unwrap_err()
             .to_string();
-        assert_eq!(why, sentence, "further up as well");
+        assert_eq!(why, sentence, "also further up");
         for sent in [&[][..], &[&critical]] {
             assert!(
                 judge(&critical.svid(ID), sent, &holding(&[&critical]), NOW).is_ok(),
@@ -605,7 +606,7 @@ fn a_plain_certificate_needs_a_path_but_no_spiffe_id() {
     assert_eq!(
         (named.spiffe_id(), named.claims().get("spiffe")),
         (None, None),
-        "this entry may not speak for SPIFFE IDs"
+        "this entry does not accept SPIFFE IDs"
     );
     let stranger = Ca::root("stranger").leaf(&key(), |_| {});
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Which keys can prove in the handshake that the client has them.
+//! Tests of which keys the handshake can prove.
 
 use super::super::testing::{Ca, MadeUp, NOW, holding, key, key_for, leaf, unknown_critical};
 use super::super::*;
@@ -15,7 +15,7 @@ fn unprovable(key: &impl PublicKeyData) -> Unprovable {
     assert_eq!(
         Leaf::parse(&der).unwrap_err(),
         Rejected::UnprovableKey(why.clone()),
-        "the identity asks the same function"
+        "identity uses the same function"
     );
     why
 }

@@ -1,4 +1,4 @@
-//! What a real SPIRE issued: each X.509-SVID by its own trust domain's bundle, and by no other.
+//! Tests with X.509-SVIDs of a real SPIRE: each is accepted by its own trust domain's bundle only.
 
 use super::super::testing::held;
 use super::super::*;

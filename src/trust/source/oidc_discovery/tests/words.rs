@@ -1,4 +1,4 @@
-//! What is said of keys that cannot be used, and of the server's certificate.
+//! Tests of the messages about unusable keys and the server's certificate.
 
 use super::*;
 use crate::trust::source::testing::site::Identity;
@@ -46,7 +46,7 @@ async fn an_unusable_key_says_why_even_if_it_is_the_only_one() {
     }
 }
 
-/// `openssl req -x509` makes a certificate that says of itself that it is an authority's.
+/// `openssl req -x509` makes a certificate that is marked as an authority's.
 #[tokio::test]
 async fn a_self_signed_certificate_that_is_configured_as_its_own_authority_is_accepted() {
     let certify = |names: &[&str]| {

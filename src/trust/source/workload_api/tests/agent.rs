@@ -1,4 +1,4 @@
-//! A Workload API on a real socket, that says what a test has it say and dies when told.
+//! A Workload API on a real socket, whose messages and failures a test controls.
 
 use crate::trust::source::workload_api::wire::{
     ByDomain, JwtBundlesResponse, Request, X509BundlesResponse, X509Svid, X509SvidResponse,
@@ -78,7 +78,7 @@ impl Agent {
         );
     }
 
-    /// In a runtime of its own, so that [`Agent::stop`] cuts its connections as a kill does.
+    /// It runs in its own runtime, so that [`Agent::stop`] cuts its connections as a kill would.
     pub(in crate::trust::source) fn start(&mut self) {
         let path = self.folder.path().join("agent.sock");
         let runtime = self.runtime();
@@ -105,14 +105,14 @@ impl Agent {
         self.running = Some(runtime);
     }
 
-    /// The kernel still accepts connections, and nobody answers.
+    /// Freezes the agent: the kernel still accepts connections, but there is no answer.
     pub(in crate::trust::source) fn freeze(&mut self) {
         self.stop();
         self.frozen =
             Some(std::os::unix::net::UnixListener::bind(self.folder.path().join("agent.sock")).unwrap());
     }
 
-    /// Nobody is there any more.
+    /// Stops the agent.
     pub(in crate::trust::source) fn thaw(&mut self) {
         if self.frozen.take().is_some() {
             std::fs::remove_file(self.folder.path().join("agent.sock")).unwrap();
@@ -180,7 +180,7 @@ struct Service {
 
 type Messages<T> = Pin<Box<dyn Stream<Item = Answer<T>> + Send>>;
 
-/// Sends what the receiver holds, and each thing that replaces it, until it is an error.
+/// Sends the current state and each later one, until it is an error.
 struct Streams<T> {
     states: watch::Receiver<Answer<T>>,
     denied: Arc<AtomicUsize>,

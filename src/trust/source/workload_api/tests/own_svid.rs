@@ -13,13 +13,13 @@ use std::time::Duration;
 
 const REGISTRY: &str = "spiffe://a.example/registry";
 
-/// An SVID, by whatever name the agent calls it.
+/// Makes an SVID with a given name.
 fn svid(ca: &Ca, id: &str, called: &str) -> X509Svid {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::default();
     params.is_ca = rcgen::IsCa::ExplicitNoCa;
     params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
-    // More than a client's certificate may have.
+    // More names than a client's certificate may have.
     let dns = (0..2 * CERTIFICATE_NAMES)
         .map(|number| rcgen::SanType::DnsName(format!("n{number}.test").try_into().unwrap()));
     params.subject_alt_names = dns.chain([rcgen::SanType::URI(id.try_into().unwrap())]).collect();
@@ -33,7 +33,7 @@ fn svid(ca: &Ca, id: &str, called: &str) -> X509Svid {
     }
 }
 
-/// What was presented: each chain's leaf, or that there is none any more.
+/// What was presented: each chain's leaf, or `None` after a withdrawal.
 type Presented = Arc<Mutex<Vec<Option<Vec<u8>>>>>;
 
 fn follow(agent: &Agent, pace: Pace) -> (OwnSvids, Presented) {
@@ -83,11 +83,7 @@ async fn w_12_the_first_svid_is_presented_whenever_the_agent_comes_and_each_rota
         presented.last().as_ref() == Some(&second.x509_svid)
     })
     .await;
-    assert_eq!(
-        presented.count(),
-        2,
-        "what has not changed is not presented again"
-    );
+    assert_eq!(presented.count(), 2, "an unchanged SVID is not presented again");
     agent.stop();
     agent.start();
     agent.svids(vec![first.clone()]);
@@ -95,7 +91,7 @@ async fn w_12_the_first_svid_is_presented_whenever_the_agent_comes_and_each_rota
         presented.last().as_ref() == Some(&first.x509_svid)
     })
     .await;
-    assert_eq!(presented.count(), 3, "an agent that is away withdraws nothing");
+    assert_eq!(presented.count(), 3, "an unreachable agent withdraws nothing");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The file's text as one JSON value. YAML is read as a superset of JSON; a duplicate key is a mistake in
-//! both.
+//! Reads the file's text into one JSON value. YAML is treated as a superset of JSON. A duplicate key is a
+//! mistake in both.
 
 use super::Mistake;
 use serde_json::Value;
@@ -12,16 +12,16 @@ pub(super) fn read(text: &str) -> Result<Value, Vec<Mistake>> {
             "the file is empty; `wharfinger dev` writes one that works".into(),
         ));
     }
-    // Only `true` and `false` are truth values: `clientAuth: off` is a text.
+    // Only `true` and `false` are booleans. `clientAuth: off` is a string.
     let options = serde_saphyr::options! { strict_booleans: true };
-    // Without the lines around the place, which may hold anything.
+    // The message omits the lines around the place, because they may contain secrets.
     let value: Value = serde_saphyr::from_str_with_options(text, options)
         .map_err(|why| mistake(malformed(why.without_snippet())))?;
     if value.is_object() {
         Ok(value)
     } else {
         Err(mistake(
-            "must be an object with `http`, `storage` and so on".into(),
+            "must be an object with keys such as `http` and `storage`".into(),
         ))
     }
 }
@@ -30,10 +30,10 @@ fn malformed(why: &Error) -> String {
     match why {
         Error::DuplicateMappingKey { key, location } => {
             let key = key.as_deref().unwrap_or("a key");
-            format!("line {}: {key} is given twice; keep one of them", location.line())
+            format!("line {}: {key} appears twice; keep one of them", location.line())
         }
         why => format!(
-            "is neither JSON nor YAML that can be read: {}",
+            "is not valid JSON or YAML: {}",
             why.to_string().trim_start_matches("error: ")
         ),
     }

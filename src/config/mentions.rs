@@ -1,29 +1,29 @@
-//! What a file says at all, however empty it leaves it. Whether a registry is open depends on it: a file that
-//! names a login and leaves it empty, as a template does whose variable is unset, must not open one.
+//! Which keys a file mentions, even if they are empty. A file that mentions a login but leaves it empty, as a
+//! template with an unset variable does, must not open the registry.
 
 use super::Warning;
 use super::not_built::{NOTHING_COLLECTED, lookup};
 use serde_json::Value;
 
-/// Which keys are in the file.
+/// The keys that the file mentions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mentions {
     /// `http.auth`
     pub(super) auth: bool,
-    /// `accessControl`, in either place.
+    /// `accessControl`, in either of its places.
     pub(super) access_control: bool,
     /// `http.tls.cacert` or `http.tls.clientAuth`.
     pub(super) client_certificates: bool,
-    /// `http.address` is there and empty.
+    /// `http.address` is present but empty.
     pub(super) empty_address: bool,
-    /// It has zot's `distSpecVersion`.
+    /// The file has zot's `distSpecVersion`.
     pub(super) zots: bool,
     /// `storage.gc`
     pub(super) gc: bool,
 }
 
 impl Mentions {
-    /// Before anything is taken out of the document.
+    /// Reads the document before any key is removed from it.
     pub(super) fn of(document: &Value) -> Self {
         let says = |path: &[&str]| lookup(document, path).is_some();
         Self {
@@ -36,7 +36,7 @@ impl Mentions {
         }
     }
 
-    /// What a file of zot's asks for without a word, and does not get.
+    /// Warns about zot's defaults that this registry does not have.
     pub(super) fn defaults_of_zot(&self) -> Option<Warning> {
         let collects = self.zots && !self.gc;
         collects.then(|| {

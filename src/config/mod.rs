@@ -1,4 +1,5 @@
-//! From a file to settings. zot's shape and key names with ours on top; JSON or YAML; unknown keys refused.
+//! Turns a file into settings. The format is JSON or YAML with zot's keys and our own. Unknown keys are
+//! mistakes.
 //!
 //! Three steps, and every mistake of all three is reported at once: `document` reads the text and holds it
 //! against the schema of the `raw` types, `raw` names the keys, `interpret` makes a [`Config`] in which invalid
@@ -30,10 +31,10 @@ use serde_json::Value;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// One mistake: where it is, what is wrong and what to do. Never holds a secret.
+/// One mistake: its place, the problem and the fix. It never contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// As in `http.auth.bearer.oidc[0].issuer`; empty for the file as a whole.
+    /// The key, such as `http.auth.bearer.oidc[0].issuer`. Empty for the whole file.
     pub key: String,
     pub what: String,
 }
@@ -46,8 +47,8 @@ impl Mistake {
         }
     }
 
-    /// Whether the other one is of the same key, of one below it or of one above it, and so may well follow
-    /// from this one.
+    /// Whether the other mistake is at the same key, or one below or above it, so that this one probably
+    /// caused it.
     fn explains(&self, other: &Self) -> bool {
         let below = |a: &str, b: &str| {
             a.strip_prefix(b)
@@ -67,7 +68,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Every mistake of one file.
+/// All mistakes of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
     pub file: PathBuf,
@@ -91,11 +92,11 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// Reads and checks a file. Relative paths in it are taken from the file's own folder. Opens no connection
-/// and no other file, but for the pod's token where an issuer is to be found in it.
+/// Reads and checks a file. Relative paths start from the file's folder. It opens no connection and no other
+/// file, except the pod's token if the issuer must be found in it.
 ///
-/// `further` is asked what else is wrong with as much as could be understood of a file with mistakes: nobody
-/// should hear of a missing certificate only when the spelling is right.
+/// `further` finds more mistakes in the parts of a wrong file that could be understood, so that a missing
+/// certificate is reported together with a misspelt key.
 pub fn load(
     file: &Path,
     environment: Environment,
@@ -121,8 +122,8 @@ pub fn load(
     }
 }
 
-/// Checks a configuration's text. `folder` is what relative paths start from, `endpoint_socket` the Workload
-/// API's default address.
+/// Checks a configuration's text. Relative paths start from `folder`. `endpoint_socket` is the Workload API's
+/// default address.
 pub fn parse(text: &str, folder: &Path, endpoint_socket: Option<String>) -> Result<Config, Vec<Mistake>> {
     parse_in(
         text,
@@ -134,7 +135,7 @@ pub fn parse(text: &str, folder: &Path, endpoint_socket: Option<String>) -> Resu
     )
 }
 
-/// The same in a whole environment.
+/// Like [`parse`], with a whole environment.
 pub fn parse_in(text: &str, folder: &Path, environment: Environment) -> Result<Config, Vec<Mistake>> {
     match draft(text, folder, environment) {
         (Some(config), mistakes) if mistakes.is_empty() => Ok(config),
@@ -142,8 +143,8 @@ pub fn parse_in(text: &str, folder: &Path, environment: Environment) -> Result<C
     }
 }
 
-/// As much of a configuration as can be understood, and all that is wrong with it. With a mistake it is
-/// nothing to serve.
+/// The parts of a configuration that could be understood, and all its mistakes. A draft with mistakes must
+/// not be served.
 fn draft(text: &str, folder: &Path, environment: Environment) -> (Option<Config>, Vec<Mistake>) {
     let mut document = match document::read(text) {
         Ok(document) => document,
@@ -169,21 +170,21 @@ fn draft(text: &str, folder: &Path, environment: Environment) -> (Option<Config>
     }
 }
 
-/// An object without keys is no TLS, as in zot. One with empty keys, as a template may write it, is a mistake
-/// that is found later.
+/// As in zot, an object without keys means no TLS. An object with empty keys, which a template may write, is
+/// reported as a mistake later.
 fn no_tls(document: &mut Value) -> Option<Warning> {
     let http = not_built::lookup(document, &["http"])?.as_object()?;
     let mut written = http.iter().filter(|(key, _)| key.eq_ignore_ascii_case("tls"));
     let (_, tls) = written.next()?;
-    // Two spellings are a mistake that is found later.
+    // Two spellings of one key are reported as a mistake later.
     let empty = tls.as_object()?.is_empty() && written.next().is_none();
     empty.then(|| {
         not_built::take(document, "http.tls");
-        Warning::new("http.tls", "is empty: the registry speaks plain HTTP")
+        Warning::new("http.tls", "is empty, so the registry uses plain HTTP")
     })
 }
 
-/// Without those further ones that may well follow from the first.
+/// Removes further mistakes that the first ones probably caused.
 fn with_further(mut first: Vec<Mistake>, mut further: Vec<Mistake>) -> Vec<Mistake> {
     further.retain(|further| !first.iter().any(|first| first.explains(further)));
     first.append(&mut further);

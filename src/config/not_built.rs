@@ -1,11 +1,12 @@
-//! Keys that users bring from zot or from our own plans and that this registry does not have yet. One that
-//! authenticates, restricts, limits or deletes is refused by name, for leaving it out would let someone in or
-//! keep what should go; any other is a warning. A key whose value is empty asks for nothing.
+//! Keys of zot, or of our own plans, that this registry does not have yet. If such a key authenticates,
+//! restricts, limits or deletes, it is a mistake, because ignoring it could admit someone or keep content
+//! that should be deleted. All others are warnings. A key with an empty value is ignored.
 
 use super::{Mistake, Warning};
 use serde_json::Value;
 
-/// Removes what is not built. Refusals become mistakes, the rest is returned as warnings.
+/// Removes keys that are not built. Keys that protect something become mistakes. The others are returned as
+/// warnings.
 pub(super) fn strip(document: &mut Value, mistakes: &mut Vec<Mistake>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for (path, instead) in REFUSED {
@@ -13,7 +14,7 @@ pub(super) fn strip(document: &mut Value, mistakes: &mut Vec<Mistake>) -> Vec<Wa
             if asks(&key, value) {
                 mistakes.push(Mistake::new(
                     key,
-                    format!("is not supported yet; without it the registry would do less than this file asks, so remove it only if you mean that{instead}"),
+                    format!("is not supported yet, and it would restrict or protect something: remove it only if you can do without it{instead}"),
                 ));
             }
         });
@@ -28,8 +29,7 @@ pub(super) fn strip(document: &mut Value, mistakes: &mut Vec<Mistake>) -> Vec<Wa
     warnings
 }
 
-/// Whether a key asks for something. An extension that is there is enabled unless it says otherwise, but for
-/// `lint`.
+/// Whether a key turns something on. A present extension, except `lint`, is on unless it is disabled.
 fn asks(key: &str, value: &Value) -> bool {
     let extension = key
         .rsplit_once('.')
@@ -48,9 +48,9 @@ fn asks(key: &str, value: &Value) -> bool {
     is_something(key.rsplit('.').next().unwrap_or(key), value) && (extension.is_none() || enabled())
 }
 
-/// `null`, `false`, `0`, empty text, lists and objects are nothing, and so is what holds nothing else. Text
-/// is a truth value or a number only where zot has one: elsewhere `false` is a name or an expression. A
-/// condition restricts, whatever it holds.
+/// Whether a value turns something on. `null`, `false`, `0`, empty text, empty lists and objects, and values
+/// that contain only these, do not. Text counts as a boolean or a number only where zot expects one;
+/// elsewhere `false` is a name or an expression. A condition always restricts.
 fn is_something(key: &str, value: &Value) -> bool {
     let weak = WEAK.iter().any(|weak| weak.eq_ignore_ascii_case(key));
     match value {
@@ -68,8 +68,8 @@ fn is_something(key: &str, value: &Value) -> bool {
     }
 }
 
-/// Truth values and numbers of zot among what is not built. A key that is missing here is refused or warned
-/// of with the text `false`.
+/// zot's booleans and numbers among the keys that are not built. For a key that is missing here, the text
+/// `false` would count as a value.
 const WEAK: &[&str] = &[
     "apikey",
     "dedupe",
@@ -97,7 +97,7 @@ pub(super) fn take(document: &mut Value, path: &str) {
     remove(document, path, &mut |_, _| {});
 }
 
-/// The value at the end of a path whose keys may be written in any case.
+/// The value at the end of a path. Its keys may be in upper or lower case.
 pub(super) fn lookup<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter().try_fold(value, |value, step| {
         let mut members = value.as_object()?.iter();
@@ -164,7 +164,7 @@ fn descend(
     }
 }
 
-/// By path, and what to use instead.
+/// Each path, and the replacement to suggest.
 pub(super) const REFUSED: &[(&str, &str)] = &[
     (
         "http.auth.ldap",
@@ -206,16 +206,16 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ("extensions.lint", ": manifests are not checked for annotations"),
 ];
 
-/// By path, and what happens in truth.
+/// Each path, and what the registry does instead.
 pub(super) const IGNORED: &[(&str, &str)] = &[
-    ("http.compat", "ignored: manifests of Docker are always accepted"),
+    ("http.compat", "ignored: Docker manifests are always accepted"),
     (
         "http.readTimeout",
-        "ignored: a request may take as long as it makes progress",
+        "ignored: a request may take any time while it makes progress",
     ),
     (
         "http.writeTimeout",
-        "ignored: an answer may take as long as its client takes bytes",
+        "ignored: an answer may take any time while its client reads",
     ),
     (
         "http.realm",
@@ -227,11 +227,11 @@ pub(super) const IGNORED: &[(&str, &str)] = &[
     ("log.output", "ignored: the log goes to standard error"),
     (
         "log.audit",
-        "ignored: there is no audit log of its own; the log has a line for each request",
+        "ignored: there is no separate audit log; the log has a line for each request",
     ),
     (
         "storage.dedupe",
-        "ignored: equal blobs are always stored once, whatever repositories have them",
+        "ignored: equal blobs are always stored once, across all repositories",
     ),
     ("storage.gc", NOTHING_COLLECTED),
     ("storage.gcDelay", NOTHING_COLLECTED),
@@ -243,8 +243,8 @@ pub(super) const IGNORED: &[(&str, &str)] = &[
         "storage.redirectBlobURL",
         "ignored: the registry sends every blob itself",
     ),
-    ("storage.fastRestart", "ignored: no start walks over the store"),
-    ("storage.hydrateBlobOnRead", "ignored: reading creates nothing"),
+    ("storage.fastRestart", "ignored: a start never scans the store"),
+    ("storage.hydrateBlobOnRead", "ignored: a read never creates blobs"),
     ("scheduler", "ignored: there is nothing to schedule"),
     (
         "extensions.search.cve",
@@ -256,7 +256,7 @@ pub(super) const IGNORED: &[(&str, &str)] = &[
     ),
     (
         "extensions.ui",
-        "not supported; ignored: there are no pages for browsers",
+        "not supported; ignored: there is no user interface",
     ),
     (
         "extensions.scrub",
@@ -271,7 +271,7 @@ pub(super) const IGNORED: &[(&str, &str)] = &[
     ("extensions.apikey", "not supported; ignored"),
 ];
 
-const NO_SESSIONS: &str = "ignored: there are no sessions of browsers";
+const NO_SESSIONS: &str = "ignored: there are no browser sessions";
 const NO_CACHE: &str = "ignored: the store needs no cache";
 pub(super) const NOTHING_COLLECTED: &str =
-    "nothing is collected yet: what is deleted or replaced frees no space";
+    "there is no garbage collection yet: deleted or replaced content frees no space";

@@ -1,4 +1,5 @@
-//! The reference of the configuration file, made from the schema of the raw types and their comments.
+//! The reference of the configuration file. It is generated from the schema of the raw types and their
+//! comments.
 
 use super::not_built::{IGNORED, REFUSED};
 use super::raw;
@@ -6,7 +7,7 @@ use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
 
-/// Markdown: one section for each object of the file, one line for each of its keys.
+/// Returns Markdown with one section for each object of the file and one line for each of its keys.
 #[must_use]
 pub fn reference() -> String {
     let schema = SchemaGenerator::default()
@@ -20,7 +21,7 @@ pub fn reference() -> String {
     book.section("The file", &schema);
     book.text.push_str(NOT_BUILT);
     book.list(
-        "Refused, since without them the registry would do less than the file asks:",
+        "Refused, because they would restrict or protect something:",
         REFUSED,
     );
     book.list("Ignored with a warning:", IGNORED);
@@ -31,23 +32,23 @@ const HEAD: &str = "# Configuration
 
 <!-- Made from src/config/raw by `UPDATE_DOCS=1 cargo test --test docs`. -->
 
-One file, JSON or YAML, with zot's key names in any case. A key that is not listed here is a mistake, and every mistake is reported at once.
-As zot does, this registry takes the text `true` and `1` for `true`, text for a number, a number for text, and one value for a list. `null` is as
-good as no key. Empty text is as good as no key where the key is zot's, and means `false` for a truth value; elsewhere it is a mistake.
-Relative paths start from the file's own folder. Lengths of time are written as `30s`, `5m` or `1h30m`. **Bold** keys are required.
+The configuration is one file, JSON or YAML, with zot's key names in upper or lower case. An unknown key is a mistake, and all mistakes are reported
+together. As in zot, the registry converts the text `true` and `1` to `true`, text to a number, a number to text, and one value to a list. `null` means
+that the key is missing. Empty text also means a missing key if the key is zot's, and `false` for a boolean. Elsewhere empty text is a mistake. Relative
+paths start from the file's folder. Durations are written as `30s`, `5m` or `1h30m`. **Bold** keys are required.
 ";
 
 const NOT_BUILT: &str = "
 ## Keys that are not built
 
-`*` stands for every entry. A key whose value is `null`, `false`, `0`, empty, or holds nothing else asks for nothing, and neither does an extension
-with `enable: false`.
+`*` stands for every entry. A key is ignored if its value is `null`, `false`, `0` or empty, or contains only such values. An extension with
+`enable: false` is ignored too.
 ";
 
 struct Book<'a> {
     root: &'a Value,
     text: String,
-    /// Titles: what stands in several places is described once.
+    /// The titles of written sections, because a type that is used in several places is described once.
     written: Vec<&'a str>,
 }
 
@@ -105,7 +106,7 @@ impl<'a> Book<'a> {
         }
     }
 
-    /// The object behind references, lists, maps and options; anything else as it is.
+    /// The object inside references, lists, maps and options. Other schemas are returned unchanged.
     fn object(&self, schema: &'a Value) -> &'a Value {
         let inner = schema
             .get("anyOf")
@@ -181,7 +182,7 @@ impl<'a> Book<'a> {
     }
 }
 
-/// On one line of a table.
+/// The description, on one line of a table.
 fn described(schema: &Value) -> String {
     let text = schema
         .get("description")

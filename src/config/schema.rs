@@ -1,13 +1,13 @@
-//! Holds a document against the schema that the raw types derive, and collects every mistake instead of the
-//! first. Keys may be written in any case, as zot takes them; they are put into the schema's case here. What
-//! is wrong or missing is replaced by a value that says nothing, so that the rest can be judged too.
+//! Checks a document against the schema of the raw types and collects all mistakes, not only the first. As in
+//! zot, keys may be in upper or lower case, and are converted to the schema's case here. Wrong or missing
+//! values are replaced by neutral ones, so that the rest can be checked too.
 
 use super::{Mistake, weak};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// Reports unknown keys, missing keys and wrong types, each with its path, and folds the keys' case.
+/// Reports unknown keys, missing keys and wrong types, each with its path, and converts the keys' case.
 pub(super) fn check<T: JsonSchema>(document: &mut Value, mistakes: &mut Vec<Mistake>) {
     let schema = SchemaGenerator::default().into_root_schema_for::<T>().to_value();
     Walk {
@@ -62,7 +62,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The first choice whose type fits decides; with none, the mistake names them all.
+    /// Uses the first choice whose type fits. If none fits, the mistake names all of them.
     fn any_of(&mut self, value: &mut Value, choices: &'a [Value], path: &str) {
         let fits = |value: &Value| {
             choices
@@ -107,7 +107,7 @@ impl<'a> Walk<'a> {
             if schema.get("additionalProperties") == Some(&Value::Bool(false)) {
                 let mistakes = object
                     .keys()
-                    .map(|key| Mistake::new(join(key), "is no key here; write {}"));
+                    .map(|key| Mistake::new(join(key), "is not a key here; write {}"));
                 self.mistakes.extend(mistakes);
                 object.clear();
             }
@@ -127,11 +127,11 @@ impl<'a> Walk<'a> {
                 misspelt.extend(close(&written, known).map(|(key, schema)| (key, schema, value)));
                 continue;
             };
-            // Whatever the values are: which of the two is meant cannot be known.
+            // This is a mistake even for equal values, because the intended one is unknown.
             if !seen.insert(key) {
                 self.mistakes.push(Mistake::new(
                     join(key),
-                    "is given twice, in different case: keep one of them",
+                    "appears twice, in different case: keep one of them",
                 ));
                 continue;
             }
@@ -141,7 +141,7 @@ impl<'a> Walk<'a> {
             self.value(&mut value, schema, &join(key));
             object.insert(key.clone(), value);
         }
-        // What is meant is looked at as well, so that nobody is told that it is missing.
+        // Also checks the probably intended key, so that it is not reported as missing.
         for (key, schema, mut value) in misspelt {
             if !object.contains_key(key) {
                 self.value(&mut value, schema, &join(key));
@@ -165,7 +165,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The least that the schema takes.
+    /// The smallest value that fits the schema.
     fn stand_in(&self, schema: &'a Value) -> Value {
         let schema = self.resolve(schema);
         if let Some(choices) = schema.get("anyOf").and_then(Value::as_array) {
@@ -230,7 +230,7 @@ fn wrong_text(text: &str, schema: &Value) -> Option<String> {
     (!allowed.iter().any(|one| one == text)).then(|| format!("must be {}, not {text:?}", expectation(schema)))
 }
 
-/// The names of the types that a schema takes.
+/// The names of the types that a schema accepts.
 fn types(schema: &Value) -> Vec<&str> {
     match schema.get("type") {
         Some(Value::String(name)) => vec![name],
@@ -284,7 +284,7 @@ fn expectation(schema: &Value) -> String {
     }
 }
 
-/// The kind only: the value may be a secret.
+/// Names only the type, because the value may be a secret.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "empty",
@@ -298,22 +298,22 @@ fn kind(value: &Value) -> &'static str {
 
 fn unknown(written: &str, known: &Map<String, Value>) -> String {
     match close(written, known) {
-        Some((key, _)) => format!("is no key here; did you mean {key}?"),
+        Some((key, _)) => format!("is not a key here; did you mean {key}?"),
         None => format!(
-            "is no key here; known are {}",
+            "is not a key here; known keys are {}",
             known.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
         ),
     }
 }
 
-/// The key that is probably meant.
+/// The probably intended key.
 fn close<'a>(written: &str, known: &'a Map<String, Value>) -> Option<(&'a String, &'a Value)> {
     known
         .iter()
         .find(|(key, _)| distance(&key.to_lowercase(), &written.to_lowercase()) <= 2)
 }
 
-/// Levenshtein's.
+/// The Levenshtein distance.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

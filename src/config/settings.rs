@@ -22,7 +22,7 @@ pub struct Config {
     pub tls: Option<TlsSettings>,
     /// Whether it was read with [`Environment::open`].
     pub open: bool,
-    /// For the log, and for `verify`.
+    /// Warnings for the log and for `verify`.
     pub warnings: Vec<Warning>,
 }
 
@@ -42,7 +42,7 @@ pub struct WaysIn {
     pub domains: Vec<DomainConfig>,
     pub certificates: Vec<CertificateConfig>,
     pub token_server: Option<TokenServerConfig>,
-    /// The file of names and passwords.
+    /// The password file.
     pub passwords: Option<PathBuf>,
     /// The Workload API's address, if a trust domain or `http.tls` needs it.
     pub workload_api: Option<String>,
@@ -58,17 +58,17 @@ pub struct LiveSettings {
     pub proxies: TrustedProxies,
     /// Load balancers that send a PROXY header.
     pub proxy_protocol: TrustedProxies,
-    /// What one address may have open without a credential.
+    /// The limits of one address without a credential.
     pub unidentified: StrangerBounds,
     /// Whether the identity behind a repeated token is cached.
     pub token_cache: bool,
-    /// How long the answer to a wrong password waits.
+    /// The delay of the answer to a wrong password.
     pub fail_delay: Duration,
     /// What the operator has revoked.
     pub deny: DenyList,
     /// Why the registry is open, if it is: there is no login, and everyone may do everything.
     pub opened: Option<Opened>,
-    /// Which pages of other sites may read the answers.
+    /// The origins whose pages may read the answers.
     pub cors: Cors,
     /// The path of the metrics on the registry's own address, if they are served there.
     pub metrics: Option<String>,
@@ -78,21 +78,21 @@ pub struct LiveSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FixedSettings {
     pub listen: Listen,
-    /// The plain listener for probes.
+    /// The listener for probes, without TLS.
     pub health: Option<Listen>,
-    /// For the bodies of requests, in bytes.
+    /// The memory for request bodies, in bytes.
     pub body_memory: usize,
     /// `http.openUploads`
     pub open_uploads: usize,
     /// The store's folder.
     pub storage: PathBuf,
-    /// Whether what is acknowledged survives a power cut.
+    /// Whether acknowledged content survives a power cut.
     pub commit: bool,
-    /// Where manifests may lack what they refer to.
+    /// The repositories where a manifest's blobs and children may be missing.
     pub sparse: Repositories,
     pub unchecked_descriptors: Repositories,
-    /// What must outlive the process and is no content: the last good state of every network source, signing
-    /// keys, the control socket. For the owner only.
+    /// The folder for state that must survive the process: the last good answer of every network source,
+    /// signing keys, and the control socket. Only the owner has access.
     pub state_directory: PathBuf,
     pub token_keys: TokenKeys,
     pub level: Level,
@@ -128,24 +128,24 @@ impl FixedSettings {
     }
 }
 
-/// Why a file without a login is served. Everybody may then do everything, and credentials are ignored.
+/// Why a file without a login is served. Every caller may then do everything, and credentials are ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
-    /// It listens on loopback, and nothing in it says that others come there.
+    /// It listens on loopback, and no setting shows that other machines reach it.
     OnLoopback,
-    /// The operator said `--open`.
+    /// The operator used `--open`.
     ByOperator,
 }
 
-/// Where the keys come from that tokens are signed with.
+/// The source of the signing keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenKeys {
-    /// Made by the registry and kept there.
+    /// The registry creates the keys and stores them in this folder.
     Folder(PathBuf),
     File(PathBuf),
 }
 
-/// Where to listen. Port 0 is chosen by the system.
+/// The address to listen on. With port 0 the system chooses a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     pub address: String,
@@ -155,7 +155,7 @@ pub struct Listen {
 /// One entry of an OIDC issuer.
 #[derive(Debug)]
 pub struct IssuerConfig {
-    /// As in `http.auth.bearer.oidc[0]`.
+    /// The entry's key, such as `http.auth.bearer.oidc[0]`.
     pub key: String,
     pub name: Option<String>,
     pub rules: OidcRules,
@@ -164,7 +164,7 @@ pub struct IssuerConfig {
 }
 
 impl IssuerConfig {
-    /// For people: the issuer, and the name if there is one.
+    /// A label for people: the issuer, and the name if there is one.
     #[must_use]
     pub fn label(&self) -> String {
         let issuer = &self.rules.issuer;
@@ -174,7 +174,7 @@ impl IssuerConfig {
     }
 }
 
-/// Where an issuer's keys come from.
+/// The source of an issuer's keys.
 #[derive(Clone, Debug)]
 #[expect(
     clippy::large_enum_variant,
@@ -185,10 +185,10 @@ pub enum IssuerKeys {
     File(PathBuf),
 }
 
-/// An authority for client certificates that are no SVIDs.
+/// An authority for client certificates that are not SVIDs.
 #[derive(Debug)]
 pub struct CertificateConfig {
-    /// As in `http.auth.x509[0].certificateAuthorityFile`.
+    /// The key, such as `http.auth.x509[0].certificateAuthorityFile`.
     pub key: String,
     pub name: String,
     pub authorities: PathBuf,
@@ -200,29 +200,29 @@ pub struct CertificateConfig {
 pub struct TokenServerConfig {
     pub rules: TokenServerRules,
     pub keys: PathBuf,
-    /// Where clients are sent; without one to the registry's own token endpoint.
+    /// The token server's URL for clients. Without it they use the registry's own token endpoint.
     pub realm: Option<String>,
 }
 
 /// One trust domain.
 #[derive(Debug)]
 pub struct DomainConfig {
-    /// As in `http.auth.spiffe.trustDomains[0]`.
+    /// The entry's key, such as `http.auth.spiffe.trustDomains[0]`.
     pub key: String,
     pub rules: SvidRules,
     pub accepts_jwt: bool,
     pub accepts_x509: bool,
-    /// In order of preference.
+    /// The sources, in order of preference.
     pub sources: Vec<DomainSource>,
     pub max_stale: Duration,
     pub on_permission_denied: OnPermissionDenied,
     pub mapping: Mapping,
-    /// With whom it may have authorities in common.
+    /// The trust domains that may share its authorities.
     pub shares_with: Vec<TrustDomain>,
 }
 
 impl DomainConfig {
-    /// Whether one of the two says so.
+    /// Whether one of the two trust domains allows sharing.
     #[must_use]
     pub fn shares_with(&self, other: &Self) -> bool {
         self.shares_with.contains(other.name()) || other.shares_with.contains(self.name())
@@ -247,15 +247,14 @@ pub enum DomainSource {
     Endpoint(FederationSettings),
 }
 
-/// What the process's environment says.
+/// Values from the process's environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// The Workload API's default address.
     pub endpoint_socket: Option<String>,
-    /// The API server of the cluster that this runs in, as host and port.
+    /// The API server of the registry's own cluster, as host and port.
     pub kubernetes_service: Option<(String, String)>,
-    /// The operator's word, by `--open` or `WHARFINGER_OPEN`, that strangers are to be let in where the file
-    /// lets them in.
+    /// Whether the operator allows a file that admits strangers, with `--open` or `WHARFINGER_OPEN`.
     pub open: bool,
 }
 

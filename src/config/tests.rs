@@ -106,7 +106,7 @@ fn all_mistakes_of_the_text_are_found_at_once() {
         .collect::<Vec<_>>()
         .join("\n");
     assert!(
-        text.contains("http.prot: is no key here; did you mean port?"),
+        text.contains("http.prot: is not a key here; did you mean port?"),
         "{text}"
     );
 }
@@ -174,7 +174,7 @@ fn what_is_no_yaml_is_told_by_its_place_and_without_the_lines_around_it() {
     for (text, said) in [
         (
             "storage: {rootDirectory: s}\nstorage: {}\n",
-            "line 2: storage is given twice",
+            "line 2: storage appears twice",
         ),
         (
             "log: {level: info}\nhttp:\n  secret: \"hunter2\n  port: 1\n",
@@ -354,7 +354,7 @@ fn a_store_that_does_not_wait_for_the_disk_is_a_warning() {
         (
             Some(false),
             false,
-            &["storage.commit: false: a power cut may take away what was acknowledged"],
+            &["storage.commit: false: a power cut may lose acknowledged content"],
         ),
     ] {
         let changes: Vec<_> = given

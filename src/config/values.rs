@@ -1,10 +1,10 @@
-//! Small values that may be written in more than one way.
+//! Small values that have several notations.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// Text or a number, as zot's `port`.
+/// Text or a number, such as zot's `port`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum TextOrNumber {
@@ -13,7 +13,7 @@ pub enum TextOrNumber {
 }
 
 impl TextOrNumber {
-    /// A TCP port. Empty text is 0: chosen by the system.
+    /// A TCP port. Empty text means 0, and the system chooses a port.
     pub(super) fn port(&self) -> Option<u16> {
         match self {
             Self::Text(text) if text.is_empty() => Some(0),
@@ -24,8 +24,8 @@ impl TextOrNumber {
 }
 
 impl TextOrNumber {
-    /// An amount of memory in bytes: a number, or one with `KiB`, `MiB` or `GiB` behind it (`Ki`, `Mi`, `Gi`
-    /// as in Kubernetes).
+    /// An amount of memory in bytes: a number, optionally followed by `KiB`, `MiB` or `GiB` (or `Ki`, `Mi`,
+    /// `Gi` as in Kubernetes).
     pub(super) fn bytes(&self) -> Option<u64> {
         let text = match self {
             Self::Number(number) => return Some(*number),
@@ -43,7 +43,7 @@ impl TextOrNumber {
     }
 }
 
-/// One text or a list of them.
+/// One string or a list of strings.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OneOrMany {
@@ -60,7 +60,7 @@ impl OneOrMany {
     }
 }
 
-/// A length of time in Go's notation: `30s`, `5m`, `1h30m`, `1.5h`, `250ms`; a bare `0` is zero.
+/// A duration in Go's notation: `30s`, `5m`, `1h30m`, `1.5h`, `250ms`. A plain `0` is zero.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);

@@ -1,19 +1,19 @@
-//! What a file may say, and its author may not have meant.
+//! Settings that are valid but probably not intended.
 
 use super::Mistake;
 use std::fmt;
 
-/// The target of lines that are written whatever the level is.
+/// The target of lines that are logged at every level.
 pub const ALWAYS_LOGGED: &str = "wharfinger::serving";
 
-/// One warning: where it is, what it means and what to do. The registry serves in spite of it, logs it at
-/// each start and reload, and `verify` lists it. Never holds a secret.
+/// One warning: its place, its meaning and the fix. The registry still serves. It logs the warning at each
+/// start and reload, and `verify` lists it. It never contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// As in `http.auth.bearer.oidc[0].issuer`; empty for the file as a whole.
+    /// The key, such as `http.auth.bearer.oidc[0].issuer`. Empty for the whole file.
     pub key: String,
     pub what: String,
-    /// Whether the log has it whatever its level is.
+    /// Whether it is logged at every level.
     pub loud: bool,
 }
 
@@ -26,7 +26,7 @@ impl Warning {
         }
     }
 
-    /// One that the log has whatever its level is.
+    /// A warning that is logged at every level.
     pub(crate) fn loud(key: impl Into<String>, what: impl Into<String>) -> Self {
         Self {
             loud: true,
@@ -34,7 +34,7 @@ impl Warning {
         }
     }
 
-    /// To the log.
+    /// Writes the warning to the log.
     pub(crate) fn log(&self) {
         if self.loud {
             tracing::warn!(target: ALWAYS_LOGGED, { config.key = self.key }, "{self}");

@@ -1,11 +1,11 @@
-//! Values of another type than the schema's, as zot's reader (viper and mapstructure) takes them: `"true"`
-//! and `1` for a truth value, text for a number and a number for text, one value for a list, and nothing for
-//! what is empty.
+//! Converts values whose type differs from the schema's, as zot's reader (viper and mapstructure) does:
+//! `"true"` and `1` to a boolean, text to a number and a number to text, one value to a list, and empty
+//! values to none.
 
 use serde_json::Value;
 
-/// Makes one of these types of the value, if zot's reader would. `null` among them means that the value may
-/// be left out.
+/// Converts the value to one of these types, if zot's reader would. `null` among the types means that the
+/// value is optional.
 pub(super) fn fit(value: &mut Value, types: &[&str]) {
     let fitted = types.iter().find_map(|name| as_type(value, name));
     if let Some(fitted) = fitted {
@@ -15,7 +15,7 @@ pub(super) fn fit(value: &mut Value, types: &[&str]) {
 
 fn as_type(value: &Value, name: &str) -> Option<Value> {
     match (name, value) {
-        // As Go's strconv.ParseBool, but for empty text, which mapstructure takes for false.
+        // Like Go's strconv.ParseBool, except that mapstructure reads empty text as false.
         ("boolean", Value::String(text)) => match text.as_str() {
             "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(true.into()),
             "" | "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false.into()),
@@ -35,13 +35,13 @@ fn as_type(value: &Value, name: &str) -> Option<Value> {
     }
 }
 
-/// JSON has numbers of one kind only.
+/// JSON has only one kind of number.
 fn whole(number: f64) -> Option<Value> {
     let text = format!("{number}");
     text.parse::<u64>().ok().map(Value::from)
 }
 
-/// Text that zot reads in more than one way.
+/// Text that zot may read as another type.
 pub(super) fn text(text: &mut String, path: &str) {
     if path == "log.level" {
         let level = text.to_ascii_lowercase();
@@ -53,8 +53,8 @@ pub(super) fn text(text: &mut String, path: &str) {
     }
 }
 
-/// Whether empty text at this key is as good as no key. Only for keys of zot: an empty bound of ours, as
-/// `maxTokenLifetime`, is a mistake.
+/// Whether empty text at this key means that the key is missing. This applies to zot's keys only: an empty
+/// limit of ours, such as `maxTokenLifetime`, is a mistake.
 pub(super) fn is_left_out(value: &Value, path: &str) -> bool {
     let empty = value.as_str().is_some_and(str::is_empty);
     empty && EMPTY_IS_NOTHING.contains(&without_indices(path).as_str())

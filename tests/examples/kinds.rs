@@ -215,7 +215,7 @@ fn at_least_half_load_and_every_other_names_what_is_not_built() {
         let collects = config
             .warnings
             .iter()
-            .any(|warning| warning.what.contains("nothing is collected yet"));
+            .any(|warning| warning.what.contains("there is no garbage collection yet"));
         assert_eq!(
             collects,
             document.get("distSpecVersion").is_some(),

@@ -203,7 +203,7 @@ async fn cel_validations() {
 #[tokio::test]
 async fn multiple_providers() {
     let text = whole("multiple-providers.json").to_string();
-    let strangers = "anyone in the world can get a token of https://token.actions.githubusercontent.com";
+    let strangers = "anyone can get a token from https://token.actions.githubusercontent.com";
     let refused_by_default = parse(&text).map(|_| ()).unwrap_err();
     assert!(
         refused_by_default.len() == 1 && refused_by_default[0].what.contains(strangers),

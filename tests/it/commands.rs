@@ -79,7 +79,7 @@ fn a_key_that_there_is_not_is_told_with_the_one_that_there_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn that_acknowledgements_do_not_wait_for_the_disk_is_said_before_it_serves() {
-    const WARNING: &str = "storage.commit: false: a power cut may take away what was acknowledged";
+    const WARNING: &str = "storage.commit: false: a power cut may lose acknowledged content";
     let mut setup = Setup::plain();
     setup.config["storage"]["commit"] = false.into();
     let file = setup.file();

@@ -327,7 +327,7 @@ fn open_to_strangers() -> Setup {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_issuer_of_strangers_is_served_only_if_the_operator_says_so() {
-    const SAID: &str = "anyone in the world can get a token of https://token.actions.githubusercontent.com";
+    const SAID: &str = "anyone can get a token from https://token.actions.githubusercontent.com";
     let setup = open_to_strangers();
     let file = setup.file();
     for command in ["verify", "serve"] {

@@ -1,4 +1,4 @@
-//! `accessControl`, beside `http` or, as zot has it, in it.
+//! `accessControl`, at the top level or, as in zot, inside `http`.
 
 use super::Interpreter;
 use super::open::{EMPTY, Reach};
@@ -8,7 +8,7 @@ use crate::config::settings::Opened;
 use std::collections::BTreeSet;
 
 impl Interpreter<'_> {
-    /// The patterns of the list at `key`, as `storage.sparse`.
+    /// The patterns of the list at `key`, such as `storage.sparse`.
     pub(super) fn repositories(&mut self, key: &str, patterns: &[String]) -> Repositories {
         let mut all = Repositories::default();
         for (index, pattern) in patterns.iter().enumerate() {
@@ -20,8 +20,8 @@ impl Interpreter<'_> {
         all
     }
 
-    /// Without `accessControl` every authenticated identity may do everything, as in zot. Without a way to
-    /// log in as well the registry is open, if that can be meant.
+    /// As in zot, without `accessControl` every authenticated identity may do everything. If there is also no
+    /// way to log in, the registry is open, provided that this can be intended.
     pub(super) fn access(
         &mut self,
         own: Option<raw::AccessControl>,
@@ -32,7 +32,7 @@ impl Interpreter<'_> {
         if own.is_some() && zots.is_some() {
             self.mistake(
                 "http.accessControl",
-                "is given beside accessControl: keep one of them",
+                "appears in addition to accessControl: keep one of them",
             );
         }
         let key = if zots.is_some() {
@@ -40,7 +40,7 @@ impl Interpreter<'_> {
         } else {
             "accessControl"
         };
-        // A key that is there and empty grants nothing: what should stand in it may have got lost.
+        // A present but empty key grants nothing, because its content may have been lost.
         let empty = || {
             self.around
                 .mentions
@@ -70,7 +70,7 @@ impl Interpreter<'_> {
         (policy, None)
     }
 
-    /// Rules that grant nothing to anybody who can come.
+    /// Finds rules that grant nothing to any possible caller.
     fn empty_rules(&mut self, key: &str, access: &raw::AccessControl, identifies: bool) {
         let raw::AccessControl {
             repositories,
@@ -94,12 +94,12 @@ impl Interpreter<'_> {
             () if repositories.is_empty() && admin_policy.is_none() && shows_metrics => {
                 self.warn(
                     key,
-                    "nobody can log in, so nobody may do anything here but read the metrics",
+                    "no login is configured, so callers can only read the metrics",
                 );
             }
             () => self.mistake(
                 "http.auth",
-                "is missing: nobody could log in, and no repository has an anonymousPolicy",
+                "is missing: no login is configured, and no repository has an anonymousPolicy",
             ),
         }
         for (pattern, repository) in repositories {
@@ -109,13 +109,13 @@ impl Interpreter<'_> {
             {
                 self.warn(
                     format!("{key}.repositories[{pattern:?}]"),
-                    "grants nothing to anybody; zot ignores an entry that is empty, and a shorter pattern decides there",
+                    "grants nothing; zot ignores an empty entry and uses a shorter pattern instead",
                 );
             }
         }
     }
 
-    /// zot's reader writes every key in lower case, patterns and the names of groups among them.
+    /// zot's reader converts every key to lower case, including patterns and the names of groups.
     pub(super) fn in_lower_case(&mut self, key: &str, access: &mut raw::AccessControl) {
         for (pattern, repository) in std::mem::take(&mut access.repositories) {
             let lower = pattern.to_lowercase();
@@ -123,11 +123,14 @@ impl Interpreter<'_> {
             if lower != pattern {
                 self.warn(
                     key.clone(),
-                    format!("is read as {lower:?}, as zot does: names of repositories are in lower case"),
+                    format!("is read as {lower:?}, as in zot: repository names are in lower case"),
                 );
             }
             if access.repositories.insert(lower, repository).is_some() {
-                self.mistake(key, "this pattern stands here twice, in different case; only one entry can count, so merge them");
+                self.mistake(
+                    key,
+                    "this pattern appears twice, in different case; merge the entries",
+                );
             }
         }
         let named = |access: &raw::AccessControl| {
@@ -148,7 +151,7 @@ impl Interpreter<'_> {
             if !seen.insert(lower.clone()) {
                 self.mistake(
                     key.clone(),
-                    "this group stands here twice, in different case; merge them",
+                    "this group appears twice, in different case; merge the entries",
                 );
             }
             let spellings = named
@@ -157,11 +160,11 @@ impl Interpreter<'_> {
             if lower != name || spellings.clone().next().is_some() {
                 self.warn(
                     key,
-                    format!("is the group {lower:?} in any case, as keys are in zot; write it in lower case, here and in policies"),
+                    format!("means the group {lower:?}, because zot's keys ignore case; write it in lower case, here and in policies"),
                 );
             }
-            // Under each of the names that policies call it by. The groups that a mapping yields are still
-            // compared as they are.
+            // Adds the group under each spelling in policies. Groups from a mapping are still compared
+            // exactly.
             for spelling in spellings.chain([&name]) {
                 access.groups.insert(
                     spelling.clone(),

@@ -1,4 +1,4 @@
-//! Warnings of what is accepted and seldom meant.
+//! Warnings about settings that are valid but rarely intended.
 
 use super::Interpreter;
 use super::expressions::Expressions;
@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 impl Interpreter<'_> {
-    /// Of an OIDC issuer's entry.
+    /// Warnings about an OIDC issuer's entry.
     pub(super) fn advise_issuer(&mut self, key: &str, entry: &raw::Oidc) {
         let issuer = entry.issuer.as_deref().unwrap_or_default();
         for (i, audience) in entry.audiences.iter().enumerate() {
@@ -18,7 +18,7 @@ impl Interpreter<'_> {
                 self.warn(
                     format!("{key}.audiences[{i}]"),
                     format!(
-                        "{audience:?} is what an API server puts into tokens for itself: every token that a pod holds anyway is accepted here, and one sent here can be replayed there; name this registry, and project a token for it"
+                        "{audience:?} is the audience of an API server's own tokens: the registry would accept every pod's default token, and a token sent here could be replayed there; use this registry's name, and project a token for it"
                     ),
                 );
             }
@@ -26,13 +26,13 @@ impl Interpreter<'_> {
         if issuer.contains(['{', '}']) {
             self.warn(
                 format!("{key}.issuer"),
-                format!("{issuer:?} is a template, which no token has as its `iss`: write the id of your own tenant"),
+                format!("{issuer:?} is a template and never a token's `iss`: write your own tenant's ID"),
             );
         }
         self.advise_numeric_ids(key, issuer, entry);
     }
 
-    /// Names of accounts and projects can be given up and taken by others; numeric ids cannot.
+    /// Names of accounts and projects can be released and taken by others. Numeric IDs cannot.
     fn advise_numeric_ids(&mut self, key: &str, issuer: &str, entry: &raw::Oidc) {
         let ids: &[&str] = match issuer.trim_end_matches('/') {
             GITHUB => &["repository_owner_id", "repository_id", "enterprise_id"],
@@ -46,27 +46,27 @@ impl Interpreter<'_> {
             self.warn(
                 format!("{key}.claimMapping.validations"),
                 format!(
-                    "the mapping compares names only, and whoever takes over a name that was given up passes for its former owner: compare claims.{} as well",
+                    "the mapping compares only names, and a new owner of a released name would be accepted as the old one: compare claims.{} as well",
                     ids.first().copied().unwrap_or_default()
                 ),
             );
         }
     }
 
-    /// Of any mapping.
+    /// Warnings about any mapping.
     pub(super) fn advise_mapping(&mut self, key: &str, mapping: Option<&raw::ClaimMapping>) {
         let expressions = Expressions::of(mapping);
         if expressions.read("email") && !expressions.read("email_verified") {
             self.warn(
                 format!("{key}.claimMapping"),
-                "claims.email is used and claims.email_verified is not: at some issuers an account may claim any address; add the validation claims.email_verified == true",
+                "claims.email is used without claims.email_verified: with some issuers, an account can claim any address; add the validation claims.email_verified == true",
             );
         }
         for (name, expression) in expressions.all() {
             if let Some(pattern) = unanchored(expression) {
                 self.warn(
                     format!("{key}.claimMapping.{name}"),
-                    format!("matches({pattern:?}) finds its pattern anywhere in the text: write ^ before it and $ behind it"),
+                    format!("matches({pattern:?}) finds its pattern anywhere in the text: write ^ before it and $ after it"),
                 );
             }
         }
@@ -124,7 +124,7 @@ impl Interpreter<'_> {
             self.warn(
                 "http.auth.htpasswd",
                 format!(
-                    "passwords are sent in clear text to {address}: add http.tls, or name the proxy that ends TLS in http.trustedProxies"
+                    "passwords are sent in clear text to {address}: add http.tls, or list the proxy that terminates TLS in http.trustedProxies"
                 ),
             );
         }
@@ -134,12 +134,12 @@ impl Interpreter<'_> {
         if lifetime > LONG_SESSION {
             self.warn(
                 "http.auth.token.sessionLifetime",
-                "a stolen refresh token is good for longer than a day: a session ends no earlier than its keys are withdrawn; use 24h or less",
+                "a stolen refresh token is valid for more than a day, unless its keys are withdrawn; use 24h or less",
             );
         }
     }
 
-    /// No private network has more addresses.
+    /// The size of the largest private network.
     pub(super) fn advise_proxy(&mut self, index: usize, text: &str) {
         let Some((address, bits)) = text.split_once('/') else {
             return;
@@ -149,15 +149,15 @@ impl Interpreter<'_> {
             self.warn(
                 format!("http.trustedProxies[{index}]"),
                 format!(
-                    "{text} contains clients as well as proxies, which may then say that they are anyone: name the proxies' own addresses"
+                    "{text} contains clients as well as proxies, and each of them could pretend to be any client: list only the proxies' addresses"
                 ),
             );
         }
     }
 }
 
-/// The first pattern of `matches` that does not have to match the whole text. Of a pattern that is not
-/// written out nothing is known.
+/// The first pattern of `matches` that need not match the whole text. A pattern that is not a literal is
+/// unknown.
 fn unanchored(expression: &str) -> Option<String> {
     let mut rest = expression;
     while let Some(at) = rest.find("matches(") {
@@ -189,7 +189,7 @@ fn is_anchored(pattern: &str) -> bool {
             '\\' => escaped = true,
             '(' | '[' => depth += 1,
             ')' | ']' => depth = depth.saturating_sub(1),
-            // `^a|b$` begins with a, or ends with b.
+            // `^a|b$` matches text that begins with a, or ends with b.
             '|' if depth == 0 => parts = true,
             _ => {}
         }
@@ -197,7 +197,7 @@ fn is_anchored(pattern: &str) -> bool {
     starts && ends && !parts
 }
 
-/// The default `--api-audiences` of Kubernetes' distributions.
+/// The default `--api-audiences` of Kubernetes distributions.
 const API_SERVERS: [&str; 6] = [
     "https://kubernetes.default.svc.cluster.local",
     "https://kubernetes.default.svc",

@@ -1,4 +1,4 @@
-//! Who stands between the registry and its clients, and how much a client may have open.
+//! Proxies between the registry and its clients, and the limits of open connections and uploads.
 
 use super::Interpreter;
 use crate::config::raw;
@@ -15,7 +15,9 @@ impl Interpreter<'_> {
             if text.ends_with("/0") {
                 self.warn(
                     format!("http.proxyProtocol[{i}]"),
-                    format!("{text} is every address: any client can then name another one's as its own"),
+                    format!(
+                        "{text} covers every address, so any client could pretend to have another address"
+                    ),
                 );
             }
         }
@@ -41,10 +43,13 @@ impl Interpreter<'_> {
     }
 
     pub(super) fn open_uploads(&mut self, given: Option<u32>) -> usize {
-        /// More than all layers of all images that one caller pushes at the same time.
+        /// This is more than all layers of all images that one caller pushes at the same time.
         const DEFAULT: u32 = 1000;
         if given == Some(0) {
-            self.mistake("http.openUploads", "must be at least 1, or nobody could push");
+            self.mistake(
+                "http.openUploads",
+                "must be at least 1, because pushes need uploads",
+            );
         }
         usize::try_from(given.unwrap_or(DEFAULT)).unwrap_or(usize::MAX)
     }
@@ -54,7 +59,7 @@ impl Interpreter<'_> {
         if given == 0 {
             self.mistake(
                 format!("http.unidentified.{key}"),
-                "must be at least 1, or nobody could log in",
+                "must be at least 1, or no client could log in",
             );
         }
         usize::try_from(given).unwrap_or(usize::MAX)

@@ -8,7 +8,7 @@ use crate::identity::{DenyList, DenyRule};
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// What else can identify callers, to warn of rules that match nothing.
+/// The other ways to identify callers, to warn about rules that cannot match.
 pub(super) struct Configured<'a> {
     pub(super) issuers: &'a [IssuerConfig],
     pub(super) domains: &'a [DomainConfig],
@@ -89,7 +89,7 @@ impl Interpreter<'_> {
             ),
         ] {
             if misplaced {
-                self.mistake(format!("{key}.{name}"), format!("belongs beside {needs}"));
+                self.mistake(format!("{key}.{name}"), format!("needs {needs} in the same rule"));
             }
         }
         let issued_before: Option<Timestamp> =
@@ -100,7 +100,7 @@ impl Interpreter<'_> {
         } else if let Some(issuer) = issuer {
             if subject.is_none() && jti.is_none() && issued_before.is_none() && self.mistakes.len() == before
             {
-                let what = "needs a subject, a jti or issuedBefore beside it; to revoke an issuer as a whole, remove it from http.auth.bearer.oidc";
+                let what = "needs a subject, a jti or issuedBefore; to reject all tokens of an issuer, remove it from http.auth.bearer.oidc";
                 self.mistake(format!("{key}.issuer"), what);
             }
             Some(DenyRule::Issuer {
@@ -114,7 +114,7 @@ impl Interpreter<'_> {
             if serial.is_none() {
                 self.mistake(
                     format!("{key}.serial"),
-                    "is missing: the authority's certificates are told apart by it",
+                    "is missing: it identifies a certificate of the authority",
                 );
             }
             self.parsed(&format!("{key}.serial"), serial.as_deref())
@@ -142,7 +142,7 @@ impl Interpreter<'_> {
 }
 
 impl Configured<'_> {
-    /// Why, if nothing that is configured could prove what the rule names.
+    /// The reason, if no configured credential could match the rule.
     fn matches_nothing(&self, rule: &DenyRule) -> Option<&'static str> {
         let any_tokens = self.token_server
             || !self.domains.is_empty()
@@ -172,7 +172,7 @@ impl Configured<'_> {
             DenyRule::Certificate { .. } | DenyRule::CertificateThumbprint(_)
                 if self.domains.is_empty() && !self.certificates =>
             {
-                Some("nobody can log in with a certificate")
+                Some("certificates are not accepted")
             }
             DenyRule::Htpasswd { .. } if !self.passwords => Some("there is no http.auth.htpasswd"),
             _ => None,

@@ -34,7 +34,7 @@ impl Interpreter<'_> {
         domains
     }
 
-    /// A name that is written wrongly would share nothing.
+    /// A misspelt name would silently share nothing.
     fn shared_with_whom(&mut self, domains: &[DomainConfig]) {
         for domain in domains {
             for (i, other) in domain.shares_with.iter().enumerate() {
@@ -42,19 +42,19 @@ impl Interpreter<'_> {
                 if other == domain.name() {
                     self.mistake(
                         key,
-                        format!("names the trust domain {other} itself: name another one"),
+                        format!("is the trust domain {other} itself: name another one"),
                     );
                 } else if !domains.iter().any(|one| one.name() == other) {
                     self.mistake(
                         key,
-                        format!("{other} is not among the trust domains here: compare it with their names"),
+                        format!("{other} is not a configured trust domain: compare it with their names"),
                     );
                 }
             }
         }
     }
 
-    /// The Workload API's address, if something asks for it.
+    /// The Workload API's address, if a setting needs it.
     pub(super) fn workload_api(
         &mut self,
         given: Option<String>,
@@ -71,9 +71,9 @@ impl Interpreter<'_> {
         let address = given.or_else(|| self.around.environment.endpoint_socket.clone());
         if address.is_none() {
             let who = if by_domain {
-                "a trust domain takes its bundle from it"
+                "a trust domain gets its bundle from it"
             } else {
-                "http.tls takes its certificate from it"
+                "http.tls gets its certificate from it"
             };
             self.mistake(
                 "http.auth.spiffe.workloadAPI",
@@ -95,7 +95,7 @@ impl Interpreter<'_> {
         if svids.is_empty() {
             self.mistake(
                 format!("{key}.svids"),
-                "an empty list accepts nobody: name jwt or x509",
+                "an empty list accepts no SVID: list jwt or x509",
             );
         }
         let accepts_jwt = svids.contains(&SvidKind::Jwt);
@@ -106,7 +106,7 @@ impl Interpreter<'_> {
         if entry.bundle.is_empty() {
             self.mistake(
                 format!("{key}.bundle"),
-                "is missing: without a source of authorities nobody of this trust domain could be verified",
+                "is missing: without a source of authorities, no SVID of this trust domain can be verified",
             );
         }
         let clock_skew = self.duration(

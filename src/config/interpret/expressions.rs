@@ -1,4 +1,4 @@
-//! A mapping's expressions as text, and what can be seen in a text without evaluating it.
+//! A mapping's expressions as text, and their properties that need no evaluation.
 
 use crate::config::raw;
 
@@ -32,7 +32,7 @@ impl<'a> Expressions<'a> {
         }
     }
 
-    /// Each with its key below `claimMapping`.
+    /// Each expression with its key below `claimMapping`.
     pub(super) fn all(&self) -> impl Iterator<Item = (String, &'a str)> {
         let variables = self
             .variables
@@ -49,13 +49,13 @@ impl<'a> Expressions<'a> {
         variables.chain(validations).chain(username).chain(groups)
     }
 
-    /// Whether any of them reads this claim.
+    /// Whether any expression reads this claim.
     pub(super) fn read(&self, claim: &str) -> bool {
         self.all().any(|(_, text)| reads(text, claim))
     }
 }
 
-/// Whether an expression reads a claim, as `claims.name`, `claims.?name`, `claims['name']` or
+/// Whether an expression reads a claim, for example with `claims.name`, `claims.?name`, `claims['name']` or
 /// `has(claims.name)`.
 pub(super) fn reads(expression: &str, claim: &str) -> bool {
     let names = |byte: Option<char>| byte.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -85,7 +85,7 @@ pub(super) fn reads(expression: &str, claim: &str) -> bool {
     false
 }
 
-/// The texts that stand in quotes in an expression.
+/// The quoted strings in an expression.
 pub(super) fn literals(expression: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut characters = expression.chars().peekable();
@@ -109,8 +109,8 @@ pub(super) fn literals(expression: &str) -> Vec<String> {
     found
 }
 
-/// What an expression yields that is a text in quotes or a list of them. `None` if it is anything else, and
-/// so could yield other texts.
+/// The value of an expression that is a quoted string or a list of them. `None` for all other expressions,
+/// because they could yield other strings.
 pub(super) fn constants(expression: &str) -> Option<Vec<String>> {
     let mut quote = None;
     let is_constant = expression.chars().all(|character| match (quote, character) {

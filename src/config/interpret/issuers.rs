@@ -57,7 +57,7 @@ impl Interpreter<'_> {
         }
         self.shared_issuer(&key, &entry, granted);
         self.advise_issuer(&key, &entry);
-        // Without one there is a mistake, and nothing comes of this entry.
+        // Without an issuer there is already a mistake, so this entry is skipped.
         let issuer = entry.issuer.unwrap_or_default();
         let named = self.issuer_name(&key, entry.name);
         for (name, url) in [
@@ -72,7 +72,7 @@ impl Interpreter<'_> {
         if skip_issuer {
             self.warn(
                 format!("{key}.skipIssuerVerification"),
-                "tokens of any issuer that its keys signed are accepted; for tests only",
+                "tokens of any issuer are accepted if its keys signed them; for tests only",
             );
         }
         let rules = OidcRules {
@@ -106,7 +106,7 @@ impl Interpreter<'_> {
                 if entry.discovery_url.is_some() || entry.jwks_url.is_some() {
                     self.mistake(
                         format!("{key}.jwksFile"),
-                        "is given beside discoveryURL or jwksURL: keep one of them",
+                        "appears in addition to discoveryURL or jwksURL: keep one of them",
                     );
                 }
                 IssuerKeys::File(self.around.path(&file))
@@ -139,7 +139,7 @@ impl Interpreter<'_> {
         if names.is_empty() {
             self.mistake(
                 format!("{key}.algorithms"),
-                "an empty list accepts no token: name some, or leave the key out",
+                "an empty list accepts no token: list algorithms, or remove the key",
             );
         }
         let mut algorithms = Vec::new();
@@ -173,12 +173,12 @@ impl Interpreter<'_> {
         if url.starts_with("http://") && !["localhost", "127.0.0.1", "[::1]"].contains(&host) {
             self.warn(
                 key,
-                format!("{url} is not encrypted; whoever is on the way can hand out keys"),
+                format!("{url} is not encrypted, so anyone on the network path could replace the keys"),
             );
         }
     }
 
-    /// `iss + '/' + sub` is not unique if one issuer continues another's path.
+    /// `iss + '/' + sub` is ambiguous if one issuer's path continues another's.
     fn prefixes(&mut self, issuers: &[(String, bool)]) {
         for (i, (shorter, short_default)) in issuers.iter().enumerate() {
             for (j, (longer, long_default)) in issuers.iter().enumerate() {
@@ -187,7 +187,7 @@ impl Interpreter<'_> {
                     .is_some_and(|rest| rest.starts_with('/'));
                 if below && *short_default && *long_default {
                     let what = format!(
-                        "continues the issuer of http.auth.bearer.oidc[{i}], so their default usernames could be the same: give one of them a claimMapping.username"
+                        "extends the issuer of http.auth.bearer.oidc[{i}], so their default usernames could collide: give one of them a claimMapping.username"
                     );
                     self.mistake(format!("http.auth.bearer.oidc[{j}].issuer"), what);
                 }

@@ -1,4 +1,4 @@
-//! `type: kubernetes`: what a pod finds out about its own cluster's issuer.
+//! `type: kubernetes`: finds a pod's own cluster's issuer.
 
 use super::Interpreter;
 use crate::config::raw;
@@ -6,8 +6,8 @@ use crate::trust::jwt::Unverified;
 use std::path::PathBuf;
 
 impl Interpreter<'_> {
-    /// Fills in what was not given. The key set is taken from the API server itself: its discovery document
-    /// names the host that clients outside the cluster see, which a pod may be unable to reach.
+    /// Fills in missing values. The key set comes from the API server itself, because its discovery document
+    /// names the host for clients outside the cluster, which a pod may not reach.
     pub(super) fn in_cluster(&mut self, key: &str, entry: &mut raw::Oidc) {
         let token = entry
             .bearer_token_file
@@ -45,19 +45,19 @@ impl Interpreter<'_> {
                 Ok(None) => self.mistake(
                     format!("{key}.issuer"),
                     format!(
-                        "cannot be found: {} holds no service account token with an `iss`; mount one, or name the issuer",
+                        "cannot be found: {} holds no service account token with an `iss`; mount a token, or set the issuer",
                         token.display()
                     ),
                 ),
                 Err(why) => self.mistake(
                     format!("{key}.issuer"),
-                    format!("cannot be found in the pod's token, {}: {why}; mount one, or name the issuer", token.display()),
+                    format!("cannot be found in the pod's token, {}: {why}; mount a token, or set the issuer", token.display()),
                 ),
             }
         }
     }
 }
 
-/// Where a pod finds what was mounted for its service account.
+/// The folder where a pod's service account files are mounted.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 const CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";

@@ -1,4 +1,4 @@
-//! Where to listen, and what is said to browsers and to Prometheus there.
+//! The addresses to listen on, and the answers to browsers and Prometheus.
 
 use super::Interpreter;
 use crate::config::raw;
@@ -33,9 +33,7 @@ impl Interpreter<'_> {
         if bare.parse::<IpAddr>().is_err() && !is_host_name(bare) {
             self.mistake(
                 format!("{key}.address"),
-                format!(
-                    "must be an IP address to listen on, as 0.0.0.0 or ::, or a host name, not {address:?}"
-                ),
+                format!("must be an IP address such as 0.0.0.0 or ::, or a host name, not {address:?}"),
             );
         }
         Listen {
@@ -44,7 +42,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// `http.allowOrigin`. `logins` tells whether there is a password that browsers may send.
+    /// `http.allowOrigin`. `logins` means that browsers may send a password.
     pub(super) fn cors(&mut self, given: Option<OneOrMany>, logins: bool) -> Cors {
         let given = given.map(OneOrMany::into_list).unwrap_or_default();
         let mut origins = Vec::new();
@@ -64,7 +62,7 @@ impl Interpreter<'_> {
             {
                 self.mistake(
                     "http.allowOrigin",
-                    format!("must be * or origins of pages, as https://ui.example.org, not {origin:?}"),
+                    format!("must be * or origins such as https://ui.example.org, not {origin:?}"),
                 );
             }
             origins.push(bare.to_owned());
@@ -97,19 +95,19 @@ impl Interpreter<'_> {
         if !path.starts_with('/') || path.starts_with("/v2/") || taken || !plain {
             self.mistake(
                 "extensions.metrics.prometheus.path",
-                format!("must be a path that nothing else has, as /metrics, of letters, digits and -._~, not {path:?}"),
+                format!("must be an unused path such as /metrics, of letters, digits and -._~, not {path:?}"),
             );
         }
         metrics.enable.unwrap_or(true).then_some(path)
     }
 
-    /// What a file means in another way than in zot.
+    /// Warns about settings that mean something else in zot.
     pub(super) fn advise_zots(&mut self, listen: &Listen) {
         if self.around.mentions.empty_address {
             let Listen { address, .. } = listen;
             self.warn(
                 "http.address",
-                format!("is empty: the registry listens on {address} alone, and zot on every address; write 0.0.0.0 if that is meant"),
+                format!("is empty: the registry listens on {address} only, but zot listens on every address; write 0.0.0.0 if this is intended"),
             );
         }
         if !self.around.mentions.zots {
@@ -132,13 +130,14 @@ impl Interpreter<'_> {
             let folder = self.around.folder.display();
             self.warn(
                 "",
-                format!("relative paths start from the file's own folder {folder}, and in zot from the working directory: write these in full: {paths}"),
+                format!("relative paths start from the file's folder {folder}, but in zot from the working directory; write these as absolute paths: {paths}"),
             );
         }
     }
 }
 
-/// Of letters, digits and hyphens. The last label of a name is no number, or it would be a bad address.
+/// Whether the text is a host name of letters, digits and hyphens. If its last label were a number, it would
+/// be a bad address.
 fn is_host_name(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()

@@ -1,5 +1,5 @@
-//! From the raw keys to a [`Config`] that can only be right. Goes on after a mistake, so that all are
-//! reported at once.
+//! Turns the raw keys into a valid [`Config`]. It continues after a mistake, so that all are reported
+//! together.
 
 mod access;
 mod advice;
@@ -32,9 +32,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What a file does not say itself.
+/// Information from outside the file.
 pub(super) struct Surroundings<'a> {
-    /// Where relative paths start.
+    /// The folder from which relative paths start.
     folder: &'a Path,
     environment: Environment,
     mentions: Mentions,
@@ -60,7 +60,7 @@ struct Interpreter<'a> {
     warnings: Vec<Warning>,
 }
 
-/// What could not be understood is left out, and among the mistakes.
+/// Builds the settings. Parts that could not be understood are omitted and reported as mistakes.
 pub(super) fn interpret(
     mut file: raw::File,
     around: &Surroundings<'_>,
@@ -84,7 +84,7 @@ pub(super) fn interpret(
     {
         interpreter.mistake(
             "http.auth.bearer.service",
-            "goes into a header: letters, digits and punctuation except \" and \\ only",
+            "is used in a header: use only letters, digits and punctuation except \" and \\",
         );
     }
     let token_server = interpreter.token_server(bearer.cert, bearer.issuer, bearer.realm, &service);
@@ -98,7 +98,7 @@ pub(super) fn interpret(
     if given && passwords.is_none() {
         interpreter.mistake(
             "http.auth.htpasswd.path",
-            "is empty: name the file of names and passwords, or take htpasswd out",
+            "is empty: name the password file, or remove htpasswd",
         );
     }
     let passwords = passwords.map(|path| around.path(&path));
@@ -128,7 +128,7 @@ pub(super) fn interpret(
     let tls = interpreter.tls(http.tls, &domains, &certificates);
     let workload_api = interpreter.workload_api(given, &domains, tls.as_ref());
     let tokens = !issuers.is_empty() || !domains.is_empty() || token_server.is_some();
-    // What was wrong with an entry is said already; that nobody could log in would follow from it.
+    // If entries have mistakes, they are already reported, and a missing login would only follow from them.
     let has_mistakes = interpreter
         .mistakes
         .iter()
@@ -171,7 +171,7 @@ pub(super) fn interpret(
     if !commit {
         interpreter.warn(
             "storage.commit",
-            "false: a power cut may take away what was acknowledged",
+            "false: a power cut may lose acknowledged content",
         );
     }
     let (token_keys, session_lifetime) = interpreter.token(auth.token, &state_directory);
@@ -244,7 +244,7 @@ impl Interpreter<'_> {
             let least = budget::LEAST >> 20;
             self.mistake(
                 "http.bodyMemory",
-                format!("must be an amount of memory of at least {least}MiB, as 64MiB or 1GiB"),
+                format!("must be an amount of memory of at least {least}MiB, such as 64MiB or 1GiB"),
             );
         }
         bytes.unwrap_or(budget::USUAL)
@@ -269,17 +269,17 @@ impl Interpreter<'_> {
         good.into_iter().collect::<TrustedProxies>().writing(family)
     }
 
-    /// The hosts whose names count as audiences beside those that are listed.
+    /// The hosts whose names are accepted as audiences in addition to the listed ones.
     fn audience_hosts(&mut self, key: &str, wanted: Option<bool>, external_urls: &[String]) -> Vec<String> {
         if wanted != Some(true) {
             return Vec::new();
         }
         if external_urls.is_empty() {
-            // What a request says of its host its sender chose: a token for any other service could then be
+            // The sender chooses the request's host, so a token for any other service could otherwise be
             // replayed here.
             self.mistake(
                 format!("{key}.audienceFromHost"),
-                "needs http.externalURL, which says by which names this registry is called",
+                "needs http.externalURL with the names of this registry",
             );
         }
         let mut hosts = Vec::new();
@@ -316,7 +316,7 @@ impl Interpreter<'_> {
             {
                 self.mistake(
                     format!("http.externalURL[{i}]"),
-                    format!("must be a scheme and a host, as https://registry.example.org, not {url:?}"),
+                    format!("must be a scheme and a host such as https://registry.example.org, not {url:?}"),
                 );
             }
         }
@@ -329,7 +329,7 @@ impl Interpreter<'_> {
         let delay = Duration::from_secs(seconds.unwrap_or(0));
         if delay > LONGEST_FAIL_DELAY {
             let what = format!(
-                "must be at most {} seconds, found {}: clients give up before",
+                "must be at most {} seconds, found {}: clients do not wait longer",
                 LONGEST_FAIL_DELAY.as_secs(),
                 delay.as_secs()
             );
@@ -348,13 +348,13 @@ impl Interpreter<'_> {
         if duration.is_none() {
             self.mistake(
                 key,
-                format!("must be a length of time, as 30s, 5m or 24h, not {text:?}"),
+                format!("must be a duration such as 30s, 5m or 24h, not {text:?}"),
             );
         }
         duration
     }
 
-    /// Compiles a mapping; what is wrong with it is a mistake of this file.
+    /// Compiles a mapping. Its errors become mistakes of this file.
     fn mapping(&mut self, key: &str, raw: Option<raw::ClaimMapping>) -> Mapping {
         self.advise_mapping(key, raw.as_ref());
         let raw = raw.unwrap_or_default();
@@ -386,7 +386,7 @@ impl Interpreter<'_> {
 
     fn audiences(&mut self, key: &str, audiences: &[String], from_host: Option<bool>, whose: &str) {
         if audiences.is_empty() && from_host != Some(true) {
-            self.mistake(format!("{key}.audiences"), format!("at least one audience is needed, or a token for any service would let in: name this registry, and have {whose} issued for that name"));
+            self.mistake(format!("{key}.audiences"), format!("needs at least one audience, or tokens for other services would be accepted: add this registry's name, and request {whose} for that name"));
         }
         if audiences.iter().any(String::is_empty) {
             self.mistake(format!("{key}.audiences"), "an audience must not be empty");
@@ -403,9 +403,9 @@ impl Surroundings<'_> {
     }
 }
 
-/// How far clocks may differ, unless the file says otherwise.
+/// The default of how much clocks may differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(30);
-/// How long keys from the network serve after their last success, unless the file says otherwise.
+/// The default of how long keys from the network stay valid after their last fetch.
 const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
-/// The longest that the answer to a wrong password may wait.
+/// The longest delay of the answer to a wrong password.
 const LONGEST_FAIL_DELAY: Duration = Duration::from_secs(60);

@@ -1,5 +1,5 @@
-//! Entries of one issuer. They share its keys, unless they have names: then those of one name do, as the
-//! entries of one of several clusters whose issuer is the default one.
+//! Entries of one issuer. They share its keys. If they have names, as with several clusters that have the
+//! default issuer, entries with the same name share keys.
 
 use super::Interpreter;
 use crate::config::settings::{IssuerConfig, IssuerKeys};
@@ -11,7 +11,7 @@ impl Interpreter<'_> {
         if name.is_empty() || name.len() > LONGEST || !name.bytes().all(good) {
             self.mistake(
                 format!("{key}.name"),
-                format!("becomes a part of usernames: expected 1 to {LONGEST} letters, digits, `-`, `_` and `.`, found {name:?}"),
+                format!("is part of usernames: expected 1 to {LONGEST} letters, digits, `-`, `_` and `.`, found {name:?}"),
             );
         }
         Some(name)
@@ -28,7 +28,7 @@ impl Interpreter<'_> {
                 && let Some(named) = others().find(|other| other.name.is_some())
             {
                 let what = format!(
-                    "is missing: {} is an entry of the same issuer and has a name, so each of them needs one",
+                    "is missing: {} has the same issuer and a name, so each of these entries needs a name",
                     named.key
                 );
                 self.mistake(format!("{}.name", later.key), what);
@@ -48,11 +48,11 @@ impl Interpreter<'_> {
             {
                 let what = match &later.name {
                     None => format!(
-                        "is also the issuer of {}, but its keys come from somewhere else: entries of one issuer share its keys, unless each has a `name`, as clusters with the default issuer need one",
+                        "is also the issuer of {}, but with another source of keys: entries of one issuer share its keys unless each has a `name`, for example for several clusters with the default issuer",
                         first.key
                     ),
                     Some(name) => format!(
-                        "is also the issuer of {} with the name {name:?}, but its keys come from somewhere else: give it another name",
+                        "is also the issuer of {} with the name {name:?}, but with another source of keys: use another name",
                         first.key
                     ),
                 };
@@ -61,7 +61,7 @@ impl Interpreter<'_> {
                 earlier().find(|earlier| earlier.name != later.name && same(&earlier.keys, &later.keys))
             {
                 let what = format!(
-                    "has the same keys as {}, to which every token would then belong: give both the same name, or this one its own keys",
+                    "has the same keys as {}, so every token would belong to that entry: give both the same name, or give this one its own keys",
                     first.key
                 );
                 self.mistake(format!("{}.name", later.key), what);

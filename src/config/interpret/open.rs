@@ -1,6 +1,6 @@
-//! Files without a login. zot lets everybody do everything then, and half of its users' files are such. Here
-//! one is served on loopback, and elsewhere by the operator's word alone; and only if it does not even
-//! mention a login or rules.
+//! Files without a login. zot then allows everything to everyone, and half of its users' files are like this.
+//! Here such a file is served on loopback, and elsewhere only if the operator allows it. The file must not
+//! even mention a login or rules.
 
 use super::Interpreter;
 use crate::config::Warning;
@@ -8,17 +8,17 @@ use crate::config::mentions::Mentions;
 use crate::config::settings::{Listen, Opened};
 use crate::http::{Cors, is_at_loopback, is_loopback};
 
-/// Who may come, as far as a file says it.
+/// The possible callers according to a file.
 pub(super) struct Reach<'a> {
     pub(super) listen: &'a Listen,
     pub(super) external_urls: &'a [String],
     pub(super) cors: &'a Cors,
-    /// `http.trustedProxies` or `http.proxyProtocol` name somebody.
+    /// Whether `http.trustedProxies` or `http.proxyProtocol` is set.
     pub(super) proxied: bool,
 }
 
 impl Reach<'_> {
-    /// Who else than programs of this machine may come, if anybody.
+    /// Callers other than programs on this machine, if there are any.
     fn others(&self) -> Option<String> {
         let Listen { address, port } = self.listen;
         let outside = |url: &&String| !is_at_loopback(url);
@@ -37,7 +37,7 @@ impl Reach<'_> {
 }
 
 impl Interpreter<'_> {
-    /// Of a file in which no login is configured and no access control.
+    /// Handles a file without a login and without access control.
     pub(super) fn open(&mut self, mentions: &Mentions, reach: &Reach<'_>) -> Option<Opened> {
         if mentions.auth {
             self.mistake(
@@ -80,20 +80,20 @@ impl Interpreter<'_> {
                 .named()
                 .fold("every program on this machine".to_owned(), |all, origin| format!("{all} and every page of {origin}")),
             Opened::ByOperator => {
-                "every program on this machine, every page that a browser on it shows and everyone behind a proxy on it".to_owned()
+                "every program on this machine, every page in a browser on it and everyone behind a proxy on it".to_owned()
             }
         });
         if opened == Opened::OnLoopback && reach.cors.is_for_all() {
             self.warn(
                 "http.allowOrigin",
-                "has *, which names nobody: pages of other sites are refused, since the registry is open; name their origins",
+                "has *, which has no effect: an open registry refuses pages of other sites; list their origins",
             );
         }
-        self.warnings.push(Warning::loud("http.auth", format!("THIS REGISTRY IS OPEN, since there is no login: {everyone} may read, push and delete everything; credentials are ignored; {why}")));
+        self.warnings.push(Warning::loud("http.auth", format!("THIS REGISTRY IS OPEN because there is no login: {everyone} may read, push and delete everything; credentials are ignored; {why}")));
         Some(opened)
     }
 }
 
-/// Of `accessControl` without any content.
-pub(super) const EMPTY: &str = "is empty: zot takes that for no access control at all, and allows everything; here it grants nothing to anybody: \
-                                write rules, or take the key out";
+/// The policy of an `accessControl` without content.
+pub(super) const EMPTY: &str = "is empty: zot treats this as no access control and allows everything, but here it grants nothing: \
+                                write rules, or remove the key";

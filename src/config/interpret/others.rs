@@ -1,5 +1,5 @@
-//! The ways to log in that are zot's: `http.auth.htpasswd`, an external token server's key in
-//! `http.auth.bearer`, `http.auth.x509`, and zot's `http.auth.mtls` with `http.tls.cacert`.
+//! Logins as in zot: `http.auth.htpasswd`, an external token server's key in `http.auth.bearer`,
+//! `http.auth.x509`, and `http.auth.mtls` with `http.tls.cacert`.
 
 use super::{CLOCK_SKEW, Interpreter};
 use crate::config::raw;
@@ -20,13 +20,13 @@ impl Interpreter<'_> {
             if realm.is_some() {
                 self.warn(
                     "http.auth.bearer.realm",
-                    "not advertised without the cert of a token server; clients are sent to this registry's own /v2/token",
+                    "not advertised without a token server's cert; clients use this registry's own /v2/token",
                 );
             }
             if issuer.is_some() {
                 self.mistake(
                     "http.auth.bearer.issuer",
-                    "is the token server's, whose cert is missing",
+                    "belongs to a token server, but its cert is missing",
                 );
             }
             return None;
@@ -45,7 +45,7 @@ impl Interpreter<'_> {
         if realm.as_ref().is_some_and(|realm| !good(realm)) {
             self.mistake(
                 "http.auth.bearer.realm",
-                "clients ask there for tokens: it must be the token server's URL, as https://auth.example.org/token",
+                "must be the token server's URL for clients, such as https://auth.example.org/token",
             );
         }
         let rules = TokenServerRules {
@@ -60,7 +60,7 @@ impl Interpreter<'_> {
         })
     }
 
-    /// zot's entry is the last.
+    /// The entry of zot's `http.tls.cacert` is the last.
     pub(super) fn certificates(
         &mut self,
         entries: Vec<raw::X509>,
@@ -73,13 +73,13 @@ impl Interpreter<'_> {
             if entry.name.is_empty() || built.iter().any(|earlier| earlier.name == entry.name) {
                 self.mistake(
                     format!("{key}.name"),
-                    "uploads belong to it: give each entry a name of its own",
+                    "appears twice, and uploads belong to it: give each entry its own name",
                 );
             }
             if entry.name == CACERT && cacert.is_some() {
                 self.mistake(
                     format!("{key}.name"),
-                    "is that of http.tls.cacert, to whose bearers uploads belong: give it another",
+                    "is reserved for http.tls.cacert: use another name",
                 );
             }
             let mapping = self.mapping(&key, entry.claim_mapping);
@@ -131,7 +131,7 @@ impl Interpreter<'_> {
             order.push(Attribute::CommonName);
         }
         if order.contains(&Attribute::Uri) {
-            self.warn("http.auth.mtls", "every authority in http.tls.cacert may name every URI; for SPIFFE IDs configure their trust domain (http.auth.spiffe), which alone matches users that begin with spiffe://");
+            self.warn("http.auth.mtls", "every authority in http.tls.cacert can issue every URI; for SPIFFE IDs configure the trust domain (http.auth.spiffe), because only its SVIDs match users that begin with spiffe://");
         }
         let pattern = mtls
             .uri_san_pattern
@@ -151,5 +151,5 @@ impl Interpreter<'_> {
     }
 }
 
-/// The name of the entry that `http.tls.cacert` makes.
+/// The name of the entry for `http.tls.cacert`.
 const CACERT: &str = "cacert";

@@ -1,14 +1,14 @@
-//! Issuers whose tokens anyone in the world can get. Without a validation every stranger would be an
-//! authenticated caller, so such an entry is refused where that grants a stranger something.
+//! Issuers that issue tokens to anyone. Without a validation every stranger would be an authenticated caller,
+//! so such an entry is refused if a stranger would get access.
 
 use super::Interpreter;
 use super::expressions::{Expressions, constants};
 use crate::config::raw;
 use std::collections::BTreeSet;
 
-/// What `accessControl` grants, as far as a stranger with a good token could get it.
+/// The permissions in `accessControl` that a stranger with a valid token could get.
 pub(super) struct Granted {
-    /// There is no `accessControl`, so everyone authenticated may do everything.
+    /// There is no `accessControl`, so every authenticated caller may do everything.
     everything: bool,
     /// The first pattern with a `defaultPolicy`.
     default_policy: Option<String>,
@@ -52,15 +52,14 @@ impl Granted {
         }
     }
 
-    /// How a stranger, mapped by these expressions, could get something. An expression that is not constant
-    /// could yield any name: many claims, such as the name of a workflow or an environment, have the value
-    /// that their author chooses.
+    /// How a stranger could get access through these expressions. An expression that is not constant could
+    /// yield any name, because the author of a workflow or an environment chooses the value of many claims.
     fn to_strangers(&self, mapping: &Expressions<'_>) -> Option<String> {
         if self.everything {
-            return Some("there is no accessControl, so they may do everything".to_owned());
+            return Some("there is no accessControl, so such callers may do everything".to_owned());
         }
         if let Some(pattern) = &self.default_policy {
-            return Some(format!("the defaultPolicy of {pattern:?} is for them too"));
+            return Some(format!("the defaultPolicy of {pattern:?} applies to them too"));
         }
         let could_be = |expression: &str, granted: &BTreeSet<String>| match constants(expression) {
             Some(constants) => constants.into_iter().find(|constant| granted.contains(constant)),
@@ -79,8 +78,8 @@ impl Granted {
     }
 }
 
-/// Whether an expression yields the subject, or what is the username without an expression. Each issuer gives
-/// a subject to one account or project alone.
+/// Whether an expression yields the subject or the default username. An issuer gives each subject to only one
+/// account or project.
 fn is_by_subject(username: &str) -> bool {
     let text: String = username
         .chars()
@@ -103,7 +102,7 @@ impl Interpreter<'_> {
         let Some(how) = granted.to_strangers(&mapping) else {
             return;
         };
-        let strangers = format!("anyone in the world can get a token of {issuer}, and {how}");
+        let strangers = format!("anyone can get a token from {issuer}, and {how}");
         if self.around.environment.open {
             self.warn(
                 key,
@@ -114,13 +113,13 @@ impl Interpreter<'_> {
         self.mistake(
             format!("{key}.claimMapping.validations"),
             format!(
-                "is missing: {strangers}; add a validation that names your organisation, or leave username and groups out and grant rights to users by their issuer and subject, or set acceptEveryone: true in this entry, or start with --open"
+                "is missing: {strangers}; add a validation for your organisation, or remove username and groups and grant permissions by issuer and subject, or set acceptEveryone: true in this entry, or start with --open"
             ),
         );
     }
 }
 
-/// CircleCI's is not among them: each organisation has an issuer of its own.
+/// The shared public issuers. CircleCI is not one of them, because each organisation has its own issuer.
 pub(super) fn is_shared(issuer: &str) -> bool {
     SHARED.contains(&issuer.trim_end_matches('/'))
 }

@@ -1,4 +1,4 @@
-//! `http.auth.spiffe.trustDomains[].bundle`, and what all that is fetched has in common.
+//! `http.auth.spiffe.trustDomains[].bundle`, and settings that all fetched sources share.
 
 use super::Interpreter;
 use crate::config::raw::{self, IssuerOrReach, Profile};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 impl Interpreter<'_> {
-    /// One entry. `trust_domain` is absent if its name is none.
+    /// Builds one entry. `trust_domain` is absent if its name is invalid.
     pub(super) fn source(
         &mut self,
         key: &str,
@@ -113,7 +113,7 @@ impl Interpreter<'_> {
         } else {
             self.mistake(
                 format!("{key}.url"),
-                format!("must begin with https://, for either profile: {:?}", endpoint.url),
+                format!("must begin with https:// for both profiles: {:?}", endpoint.url),
             );
         }
         let proxy = self.proxy(key, endpoint.proxy);
@@ -126,7 +126,7 @@ impl Interpreter<'_> {
                     if given {
                         self.mistake(
                             format!("{key}.{name}"),
-                            "belongs to the profile https_spiffe: with https_web the server is known by its name",
+                            "is for the profile https_spiffe: with https_web the server is verified by its name",
                         );
                     }
                 }
@@ -138,14 +138,14 @@ impl Interpreter<'_> {
             }
             Profile::HttpsSpiffe => {
                 if endpoint.certificate_authority_file.is_some() {
-                    let what = "belongs to the profile https_web: with https_spiffe the bundle in bootstrapFile vouches for the server";
+                    let what = "is for the profile https_web: with https_spiffe the bundle in bootstrapFile verifies the server";
                     self.mistake(format!("{key}.certificateAuthorityFile"), what);
                 }
                 let id = self.endpoint_id(key, endpoint.endpoint_spiffe_id);
                 if endpoint.bootstrap_file.is_none() {
                     self.mistake(
                         format!("{key}.bootstrapFile"),
-                        "is missing: without a first bundle the endpoint's server cannot be known",
+                        "is missing: without a first bundle the endpoint's server cannot be verified",
                     );
                 }
                 id.zip(endpoint.bootstrap_file)
@@ -168,13 +168,13 @@ impl Interpreter<'_> {
     fn endpoint_id(&mut self, key: &str, id: Option<String>) -> Option<SpiffeId> {
         let key = format!("{key}.endpointSpiffeID");
         let Some(id) = id else {
-            self.mistake(key, "is missing: https_spiffe knows the endpoint's server by it, as spiffe://prod.example.org/spire/server");
+            self.mistake(key, "is missing: https_spiffe verifies the endpoint's server by it; write an ID such as spiffe://prod.example.org/spire/server");
             return None;
         };
         match id.parse::<SpiffeId>() {
             Ok(parsed) if parsed.is_workload() => Some(parsed),
             Ok(_) => {
-                self.mistake(key, format!("must be the server's own SPIFFE ID with a path, as {id}/spire/server, not the trust domain"));
+                self.mistake(key, format!("must be the server's own SPIFFE ID with a path, such as {id}/spire/server, not the trust domain"));
                 None
             }
             Err(why) => {
@@ -194,7 +194,7 @@ impl Interpreter<'_> {
             (Some(_), Some(_)) => {
                 self.mistake(
                     format!("{key}.certificateAuthority"),
-                    "is given beside certificateAuthorityFile: keep one of them",
+                    "appears in addition to certificateAuthorityFile: keep one of them",
                 );
                 None
             }
@@ -211,7 +211,7 @@ impl Interpreter<'_> {
         origins
     }
 
-    /// It may hold a password, so a mistake does not repeat it.
+    /// The value may contain a password, so the mistake does not repeat it.
     pub(super) fn proxy(&mut self, key: &str, proxy: Option<String>) -> Option<Secret> {
         let proxy = proxy?;
         let rest = proxy
@@ -221,13 +221,14 @@ impl Interpreter<'_> {
         if authority.is_none_or(|authority| authority.is_empty() || authority.contains(['/', '?', '#'])) {
             self.mistake(
                 format!("{key}.proxy"),
-                "must be a URL of a scheme and a host, as http://proxy.example.org:3128",
+                "must be a URL with a scheme and a host, such as http://proxy.example.org:3128",
             );
         }
         Some(Secret::new(proxy))
     }
 
-    /// What serves two trust domains would let each vouch for the other. A bundle map is made for several.
+    /// A source that serves two trust domains would let each issue identities of the other. A bundle map is
+    /// meant for several.
     pub(super) fn no_source_for_several(&mut self, domains: &[DomainConfig]) {
         let mut seen: Vec<(&DomainSource, &DomainConfig)> = Vec::new();
         for domain in domains {
@@ -251,7 +252,7 @@ impl Interpreter<'_> {
     }
 }
 
-/// Whether both get their keys from there, however they do.
+/// Whether both sources get their keys from the same place.
 fn one_place(one: &DomainSource, other: &DomainSource) -> bool {
     use DomainSource::{BundleMapFile, Endpoint, File, JwksFile, OidcIssuer, WorkloadApi};
     match (one, other) {

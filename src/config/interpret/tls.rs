@@ -39,7 +39,7 @@ impl Interpreter<'_> {
         let client_auth = tls.client_auth.map_or(default, client_auth);
         if let (ClientAuth::Off, Some(domain)) = (client_auth, only_by_certificate) {
             let what = format!(
-                "nobody could log in to trust domain {}, which accepts X.509-SVIDs only: use optional",
+                "trust domain {} accepts only X.509-SVIDs, so its workloads could not log in: use optional",
                 domain.name()
             );
             self.mistake("http.tls.clientAuth", what);
@@ -47,7 +47,7 @@ impl Interpreter<'_> {
         if let (ClientAuth::Required, false) = (client_auth, by_certificate) {
             self.mistake(
                 "http.tls.clientAuth",
-                "required, but no trust domain accepts X.509-SVIDs and there is no http.auth.x509 entry: nobody could connect",
+                "required, but no trust domain accepts X.509-SVIDs and there is no http.auth.x509 entry, so no client could connect",
             );
         }
         let svid = tls.workload_api.unwrap_or(false);
@@ -61,8 +61,8 @@ impl Interpreter<'_> {
                     "has no certificate: add cert and key, or certificates, or workloadAPI: true",
                 );
             }
-            (None, Some(_)) => self.mistake("http.tls.cert", "is missing beside key"),
-            (Some(_), None) => self.mistake("http.tls.key", "is missing beside cert"),
+            (None, Some(_)) => self.mistake("http.tls.cert", "is missing, but key is set"),
+            (Some(_), None) => self.mistake("http.tls.key", "is missing, but cert is set"),
         }
         files.extend(tls.certificates);
         let path = |file: &std::path::Path| self.around.path(file);

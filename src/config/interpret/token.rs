@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 impl Interpreter<'_> {
-    /// The keys, and how long a session lasts.
+    /// The keys, and the lifetime of a session.
     pub(super) fn token(
         &mut self,
         token: Option<raw::Token>,
@@ -21,7 +21,7 @@ impl Interpreter<'_> {
             SESSION_LIFETIME,
         );
         if !lifetime.is_zero() && lifetime < SHORTEST {
-            self.mistake(key, "clients take a token to be good for at least 60s: give 2m or more, or 0 for no longer than the credential");
+            self.mistake(key, "clients assume that a token is valid for at least 60s: use 2m or more, or 0 for the credential's own lifetime");
         }
         self.advise_session(lifetime);
         let file = token
@@ -35,5 +35,5 @@ impl Interpreter<'_> {
 }
 
 const SESSION_LIFETIME: Duration = Duration::from_secs(3600);
-/// What clients assume a token to last at least, and some time to use it.
+/// The lifetime that clients assume at least, plus some time to use the token.
 const SHORTEST: Duration = Duration::from_secs(120);

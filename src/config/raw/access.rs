@@ -8,16 +8,17 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct AccessControl {
-    /// By repository pattern (`*` one segment, `**` any depth). The longest pattern that matches decides.
+    /// Rules by repository pattern (`*` matches one segment, `**` any depth). Only the longest matching
+    /// pattern applies.
     #[serde(default)]
     pub repositories: BTreeMap<String, Repository>,
-    /// Who may do the listed actions everywhere.
+    /// Users and groups who may do the listed actions in all repositories.
     pub admin_policy: Option<Grant>,
     /// Named groups of users.
     #[serde(default)]
     pub groups: BTreeMap<String, Group>,
-    /// Who may read `/metrics` on the registry's own address. Default: nobody. The listener of `http.health`
-    /// asks nobody.
+    /// Who may read `/metrics` on the registry's own address. Default: no caller. On the listener of
+    /// `http.health` it is public.
     pub metrics: Option<Metrics>,
 }
 
@@ -28,7 +29,7 @@ pub struct Metrics {
     /// Usernames and SPIFFE IDs, as in `policies[]`.
     #[serde(default)]
     pub users: Vec<String>,
-    /// `[read]`: those who present no credential, too.
+    /// With `[read]`, callers without a credential may read them too.
     #[serde(default)]
     pub anonymous_policy: Vec<Action>,
 }
@@ -37,13 +38,13 @@ pub struct Metrics {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Repository {
-    /// Rights of users and groups.
+    /// Permissions of users and groups.
     #[serde(default)]
     pub policies: Vec<Grant>,
-    /// Rights of every authenticated identity.
+    /// Permissions of every authenticated identity.
     #[serde(default)]
     pub default_policy: Vec<Action>,
-    /// Rights of those who present no credential.
+    /// Permissions of callers without a credential.
     #[serde(default)]
     pub anonymous_policy: Vec<Action>,
 }
@@ -52,13 +53,13 @@ pub struct Repository {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Grant {
-    /// Usernames, SPIFFE IDs (`spiffe://td/path`) or all below a path (`spiffe://td/path/`).
+    /// Usernames, SPIFFE IDs (`spiffe://td/path`), or all SPIFFE IDs below a path (`spiffe://td/path/`).
     #[serde(default)]
     pub users: Vec<String>,
     /// Groups.
     #[serde(default)]
     pub groups: Vec<String>,
-    /// What they may do.
+    /// The allowed actions.
     #[serde(default)]
     pub actions: Vec<Action>,
 }
@@ -76,8 +77,8 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether it permits something. `detectManifestCollision` only refuses deletions by digest while several
-    /// tags lead to the manifest.
+    /// Whether the action permits something. `detectManifestCollision` only refuses deletions by digest of a
+    /// manifest with several tags.
     #[must_use]
     pub const fn permits(self) -> bool {
         !matches!(self, Self::DetectManifestCollision)

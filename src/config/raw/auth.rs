@@ -1,4 +1,4 @@
-//! `http.auth`, but for what is in files of its own.
+//! `http.auth`, except the parts that have their own files.
 
 use super::deny::Deny;
 use super::mapping::ClaimMapping;
@@ -17,27 +17,27 @@ pub struct Auth {
     pub bearer: Option<Bearer>,
     /// JWT-SVIDs and X.509-SVIDs.
     pub spiffe: Option<Spiffe>,
-    /// Client certificates that are no SVIDs, by their authorities. The first entry that trusts a certificate
-    /// and whose validations pass counts.
+    /// Client certificates that are not SVIDs, by their authorities. The first entry that trusts a
+    /// certificate and whose validations accept it is used.
     #[serde(default)]
     pub x509: Vec<X509>,
-    /// zot's: who presents a client certificate of `tls.cacert`. Default: the common name.
+    /// As in zot: how to get a username from a client certificate of `tls.cacert`. Default: the common name.
     pub mtls: Option<Mtls>,
-    /// Names and passwords.
+    /// The password file.
     pub htpasswd: Option<Htpasswd>,
-    /// zot's: how many seconds the answer to a wrong password waits. Default 0, at most 60. An attempt that
-    /// waits takes one of the places that its address has; a client without a place gets 429. Unlike in zot,
-    /// what policy denies is answered at once.
+    /// As in zot: the delay of the answer to a wrong password, in seconds. Default 0, at most 60. A delayed
+    /// attempt counts towards the limit of its address, and a client over the limit gets 429. Unlike in zot,
+    /// denials by policy are not delayed.
     pub fail_delay: Option<u64>,
-    /// Credentials that are refused although their issuers still vouch for them. A change holds for the next
-    /// request of every client, also for open connections and for tokens that were issued before.
+    /// Credentials to reject although their issuers still accept them. A change applies from the next request
+    /// on, also on open connections and to tokens that were issued earlier.
     #[serde(default)]
     pub deny: Vec<Deny>,
     /// The tokens that this registry issues in exchange for a credential.
     pub token: Option<Token>,
-    /// Keep who presented a token that comes again, as long as the token, the configuration and the keys or
-    /// the password file that vouched for it count. Default true. Of a certificate the same is always kept
-    /// for its connection.
+    /// Cache the identity behind a repeated token, until the token expires or the configuration, the keys or
+    /// the password file change. Default true. The identity behind a certificate is always cached for its
+    /// connection.
     pub token_cache: Option<bool>,
 }
 
@@ -45,11 +45,11 @@ pub struct Auth {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct X509 {
-    /// A name for these authorities, which uploads belong to. Keep it.
+    /// A name for these authorities. Do not change it later, because uploads belong to it.
     pub name: String,
-    /// A PEM file with their certificates. Reloaded when it changes.
+    /// A PEM file with the authorities' certificates. Reloaded when it changes.
     pub certificate_authority_file: PathBuf,
-    /// From claims to username and groups. Default username: the common name.
+    /// The mapping from claims to username and groups. Default username: the common name.
     pub claim_mapping: Option<ClaimMapping>,
 }
 
@@ -57,20 +57,20 @@ pub struct X509 {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Mtls {
-    /// `CommonName`, `Subject`, `Email`, `URI`, `DNSName`: the first that a certificate has is the username.
-    /// Default: the common name.
+    /// A list of `CommonName`, `Subject`, `Email`, `URI` and `DNSName`. The first attribute that the
+    /// certificate has becomes the username. Default: the common name.
     #[serde(default)]
     pub identity_attributes: Vec<String>,
-    /// A regular expression over the whole URI, whose first group is the username.
+    /// A regular expression that must match the whole URI. Its first group is the username.
     pub uri_san_pattern: Option<String>,
-    /// Which of several URIs. Default 0.
+    /// The index of the URI to use. Default 0.
     pub uri_san_index: Option<usize>,
-    /// Which of several DNS names. Default 0.
+    /// The index of the DNS name to use. Default 0.
     pub dns_san_index: Option<usize>,
-    /// Which of several addresses. Default 0.
+    /// The index of the email address to use. Default 0.
     pub email_san_index: Option<usize>,
-    /// Accept a username that begins with a configured OIDC issuer and a slash, which could pass for a
-    /// subject of that issuer. Default false: such a certificate is refused.
+    /// Accept a username that begins with a configured OIDC issuer and a slash, so that it looks like a
+    /// subject of that issuer. Default false: such a certificate is rejected.
     pub allow_other_issuers_usernames: Option<bool>,
 }
 
@@ -78,6 +78,6 @@ pub struct Mtls {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Htpasswd {
-    /// The file, with bcrypt hashes as `htpasswd -B` makes them. Read again when it changes.
+    /// The password file, with bcrypt hashes from `htpasswd -B`. Reloaded when it changes.
     pub path: PathBuf,
 }

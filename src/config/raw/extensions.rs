@@ -7,7 +7,7 @@ use serde::Deserialize;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Extensions {
-    /// The metrics on the registry's own address.
+    /// Metrics on the registry's own address.
     pub metrics: Option<MetricsExtension>,
 }
 
@@ -15,10 +15,10 @@ pub struct Extensions {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MetricsExtension {
-    /// Whether the metrics are on the registry's own address. Default true. The listener of `http.health` has
-    /// them always.
+    /// Whether the registry's own address serves metrics. Default true. The listener of `http.health` always
+    /// serves them.
     pub enable: Option<bool>,
-    /// Where they are.
+    /// The path of the metrics.
     pub prometheus: Option<Prometheus>,
 }
 
@@ -26,6 +26,6 @@ pub struct MetricsExtension {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Prometheus {
-    /// Their path on the registry's own address. Default `/metrics`.
+    /// The path of the metrics on the registry's own address. Default `/metrics`.
     pub path: Option<String>,
 }

@@ -11,56 +11,57 @@ use std::path::PathBuf;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Http {
-    /// The address to listen on, or a host name of this machine. `0.0.0.0` and `::` are every one. Default
-    /// `127.0.0.1`.
+    /// The address to listen on, or a host name of this machine. `0.0.0.0` and `::` mean all addresses.
+    /// Default `127.0.0.1`.
     pub address: Option<String>,
-    /// The port, as text or a number. Default 8080; 0 is chosen by the system.
+    /// The port, as text or a number. With 0 the system chooses a port. Default 8080.
     pub port: Option<TextOrNumber>,
-    /// What clients call this registry, as `https://registry.example.org`. Default: what each request called
-    /// it.
+    /// The URLs that clients use, such as `https://registry.example.org`. Default: the scheme and host of
+    /// each request.
     #[serde(rename = "externalURL")]
     pub external_url: Option<OneOrMany>,
-    /// The origins of pages in browsers that may read what this registry answers (CORS), as
-    /// `https://ui.example.org`, separated by commas or as a list; `*` is every origin, and then browsers
-    /// send no password of theirs. Default none.
+    /// The origins of web pages that may read this registry's answers (CORS), such as
+    /// `https://ui.example.org`, as a list or separated by commas. `*` means every origin, and browsers then
+    /// send no stored password. Default none.
     pub allow_origin: Option<OneOrMany>,
-    /// The reverse proxies, as addresses and networks (`192.0.2.10`, `2001:db8:7::/64`), that may say the
-    /// scheme, host and address of the client. Name the proxies alone: everything else in a network can say
-    /// the same. Their own certificates identify nobody.
+    /// The addresses and networks (`192.0.2.10`, `2001:db8:7::/64`) of reverse proxies that may set the
+    /// client's scheme, host and address. List only proxies, because every other machine in a listed network
+    /// can set them too. A proxy's own certificate is ignored.
     #[serde(default)]
     pub trusted_proxies: Vec<String>,
     /// The headers that the trusted proxies write: `x-forwarded` (`X-Forwarded-For` and `-Proto`),
-    /// `x-forwarded-host` (these and `X-Forwarded-Host`) or `forwarded` (RFC 7239). The other ones are
-    /// ignored. Default `x-forwarded`.
+    /// `x-forwarded-host` (these and `X-Forwarded-Host`) or `forwarded` (RFC 7239). Other forwarding headers
+    /// are ignored. Default `x-forwarded`.
     pub forwarded_headers: Option<ForwardedHeaders>,
-    /// The load balancers, as addresses and networks, that pass connections through and begin each with a
-    /// PROXY header (version 1 or 2): the address that it names is the client's. They must send it, and a
-    /// connection from anywhere else that begins with one is refused.
+    /// The addresses and networks of load balancers that pass connections through and start each with a PROXY
+    /// header (version 1 or 2). The address in the header is used as the client's. Connections from these
+    /// addresses must have the header, and connections from all others must not.
     #[serde(default)]
     pub proxy_protocol: Vec<String>,
-    /// Bounds for each client address (IPv6: each /64), as long as its connections have presented no
-    /// credential that was accepted. Connections of `trustedProxies` are exempt; their requests are bounded
-    /// by the client that they name, or else all together.
+    /// Limits for each client address (IPv6: each /64) until a connection presents an accepted credential.
+    /// Connections of `trustedProxies` are exempt. Their requests count for the client that the proxy names,
+    /// or for the proxy's own address if it names none.
     pub unidentified: Option<Unidentified>,
-    /// The memory that the bodies of requests may hold together, in bytes or as `64MiB` or `1GiB`: manifests,
-    /// forms, and what of uploads is not written yet. Manifests and lists of referrers of more than 512 KiB
-    /// take part of it while they are sent. When it is in use, uploads take turns, and a request that finds
-    /// none within 5 seconds is answered with 503 before its body is read. One identity has a quarter at
-    /// most, one address without a login an eighth (at least 4 MiB each), and all callers without a login
-    /// have half. At least `16MiB`; default `64MiB`. Read at start.
+    /// The memory for all request bodies, in bytes or as `64MiB` or `1GiB`: manifests, forms, and the
+    /// unwritten parts of uploads. Manifests and lists of referrers of more than 512 KiB also use it while
+    /// they are sent. When it is in use, uploads take turns, and a request that gets none within 5 seconds is
+    /// answered with 503 before its body is read. One identity gets at most a quarter, one address without a
+    /// login an eighth (each at least 4 MiB), and all callers without a login half. At least `16MiB`; default
+    /// `64MiB`. Changes need a restart.
     pub body_memory: Option<TextOrNumber>,
-    /// Uploads that one caller may have open; callers without a login count by address. For one more the
-    /// answer is 429, until one is finished, cancelled, or expires 24 hours after its last request. Blobs
-    /// that come in one request do not count. At least 1; default 1000. Read at start.
+    /// How many uploads one caller may have open. Callers without a login are counted by address. A further
+    /// upload is answered with 429 until another is finished, cancelled, or expires 24 hours after its last
+    /// request. Blobs that arrive in one request are not counted. At least 1; default 1000. Changes need a
+    /// restart.
     pub open_uploads: Option<u32>,
-    /// A plain listener of its own for `/livez`, `/readyz`, `/startupz` and `/metrics`, which asks nobody for
-    /// a credential.
+    /// A separate listener for `/livez`, `/readyz`, `/startupz` and `/metrics`, without TLS and without a
+    /// login.
     pub health: Option<Health>,
-    /// TLS. Without it the registry speaks plain HTTP.
+    /// TLS. Without this key the registry uses plain HTTP.
     pub tls: Option<Tls>,
-    /// Who may log in.
+    /// The credentials that are accepted.
     pub auth: Option<Auth>,
-    /// The same as `accessControl` beside `http`; not both.
+    /// The same as the top-level `accessControl`. Set only one of them.
     pub access_control: Option<AccessControl>,
 }
 
@@ -77,13 +78,13 @@ pub enum ForwardedHeaders {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Unidentified {
-    /// Connections of one address; also its HTTP/2 streams, which are counted apart. For one more connection
-    /// the one that has been idle for the longest is closed. If requests are being answered on all of them,
-    /// it is refused. Default 1024.
+    /// The connections from one address, and separately its HTTP/2 streams. For a further connection, the one
+    /// that has been idle the longest is closed. If requests are being answered on all of them, the new
+    /// connection is refused. Default 1024.
     pub connections_per_address: Option<u32>,
-    /// Requests of one address that are being answered. 128 more wait for up to ten seconds, and are then
-    /// answered with 429. Answers that hold nothing, such as a 401, are not bounded. At most half of
-    /// `connectionsPerAddress` is sensible. Default 320.
+    /// The requests from one address that are answered at the same time. 128 more wait for up to ten seconds
+    /// and then get 429. Answers that use no memory, such as a 401, are not limited. Use at most half of
+    /// `connectionsPerAddress`. Default 320.
     pub requests_per_address: Option<u32>,
 }
 
@@ -105,22 +106,22 @@ pub struct Tls {
     pub cert: Option<PathBuf>,
     /// A file with the private key in PEM. Reloaded when it changes.
     pub key: Option<PathBuf>,
-    /// More certificates. A client gets the first one that has the name that it asks for; else the registry's
-    /// own X.509-SVID if there is one, else the first certificate.
+    /// More certificates. A client gets the first certificate that covers the name it asks for. Otherwise it
+    /// gets the registry's own X.509-SVID if there is one, or the first certificate.
     #[serde(default)]
     pub certificates: Vec<CertificateFiles>,
-    /// Also, or only, the registry's own X.509-SVID from the Workload API, with its key in memory and its
-    /// rotation without a dropped connection. The address is that of `http.auth.spiffe.workloadAPI`. Default
-    /// false.
+    /// Whether to present the registry's own X.509-SVID from the Workload API, in addition to certificate
+    /// files or alone. Its key stays in memory, and a rotation drops no connection. The address is that of
+    /// `http.auth.spiffe.workloadAPI`. Default false.
     #[serde(rename = "workloadAPI")]
     pub workload_api: Option<bool>,
-    /// zot's: a PEM file with authorities of client certificates, as an `http.auth.x509` entry. Reloaded when
-    /// it changes.
+    /// As in zot: a PEM file with authorities of client certificates, which works like an `http.auth.x509`
+    /// entry. Reloaded when it changes.
     pub cacert: Option<PathBuf>,
-    /// Whether clients may or must present a certificate. Default `optional` when certificates can identify
-    /// anyone, else `off`.
+    /// Whether clients may or must present a certificate. Default `optional` if the configuration accepts
+    /// certificates, otherwise `off`.
     pub client_auth: Option<ClientAuth>,
-    /// Whether HTTP/2 is offered beside HTTP/1.1. Default false.
+    /// Whether to offer HTTP/2 in addition to HTTP/1.1. Default false.
     pub http2: Option<bool>,
 }
 

@@ -7,10 +7,10 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
-    /// From this level on. Default `info`.
+    /// The lowest level that is logged. Default `info`.
     pub level: Option<Level>,
-    /// How lines look on standard error: `text` for people, `json` for programs, `auto` for text where
-    /// standard error is a terminal and JSON elsewhere. Default `auto`. Read at start.
+    /// The format of the log on standard error: `text` for people, `json` for programs, `auto` for text on a
+    /// terminal and JSON elsewhere. Default `auto`. Changes need a restart.
     pub format: Option<LogFormat>,
 }
 

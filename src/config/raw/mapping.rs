@@ -7,18 +7,18 @@ use serde::Deserialize;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ClaimMapping {
-    /// Named expressions; each may use those before it as `vars.<name>`.
+    /// Named expressions. Each may use the earlier ones as `vars.<name>`.
     #[serde(default)]
     pub variables: Vec<Variable>,
     /// Expressions that must be true.
     #[serde(default)]
     pub validations: Vec<Validation>,
-    /// An expression that yields text.
+    /// An expression that yields a string.
     pub username: Option<String>,
-    /// An expression that yields a list of texts. Default: no groups.
+    /// An expression that yields a list of strings. Default: no groups.
     pub groups: Option<String>,
-    /// Accept a username that begins with another configured issuer and a slash, which could pass for a
-    /// subject of that issuer. Default false: such a credential is refused.
+    /// Accept a username that begins with another configured issuer and a slash, so that it looks like a
+    /// subject of that issuer. Default false: such a credential is rejected.
     pub allow_other_issuers_usernames: Option<bool>,
 }
 
@@ -26,7 +26,7 @@ pub struct ClaimMapping {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Variable {
-    /// The name behind `vars.`.
+    /// The name that follows `vars.`.
     pub name: String,
     /// The expression.
     pub expression: String,
@@ -38,6 +38,6 @@ pub struct Variable {
 pub struct Validation {
     /// The expression.
     pub expression: String,
-    /// What the log says when it is false.
+    /// The message in the log if the expression is false.
     pub message: String,
 }

@@ -34,24 +34,24 @@ use std::path::PathBuf;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct File {
-    /// zot's; read and ignored.
+    /// A key of zot's. It is accepted and ignored.
     pub dist_spec_version: Option<String>,
-    /// Where records and blobs are kept.
+    /// The store for records and blobs.
     pub storage: Storage,
-    /// The folder of what must outlive a restart and is no content, as the keys that issuers and trust
-    /// domains last published. Made if it is missing, for its owner only. Default `state` inside
-    /// `storage.rootDirectory`.
+    /// The folder for state that must survive a restart, such as signing keys and the cached keys of issuers
+    /// and trust domains. The registry creates it if it is missing, with access for its owner only. Default
+    /// `state` inside `storage.rootDirectory`.
     pub state_directory: Option<PathBuf>,
-    /// The listener, TLS and who may log in.
+    /// The listener, TLS and logins.
     #[serde(default)]
     pub http: Http,
-    /// Who may do what. Without it every authenticated identity may do everything; without it and without
-    /// `http.auth` everybody may, on loopback or with `--open` (see [open
-    /// registries](../how-to/from-zot.md#open-registries)). It may stand in `http` as well, where zot has it.
+    /// Permissions. Without this key, every authenticated identity may do everything. Without this key and
+    /// `http.auth`, every caller may do everything, but only on loopback or with `--open` (see [open
+    /// registries](../how-to/from-zot.md#open-registries)). The key may also be inside `http`, as in zot.
     pub access_control: Option<AccessControl>,
-    /// What is logged.
+    /// The log.
     pub log: Option<Log>,
-    /// zot's.
+    /// Extensions, as in zot.
     pub extensions: Option<Extensions>,
 }
 
@@ -59,19 +59,20 @@ pub struct File {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Storage {
-    /// The folder of the store. Made if it is missing; one process at a time.
+    /// The folder of the store. The registry creates it if it is missing. Only one process may use it at a
+    /// time.
     pub root_directory: PathBuf,
-    /// Whether what is acknowledged survives a power cut. Default true. False is faster, and takes nothing
-    /// away when only the process dies.
+    /// Whether acknowledged content survives a power cut. Default true. False is faster. Content still
+    /// survives a crash of the process.
     pub commit: Option<bool>,
-    /// Repositories, by patterns as in `accessControl.repositories`, in which a manifest is accepted although
-    /// blobs and manifests that it refers to are missing, as mirrors need it that copy some platforms only.
-    /// The client is warned. Default none. Read at start.
+    /// Patterns of repositories, as in `accessControl.repositories`, that accept a manifest even if blobs or
+    /// manifests that it refers to are missing. Mirrors that copy only some platforms need this. The client
+    /// gets a warning. Default none. Changes need a restart.
     #[serde(default)]
     pub sparse: Vec<String>,
-    /// Repositories, by the same patterns, in which a manifest is accepted although the `size` of a
-    /// descriptor is missing, malformed or wrong, or its `data` is not the content, as mirrors of broken
-    /// images need it. Clients may fail to pull such an image. Default none. Read at start.
+    /// Patterns of repositories that accept a manifest even if the `size` of a descriptor is missing,
+    /// malformed or wrong, or its `data` is not the content. Mirrors of broken images need this. Clients may
+    /// fail to pull such an image. Default none. Changes need a restart.
     #[serde(default)]
     pub unchecked_descriptors: Vec<String>,
 }

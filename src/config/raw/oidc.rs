@@ -9,13 +9,13 @@ use std::path::PathBuf;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Bearer {
-    /// The URL of an external token server, which clients are then sent to. Only beside `cert`; else clients
-    /// are sent to this registry's own token endpoint.
+    /// The URL of an external token server for clients. It needs `cert`. Without `cert`, clients use this
+    /// registry's own token endpoint.
     pub realm: Option<String>,
-    /// A file with the key of an external token server, whose tokens are then accepted for `service`: PEM
-    /// with a public key or a certificate, or a JWK set. Read again when it changes.
+    /// A file with the key of an external token server: PEM with a public key or a certificate, or a JWK set.
+    /// Its tokens are accepted for `service`. Reloaded when it changes.
     pub cert: Option<PathBuf>,
-    /// The `iss` of the external token server's tokens. Default: whatever its key signed.
+    /// The required `iss` of the external token server's tokens. Default: any.
     pub issuer: Option<String>,
     /// The service name in the challenge. Default `wharfinger`.
     pub service: Option<String>,
@@ -28,70 +28,69 @@ pub struct Bearer {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Oidc {
-    /// Tells entries of one issuer apart whose keys are different, as those of several clusters whose issuer
-    /// is the default `https://kubernetes.default.svc.cluster.local`: the key that verifies a token decides
-    /// which entry it belongs to. Part of the principal, to whom uploads belong, and of the default username:
-    /// `claims.iss + '/NAME/' + claims.sub`. Keep it. Required of each such entry; entries of one name share
-    /// their keys.
+    /// Distinguishes entries with the same issuer but different keys, such as several clusters with the
+    /// default issuer `https://kubernetes.default.svc.cluster.local`. The key that verifies a token decides
+    /// its entry. The name is part of the principal, which owns uploads, and of the default username,
+    /// `claims.iss + '/NAME/' + claims.sub`, so do not change it later. Required for each such entry. Entries
+    /// with the same name share their keys.
     pub name: Option<String>,
-    /// The issuer, exactly as it stands in the token's `iss`. Required unless `type` finds it.
+    /// The issuer, exactly as in the token's `iss`. Required unless `type` finds it.
     pub issuer: Option<String>,
-    /// `kubernetes`: this registry's own cluster. What is not given is found by itself: the issuer in the
-    /// pod's token, the key set at the API server (`jwksURL`), its CA, and the pod's token to fetch it with
-    /// (`bearerTokenFile`).
+    /// `kubernetes` means the registry's own cluster. The registry finds missing values itself: the issuer
+    /// from the pod's token, the key set at the API server (`jwksURL`), its CA, and the pod's token to fetch
+    /// it with (`bearerTokenFile`).
     #[serde(rename = "type")]
     pub kind: Option<IssuerType>,
-    /// The audiences, of which a token must name at least one. At least one is required.
+    /// The accepted audiences. A token must have at least one of them. The list must not be empty.
     #[serde(default)]
     pub audiences: Vec<String>,
-    /// Also accept the names of this registry as audiences: each host of `http.externalURL` with and without
-    /// its port, with `https://` or `oci://` in front, and with a repository behind it (`oci://host/app`,
-    /// `host/app`), which limits the token to that repository. Default false.
+    /// Also accept the names of this registry as audiences: each host of `http.externalURL`, with or without
+    /// its port, and optionally with `https://` or `oci://` in front. A repository after the host
+    /// (`oci://host/app`, `host/app`) limits the token to that repository. Default false.
     pub audience_from_host: Option<bool>,
-    /// A PEM file with the CA of the issuer's server, or that server's own self-signed certificate. Replaces
-    /// the system's roots; read again at each fetch.
+    /// A PEM file with the CA of the issuer's server, or that server's own self-signed certificate. It
+    /// replaces the system's roots. Read at each fetch.
     pub certificate_authority_file: Option<PathBuf>,
-    /// What `certificateAuthorityFile` holds, as text. Not beside it.
+    /// The content of `certificateAuthorityFile` as text. Set only one of them.
     pub certificate_authority: Option<String>,
-    /// Compare neither the discovery document's issuer nor the token's. For tests.
+    /// Do not compare the issuer in the discovery document or in the token. For tests only.
     pub skip_issuer_verification: Option<bool>,
-    /// Where the discovery document really is. Default `<issuer>/.well-known/openid-configuration`.
+    /// The URL of the discovery document. Default `<issuer>/.well-known/openid-configuration`.
     #[serde(rename = "discoveryURL")]
     pub discovery_url: Option<String>,
-    /// Where the key set is; skips discovery.
+    /// The URL of the key set. Discovery is then skipped.
     #[serde(rename = "jwksURL")]
     pub jwks_url: Option<String>,
-    /// A file with the key set; no network at all. Reloaded when it changes.
+    /// A file with the key set. The registry then uses no network. Reloaded when it changes.
     pub jwks_file: Option<PathBuf>,
-    /// A file with a bearer token that is sent to fetch keys, as Kubernetes asks for. Read again at each
-    /// fetch.
+    /// A file with a bearer token to fetch keys with, as Kubernetes requires. Read at each fetch.
     pub bearer_token_file: Option<PathBuf>,
-    /// More origins, as `https://host:port`, that the bearer token may be sent to. Those of `issuer`,
-    /// `discoveryURL` and `jwksURL` may always.
+    /// More origins, such as `https://host:port`, that may receive the bearer token. The origins of `issuer`,
+    /// `discoveryURL` and `jwksURL` always may.
     #[serde(default)]
     pub bearer_token_origins: Vec<String>,
-    /// An HTTP proxy to fetch keys through, as `http://proxy.example.org:3128`. Default: the environment's
-    /// `HTTPS_PROXY` and so on.
+    /// An HTTP proxy to fetch keys through, such as `http://proxy.example.org:3128`. Default: the
+    /// environment's `HTTPS_PROXY` and related variables.
     pub proxy: Option<String>,
-    /// The signature algorithms that are accepted. Default: every asymmetric one that fits the key. `EdDSA`
-    /// and `Ed25519` are the same.
+    /// The accepted signature algorithms. Default: every asymmetric algorithm that fits the key. `EdDSA` and
+    /// `Ed25519` are the same.
     pub algorithms: Option<Vec<String>>,
-    /// The longest life a token may have, measured from `iat`. Default: no bound.
+    /// The longest lifetime of a token, measured from `iat`. Default: no limit.
     pub max_token_lifetime: Option<String>,
-    /// How far clocks may differ. Default `30s`.
+    /// How much clocks may differ. Default `30s`.
     pub clock_skew: Option<String>,
-    /// How long keys serve after their last successful fetch. Default `24h`.
+    /// How long keys stay valid after their last successful fetch. Default `24h`.
     pub max_stale: Option<String>,
-    /// Refuse tokens for several audiences. Default false.
+    /// Reject tokens with several audiences. Default false.
     pub single_audience: Option<bool>,
-    /// Accept the tokens of an issuer that anyone in the world can get one of (GitHub, GitLab.com, Buildkite,
-    /// Google, HCP Terraform, Vercel, Codeberg, Sigstore), although no validation says whose are meant.
-    /// Default false: such an entry is refused where a `defaultPolicy` or a missing `accessControl` grants a
-    /// stranger something, or where an expression for `username` or `groups` could yield a user or group that
-    /// `accessControl` names: any expression but `claims.sub`, the default, and texts in quotes.
+    /// Accept tokens of an issuer that issues tokens to anyone (GitHub, GitLab.com, Buildkite, Google, HCP
+    /// Terraform, Vercel, Codeberg, Sigstore) without a validation that restricts them. Default false: such
+    /// an entry is refused if a stranger could get access. That is the case if a `defaultPolicy` or a missing
+    /// `accessControl` grants something, or if an expression for `username` or `groups` could yield a name in
+    /// `accessControl`. Only `claims.sub`, the default and constant text are safe expressions.
     pub accept_everyone: Option<bool>,
-    /// From claims to username and groups. Default username: `claims.iss + '/' + claims.sub`, with `name`
-    /// between them if there is one.
+    /// The mapping from claims to username and groups. Default username: `claims.iss + '/' + claims.sub`,
+    /// with `name` between them if it is set.
     pub claim_mapping: Option<ClaimMapping>,
 }
 

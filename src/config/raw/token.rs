@@ -8,10 +8,11 @@ use std::path::PathBuf;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Token {
-    /// How long after a credential was presented anything that was issued for it may be used. Default `1h`;
-    /// `0`: never longer than the credential, and no refresh tokens.
+    /// How long tokens may be used after their credential was presented. Default `1h`. With `0` they expire
+    /// with the credential, and there are no refresh tokens.
     pub session_lifetime: Option<String>,
-    /// A PEM file with the keys to sign with, each EC on P-256: the first signs, the others verify only. Read
-    /// again when it changes. Default: made here, kept in `stateDirectory` and replaced every 30 days.
+    /// A PEM file with signing keys, each EC on P-256. The first key signs, and the others only verify.
+    /// Reloaded when it changes. Default: the registry creates keys, stores them in `stateDirectory` and
+    /// replaces them every 30 days.
     pub signing_key_file: Option<PathBuf>,
 }

@@ -22,35 +22,36 @@ pub struct Spiffe {
 pub struct Domain {
     /// The trust domain's name, without `spiffe://`.
     pub name: String,
-    /// The audiences, of which a JWT-SVID must name at least one. Required unless `svids` is `[x509]`.
+    /// The accepted audiences. A JWT-SVID must have at least one of them. Required unless `svids` is
+    /// `[x509]`.
     #[serde(default)]
     pub audiences: Vec<String>,
-    /// Also accept the names of this registry as audiences: each host of `http.externalURL` with and without
-    /// its port, with `https://` or `oci://` in front, and with a repository behind it (`oci://host/app`,
-    /// `host/app`), which limits the token to that repository. Default false.
+    /// Also accept the names of this registry as audiences: each host of `http.externalURL`, with or without
+    /// its port, and optionally with `https://` or `oci://` in front. A repository after the host
+    /// (`oci://host/app`, `host/app`) limits the token to that repository. Default false.
     pub audience_from_host: Option<bool>,
-    /// Which SVIDs are accepted. Default both.
+    /// The accepted kinds of SVID. Default: both.
     pub svids: Option<Vec<SvidKind>>,
-    /// Where the bundle comes from, in order of preference; never united. At least one is required.
+    /// The sources of the bundle, in order of preference. They are never merged. At least one is required.
     #[serde(default)]
     pub bundle: Vec<BundleSource>,
-    /// The names of other trust domains here whose authorities this one may hold too, or which may hold its.
-    /// Otherwise an X.509 authority or JWT key that two trust domains hold counts for the first of them in
-    /// the file alone, since each could vouch for the other.
+    /// Names of other configured trust domains that may share authorities with this one. Without it, an X.509
+    /// authority or JWT key that two trust domains have is used only for the first of them in the file,
+    /// because each could issue identities of the other.
     #[serde(default)]
     pub shares_authorities_with: Vec<String>,
-    /// How far clocks may differ. Default `30s`.
+    /// How much clocks may differ. Default `30s`.
     pub clock_skew: Option<String>,
-    /// How long what came over the network serves after it was last confirmed, whichever source it came from.
+    /// How long a bundle from the network stays valid after its last confirmation, for every kind of source.
     /// Default `24h`.
     pub max_stale: Option<String>,
-    /// What a PermissionDenied of the Workload API does to the bundle it gave before: `withdraw` it (the
-    /// default), at once if it ends an open stream and after 30 s if it meets new attempts; or `retain` it,
-    /// as if the agent were away.
+    /// What to do with the Workload API's last bundle when it answers PermissionDenied. `withdraw` (the
+    /// default) drops it: at once if the answer ends an open stream, and after 30 s if new attempts get it.
+    /// `retain` keeps it, as if the agent were down.
     pub on_permission_denied: Option<OnPermissionDenied>,
-    /// Refuse JWT-SVIDs for several audiences. Default false.
+    /// Reject JWT-SVIDs with several audiences. Default false.
     pub single_audience: Option<bool>,
-    /// From claims to username and groups. Default username: the SPIFFE ID.
+    /// The mapping from claims to username and groups. Default username: the SPIFFE ID.
     pub claim_mapping: Option<ClaimMapping>,
 }
 
@@ -70,26 +71,26 @@ pub enum OnPermissionDenied {
     Retain,
 }
 
-/// `bundle[]`: exactly one of its keys.
+/// `bundle[]`: set exactly one key
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct BundleSource {
-    /// From the Workload API.
+    /// Use the Workload API.
     #[serde(rename = "workloadAPI")]
     pub workload_api: Option<Empty>,
     /// A file in SPIFFE JSON, or in PEM (X.509 authorities only). Reloaded when it changes.
     pub file: Option<PathBuf>,
-    /// What `file` holds, as text.
+    /// The content of `file` as text.
     pub inline: Option<String>,
-    /// A file with a plain JWK set; `use` is not looked at. Reloaded when it changes.
+    /// A file with a plain JWK set. `use` is ignored. Reloaded when it changes.
     pub jwks_file: Option<PathBuf>,
-    /// What `jwksFile` holds, as text.
+    /// The content of `jwksFile` as text.
     pub jwks: Option<String>,
-    /// A file with a SPIFFE bundle map, of which this trust domain's bundle counts; several trust domains may
-    /// share it. Reloaded when it changes.
+    /// A file with a SPIFFE bundle map. Only this trust domain's bundle in it is used. Several trust domains
+    /// may share the file. Reloaded when it changes.
     pub bundle_map_file: Option<PathBuf>,
-    /// JWT keys of an OIDC issuer, by discovery. Tokens verified by these must have it as their `iss`. The
-    /// issuer, or an object that says how to reach it.
+    /// JWT keys of an OIDC issuer, found by discovery. Tokens that they verify must have this `iss`. The
+    /// value is the issuer, or an object with more settings.
     pub oidc_issuer: Option<IssuerOrReach>,
     /// The trust domain's federation endpoint.
     pub endpoint: Option<Endpoint>,
@@ -107,22 +108,22 @@ pub enum IssuerOrReach {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Reach {
-    /// The issuer, exactly as it stands in the token's `iss`.
+    /// The issuer, exactly as in the token's `iss`.
     pub issuer: String,
-    /// Where the discovery document really is. Default `<issuer>/.well-known/openid-configuration`.
+    /// The URL of the discovery document. Default `<issuer>/.well-known/openid-configuration`.
     #[serde(rename = "discoveryURL")]
     pub discovery_url: Option<String>,
-    /// Where the key set is; skips discovery.
+    /// The URL of the key set. Discovery is then skipped.
     #[serde(rename = "jwksURL")]
     pub jwks_url: Option<String>,
-    /// A PEM file with the CA of the issuer's server, or that server's own self-signed certificate. Replaces
-    /// the system's roots; read again at each fetch.
+    /// A PEM file with the CA of the issuer's server, or that server's own self-signed certificate. It
+    /// replaces the system's roots. Read at each fetch.
     pub certificate_authority_file: Option<PathBuf>,
-    /// What `certificateAuthorityFile` holds, as text. Not beside it.
+    /// The content of `certificateAuthorityFile` as text. Set only one of them.
     pub certificate_authority: Option<String>,
-    /// A file with a bearer token that is sent to fetch keys. Read again at each fetch.
+    /// A file with a bearer token to fetch keys with. Read at each fetch.
     pub bearer_token_file: Option<PathBuf>,
-    /// More origins, as `https://host:port`, that the bearer token may be sent to.
+    /// More origins, such as `https://host:port`, that may receive the bearer token.
     #[serde(default)]
     pub bearer_token_origins: Vec<String>,
     /// An HTTP proxy to fetch keys through. Default: the environment's.
@@ -133,19 +134,19 @@ pub struct Reach {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Endpoint {
-    /// Where the bundle is published: https only.
+    /// The URL of the bundle. It must use https.
     pub url: String,
-    /// How its server is known: `https_web` by its name, `https_spiffe` by its X.509-SVID.
+    /// How the server is verified: `https_web` by its name, `https_spiffe` by its X.509-SVID.
     pub profile: Profile,
-    /// The SPIFFE ID of the endpoint's server. Required for `https_spiffe`, and only there.
+    /// The SPIFFE ID of the endpoint's server. Required for `https_spiffe`, and not allowed otherwise.
     #[serde(rename = "endpointSpiffeID")]
     pub endpoint_spiffe_id: Option<String>,
-    /// A file with the bundle of the endpoint's trust domain, in SPIFFE JSON or PEM. If that is this trust
-    /// domain itself, it serves for the first connection, and from then on the bundle fetched last. Required
-    /// for `https_spiffe`, and only there.
+    /// A file with the bundle of the endpoint's trust domain, in SPIFFE JSON or PEM. If the endpoint belongs
+    /// to this trust domain, the file is used only for the first connection, and the last fetched bundle from
+    /// then on. Required for `https_spiffe`, and not allowed otherwise.
     pub bootstrap_file: Option<PathBuf>,
-    /// A PEM file with the CA of the endpoint's server, for `https_web` only. Replaces the system's roots;
-    /// read again at each fetch.
+    /// A PEM file with the CA of the endpoint's server, for `https_web` only. It replaces the system's roots.
+    /// Read at each fetch.
     pub certificate_authority_file: Option<PathBuf>,
     /// An HTTP proxy to fetch the bundle through. Default: the environment's.
     pub proxy: Option<String>,

@@ -1,4 +1,4 @@
-//! Issuers that anyone in the world can get a token of.
+//! Issuers that anyone can get a token of.
 
 use super::*;
 
@@ -188,9 +188,7 @@ fn the_operator_can_open_it_and_is_warned() {
     let config = parse_in(&document.to_string(), Path::new("."), environment.clone()).unwrap();
     assert!(config.open && config.warnings.len() == 1, "{:?}", config.warnings);
     assert!(
-        config.warnings[0]
-            .to_string()
-            .contains("anyone in the world can get a token"),
+        config.warnings[0].to_string().contains("anyone can get a token"),
         "{}",
         config.warnings[0]
     );

@@ -162,7 +162,7 @@ fn every_extension_and_setting_that_is_ignored_is_named_with_the_truth() {
         ),
         (
             ("/http/compat", json!(["docker2s2"])),
-            &["http.compat: ignored: manifests of Docker are always accepted"],
+            &["http.compat: ignored: Docker manifests are always accepted"],
         ),
         (("/http/compat", json!([])), &[]),
         (
@@ -172,20 +172,20 @@ fn every_extension_and_setting_that_is_ignored_is_named_with_the_truth() {
         (("/storage/dedupe", json!(false)), &[]),
         (
             ("/storage/gc", json!(true)),
-            &["storage.gc: nothing is collected yet"],
+            &["storage.gc: there is no garbage collection yet"],
         ),
         (("/storage/gc", json!(false)), &[]),
         (
             ("/distSpecVersion", json!("1.1.1")),
-            &["storage.gc: is on by default in zot; nothing is collected yet"],
+            &["storage.gc: is on by default in zot; there is no garbage collection yet"],
         ),
         (
             ("/http/address", json!("")),
-            &["http.address: is empty: the registry listens on 127.0.0.1 alone"],
+            &["http.address: is empty: the registry listens on 127.0.0.1 only"],
         ),
         (
             ("/http/tls", json!({})),
-            &["http.tls: is empty: the registry speaks plain HTTP"],
+            &["http.tls: is empty, so the registry uses plain HTTP"],
         ),
         (("/http/tls", json!(null)), &[]),
     ] {

@@ -1,4 +1,4 @@
-//! Backups of the store, of a registry that serves and of one that does not.
+//! Backups of the store, while a registry serves it or not.
 
 use crate::control::{BackupNews, BackupRequest, MakeBackup};
 use crate::exchange::store_id;
@@ -8,8 +8,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Copies the store, and tells `news` how far it is. An error says in words why there is no backup. If this
-/// future is dropped, the backup stops.
+/// Copies the store and reports progress to `news`. The error is a message for the user. If this future is
+/// dropped, the backup stops.
 pub async fn back_up(
     store: Arc<Local>,
     request: BackupRequest,
@@ -17,7 +17,7 @@ pub async fn back_up(
 ) -> Result<BackedUp, String> {
     let id = store_id(&*store)
         .await
-        .map_err(|why| format!("the store's name cannot be read: {why}"))?;
+        .map_err(|why| format!("cannot read the store's name: {why}"))?;
     let progress = Arc::new(Progress::default());
     let _stop = StopOnDrop(progress.clone());
     let copied = progress.clone();
@@ -39,16 +39,16 @@ pub async fn back_up(
             ended = &mut copying => return match ended {
                 Ok(Ok(done)) => Ok(done),
                 Ok(Err(why)) => Err(why.to_string()),
-                Err(why) => Err(format!("the backup ended with a panic, which is a bug: {why}")),
+                Err(why) => Err(format!("the backup panicked, which is a bug; please report it: {why}")),
             },
             _ = ticks.tick() => news(copied.now()),
         }
     }
 }
 
-/// What the control socket calls.
+/// The function that the control socket calls to make a backup.
 pub(super) fn maker(store: &Arc<Local>) -> Box<MakeBackup> {
-    // A command that stays connected must not keep the store open when the registry ends.
+    // A connected command must not keep the store open when the registry ends.
     let store = Arc::downgrade(store);
     Box::new(move |request, news| Box::pin(serve(store.clone(), request, news)))
 }
@@ -56,15 +56,15 @@ pub(super) fn maker(store: &Arc<Local>) -> Box<MakeBackup> {
 async fn serve(store: Weak<Local>, request: BackupRequest, news: mpsc::Sender<BackupNews>) {
     let Some(store) = store.upgrade() else { return };
     let to = request.to.clone();
-    tracing::info!(backup.folder = %to.display(), "a backup begins");
-    // A command that does not read need not hear of everything.
+    tracing::info!(backup.folder = %to.display(), "a backup started");
+    // A command that reads slowly may miss some progress.
     let making = back_up(store, request, |copied| {
         drop(news.try_send(BackupNews::Progress(copied)))
     });
     let made = tokio::select! {
         made = making => made,
         () = news.closed() => {
-            tracing::warn!(backup.folder = %to.display(), "the backup stops, because the command that asked for it has ended");
+            tracing::warn!(backup.folder = %to.display(), "the backup stopped because the command that requested it has ended");
             return;
         }
     };
@@ -80,7 +80,7 @@ async fn serve(store: Weak<Local>, request: BackupRequest, news: mpsc::Sender<Ba
             if done.damages > 0 {
                 tracing::error!(
                     damages = done.damages,
-                    "the backup lacks what the store has lost: check the store with `wharfinger fsck`"
+                    "the store itself is damaged, so the backup lacks the same content: check the store with `wharfinger fsck`"
                 );
             }
             BackupNews::Done(done)
@@ -90,7 +90,7 @@ async fn serve(store: Weak<Local>, request: BackupRequest, news: mpsc::Sender<Ba
             BackupNews::Failed(why)
         }
     };
-    // Nobody may be there to hear it.
+    // The command may have ended.
     drop(news.send(said).await);
 }
 

@@ -7,16 +7,16 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, FixedSettings, Mistake, Warning};
 use std::path::Path;
 
-/// What start-up would say of a configuration with which it serves.
+/// The messages at the start for a valid configuration.
 #[derive(Debug, Default)]
 pub struct Checked {
     pub warnings: Vec<Warning>,
-    /// What is ignored as a standard asks. Nobody has to change anything.
+    /// Elements that a standard says to ignore. No action is needed.
     pub notes: Vec<Warning>,
 }
 
-/// Does everything that start-up does short of opening the store and listening. Needs a tokio runtime.
-/// Returns every mistake on which start-up would end.
+/// Does everything that a start does except opening the store and listening. It needs a tokio runtime.
+/// Returns all mistakes that would prevent a start.
 pub fn check(config: Config, clock: &Clock) -> Result<Checked, Vec<Mistake>> {
     let own = config.own_svid();
     let opened = Sources::new(clock.clone(), None).open(config.ways_in);
@@ -44,7 +44,7 @@ pub fn check(config: Config, clock: &Clock) -> Result<Checked, Vec<Mistake>> {
     }
 }
 
-/// What is wrong with the files and folders that only a restart changes.
+/// Returns mistakes about the files and folders that only a restart changes.
 pub(super) fn wrong_with_folders(fixed: &FixedSettings, now: Timestamp) -> Vec<Mistake> {
     let mut mistakes: Vec<_> = tokens::check(&fixed.token_keys, now).err().into_iter().collect();
     mistakes.extend(no_folders(&fixed.storage, &fixed.state_directory));
@@ -60,7 +60,7 @@ fn no_folders(storage: &Path, state: &Path) -> Vec<Mistake> {
         Mistake::new(
             key,
             format!(
-                "{} is not a folder: name one, or one that is to be made",
+                "{} is not a folder: name a folder, which may be a new one",
                 path.display()
             ),
         )

@@ -1,4 +1,4 @@
-//! Conversion of an older store at the start: the store knows its tables, the registry what becomes of a
+//! Converts an older store at the start. The store knows its tables, and the registry knows how to convert a
 //! record.
 
 use crate::clock::{Clock, Timestamp};
@@ -9,8 +9,8 @@ use bytes::Bytes;
 use std::path::Path;
 use std::time::Duration;
 
-/// Converts the store in this folder if it has an older format. Returns when that is done, which may take
-/// minutes. If this future is dropped, the process must end, and the next start goes on with the conversion.
+/// Converts the store in this folder if it has an older format. This may take minutes. If this future is
+/// dropped, the process must end, and the next start continues the conversion.
 pub(super) async fn convert_store(folder: &Path, clock: &Clock) -> Result<(), Mistake> {
     let folder = folder.to_owned();
     let clock = clock.clone();
@@ -29,7 +29,7 @@ pub(super) async fn convert_store(folder: &Path, clock: &Clock) -> Result<(), Mi
     let why = match converting.await {
         Ok(Ok(_)) => return Ok(()),
         Ok(Err(why)) => why.to_string(),
-        Err(why) => format!("the conversion of the store ended with a panic, which is a bug: {why}"),
+        Err(why) => format!("the conversion of the store panicked, which is a bug; please report it: {why}"),
     };
     Err(Mistake::new("storage.rootDirectory", why))
 }
@@ -38,7 +38,7 @@ struct Records {
     /// When the conversion began.
     now: Timestamp,
     clock: Clock,
-    /// When the log last said how far it is.
+    /// When the log last showed progress.
     said: Timestamp,
 }
 

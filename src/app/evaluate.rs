@@ -1,5 +1,5 @@
-//! A configuration's own word about a credential, and about whom it trusts, without serving: the same
-//! sources, authenticator and policy as a registry's. Opens no store and writes nothing.
+//! Evaluates credentials and trust under a configuration without serving. It uses the same sources,
+//! authenticator and policy as a registry. It opens no store and writes nothing.
 
 use super::live::live;
 use super::sources::Sources;
@@ -12,19 +12,19 @@ use crate::identity::{Entry, Failure, Identity, Presented, Tried};
 use crate::oci::RepositoryName;
 use std::time::Duration;
 
-/// A configuration that is ready to judge. Its sources run until it is dropped.
+/// A configuration that can verify credentials. Its sources run until it is dropped.
 #[derive(Debug)]
 pub struct Evaluator {
     live: Live,
     clock: Clock,
-    /// Entries by their keys, as the configuration has them, and whom each is for.
+    /// The entries by their keys in the configuration, and the issuer or trust domain of each.
     issuers: Vec<(String, String)>,
     trust_domains: Vec<(String, String)>,
     certificates: Vec<(String, String)>,
     _sources: Sources,
 }
 
-/// What the configuration says of one credential.
+/// The verdict on one credential.
 #[derive(Debug)]
 pub struct Verdict {
     pub tried: Vec<Tried>,
@@ -32,7 +32,7 @@ pub struct Verdict {
 }
 
 impl Evaluator {
-    /// Needs a tokio runtime. Returns every mistake.
+    /// Opens the configuration. It needs a tokio runtime. Returns all mistakes.
     pub fn open(config: Config, clock: Clock) -> Result<Self, Vec<Mistake>> {
         let issuers = config
             .ways_in
@@ -73,7 +73,7 @@ impl Evaluator {
         })
     }
 
-    /// Waits until the sources that matter have answered or failed, and not for long.
+    /// Waits a short time until the relevant sources have answered or failed.
     pub async fn judge(&self, presented: &Presented<'_>) -> Verdict {
         let asking = async {
             loop {
@@ -103,8 +103,8 @@ impl Evaluator {
         Verdict { tried, outcome }
     }
 
-    /// Whom the configuration trusts, once every source has answered or failed. The sources are asked at the
-    /// same time, and one that is silent is reported as such after a few seconds.
+    /// Reports the trusted issuers and trust domains, once every source has answered or failed. The sources
+    /// are queried at the same time. A source without an answer is reported after a few seconds.
     pub async fn trust(&self) -> Report {
         let answers = async {
             while self.report().is_pending() {
@@ -129,13 +129,13 @@ impl Evaluator {
         explain(&self.live.policy, identity, repository)
     }
 
-    /// How long an identity is good for.
+    /// How long an identity remains valid.
     #[must_use]
     pub fn left(&self, identity: &Identity) -> Duration {
         identity.valid_until().since(self.clock.now())
     }
 
-    /// As in `http.auth.bearer.oidc[0] (https://issuer.example.org)`.
+    /// The place of an entry, such as `http.auth.bearer.oidc[0] (https://issuer.example.org)`.
     #[must_use]
     pub fn place(&self, entry: Entry) -> String {
         let named = |list: &[(String, String)], at: usize| {
@@ -149,7 +149,7 @@ impl Evaluator {
         }
     }
 
-    /// Every issuer and trust domain that there is, for whoever came with another.
+    /// All configured issuers and trust domains, to show them for a credential of another one.
     pub fn places(&self) -> impl Iterator<Item = String> {
         self.issuers
             .iter()

@@ -1,14 +1,14 @@
-//! Folders that another registry has filled. Nothing of ours is written into one: that registry would take
-//! our files for its own, and its images would not be found here.
+//! Detects folders of another registry. We write nothing into such a folder, because the other registry could
+//! take our files for its own, and we could not serve its images.
 
 use crate::config::Mistake;
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Whether the store's folder is another registry's. Reads names only. What cannot be read, and files that
-/// nobody knows, are no reason: a folder may hold `lost+found`, a configuration or certificates beside the
-/// store.
+/// Returns a mistake if the store's folder belongs to another registry. It reads names only. Unreadable and
+/// unknown files are accepted, because the folder may also contain `lost+found`, a configuration or
+/// certificates.
 pub(super) fn check(folder: &Path) -> Option<Mistake> {
     if folder.join("format").exists() || !folder.is_dir() {
         return None;
@@ -43,7 +43,7 @@ fn whose(folder: &Path) -> Option<String> {
     ))
 }
 
-/// The first image layout at or below the folder, which zot has for each repository, at any depth.
+/// The first image layout at or below the folder. zot has one for each repository, at any depth.
 fn layout_below(folder: &Path) -> Option<PathBuf> {
     let mut left = VecDeque::from([folder.to_owned()]);
     for _ in 0..FOLDERS {
@@ -63,9 +63,9 @@ fn layout_below(folder: &Path) -> Option<PathBuf> {
     None
 }
 
-/// What zot has at the root of its store.
+/// The files at the root of zot's store.
 const ZOTS: [&str; 4] = ["meta.db", "cache.db", "_trivy", "_blobstore"];
-/// How many folders are looked into. zot's own files are found without.
+/// How many folders are searched. zot's own files are found without a search.
 const FOLDERS: usize = 1000;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ pub(super) async fn bind(key: &str, Listen { address, port }: &Listen) -> Result
     TcpListener::bind((address.as_str(), *port)).await.map_err(|why| {
         let place = if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
         let (name, what) = match why.kind() {
-            ErrorKind::AddrInUse => ("port", "another process listens there".to_owned()),
+            ErrorKind::AddrInUse => ("port", "another process uses this port".to_owned()),
             ErrorKind::AddrNotAvailable => ("address", format!("this machine does not have the address {address}")),
             ErrorKind::PermissionDenied => {
                 ("port", "permission denied: a port below 1024 needs root, the capability NET_BIND_SERVICE, or a lower net.ipv4.ip_unprivileged_port_start".to_owned())

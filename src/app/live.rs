@@ -1,4 +1,4 @@
-//! From a configuration, whose sources are open, to the state that requests see.
+//! Turns a configuration with open sources into the state that requests use.
 
 use super::sources::OpenWaysIn;
 use crate::config::{LiveSettings, Opened};

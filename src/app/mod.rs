@@ -1,5 +1,5 @@
-//! Puts it all together: a [`Config`] becomes sources, an authenticator, a policy, a store, a registry and a
-//! server. Nothing here decides anything.
+//! Assembles the registry: a [`Config`] becomes sources, an authenticator, a policy, a store, a registry and
+//! a server. No decisions are made here.
 
 mod backup;
 mod check;

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// A registry that is ready to serve: everything is open and the addresses are bound.
+/// A registry that is ready to serve. Everything is open and the addresses are bound.
 pub struct Registrar {
     listener: TcpListener,
     health: Option<TcpListener>,
@@ -36,11 +36,11 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// Opens the sources, the listeners and the store. An issuer or a Workload API that does not answer is no
-    /// mistake. `file` is read again when it changes. The store comes last: its conversion cannot be undone,
-    /// so no mistake may be found after it that could have been found before. A conversion may take minutes,
-    /// and probes are answered meanwhile. If this future is dropped, the process must end, and the next start
-    /// goes on with the conversion.
+    /// Opens the sources, the listeners and the store. It succeeds even if an issuer or a Workload API does
+    /// not answer. `file` is reloaded when it changes. The store comes last, because its conversion cannot be
+    /// undone and all mistakes must be found before it. A conversion may take minutes, and probes are
+    /// answered meanwhile. If this future is dropped, the process must end, and the next start continues the
+    /// conversion.
     pub async fn open(config: Config, file: Option<PathBuf>, clock: Clock) -> Result<Self, Vec<Mistake>> {
         telemetry::install();
         let own_address = config.own_svid();
@@ -109,7 +109,7 @@ impl Registrar {
         let opened_by = settings.opened;
         let live = live(1, opened.ways_in, settings, Some(&tokens), on_loopback);
         let live: Shared = Arc::new(ArcSwap::from_pointee(live));
-        // Its files are read again: they may have changed during a conversion.
+        // Its files are read again, because they may have changed during a conversion.
         let tls = present(Some(judge(live.clone(), clock.clone())))?;
         warnings.iter().chain(&opened.warnings).for_each(Warning::log);
         sources.install(opened.running);
@@ -161,12 +161,12 @@ impl Registrar {
         })
     }
 
-    /// Where it listens; the port is real even if the configuration said 0.
+    /// The address that the registry listens on, with the real port even if the configuration has 0.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Where the probes' own listener is, if there is one.
+    /// The address of the separate listener for probes, if there is one.
     #[must_use]
     pub fn health_address(&self) -> Option<SocketAddr> {
         self.health
@@ -174,8 +174,7 @@ impl Registrar {
             .and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Serves until `shutdown`, then lets the requests that are running finish. SIGHUP has every file read
-    /// again.
+    /// Serves until `shutdown`, then lets running requests finish. SIGHUP reloads all files.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self {
             listener,
@@ -223,11 +222,11 @@ async fn draining(shutdown: impl Future<Output = ()>, ready: Arc<Readiness>, tls
         () = shutdown => {}
         () = presentable => {}
     }
-    tracing::info!("shutting down: requests that are running may finish; a second signal ends them at once");
+    tracing::info!("shutting down after running requests have finished; a second signal stops at once");
     ready.serves(false);
 }
 
-/// Never ends.
+/// Runs for ever.
 async fn answer_probes(health: Option<TcpListener>, app: &http::App) {
     if let Some(listener) = health {
         let probes = http::health_router(app.clone());
@@ -244,7 +243,7 @@ async fn answer_probes(health: Option<TcpListener>, app: &http::App) {
     std::future::pending().await
 }
 
-/// What is trusted, and presented, at the moment that it is asked.
+/// Reports the present trust and the presented certificates.
 fn reporter(live: Shared, tls: Option<Tls>, clock: Clock) -> Reporter {
     Arc::new(move || {
         let live = live.load_full();

@@ -1,7 +1,7 @@
-//! A changed configuration, without a restart. The file is looked at every second, whether it was written in
-//! place, renamed over or swapped by a symlink as Kubernetes does it, and is read when it has changed and
-//! come to rest: half a policy is a policy, too. SIGHUP has everything read at once. A file with mistakes is
-//! refused with all of them, and what runs goes on.
+//! Reloads a changed configuration without a restart. The file is checked every second. It may be written in
+//! place, replaced by a rename, or swapped by a symlink as in Kubernetes. It is read after it has stopped
+//! changing, because half of a policy is also a valid policy. SIGHUP reloads everything at once. If the file
+//! has mistakes, all of them are logged and the old configuration stays.
 
 use super::check::check;
 use super::live::live;
@@ -23,7 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 /// Everything that a new configuration changes.
 pub(super) struct Reload {
-    /// Absent if nobody writes the configuration, as in `wharfinger dev`.
+    /// Absent if the configuration cannot change, as in `wharfinger dev`.
     pub(super) file: Option<PathBuf>,
     /// As at start.
     pub(super) fixed: FixedSettings,
@@ -35,15 +35,15 @@ pub(super) struct Reload {
     pub(super) own: Own,
     pub(super) tokens: Tokens,
     pub(super) clock: Clock,
-    /// As at start: a reload opens nothing.
+    /// The choice at the start. A reload cannot open the registry.
     pub(super) open: bool,
-    /// Why everybody may come at present.
+    /// Why the registry is open at present, if it is.
     pub(super) opened: Option<Opened>,
     pub(super) on_loopback: bool,
 }
 
 impl Reload {
-    /// Never ends.
+    /// Runs for ever.
     pub(super) async fn run(mut self) {
         let Ok(mut hangups) = signal(SignalKind::hangup()) else {
             return std::future::pending().await;
@@ -69,7 +69,7 @@ impl Reload {
         }
     }
 
-    /// What the file holds, in short; nothing if it cannot be read.
+    /// A digest of the file's content, or `None` if it cannot be read.
     async fn look(&self) -> Look {
         let file = self.file.clone()?;
         let read = tokio::task::spawn_blocking(move || std::fs::read(file).ok())
@@ -83,7 +83,7 @@ impl Reload {
         let Some(tls) = self.tls.clone() else { return };
         if let Ok(Reloaded { failed, .. }) = tokio::task::spawn_blocking(move || tls.reload()).await {
             for why in failed {
-                tracing::error!("the TLS certificate in use stays in use: {why}");
+                tracing::error!("cannot reload the TLS certificate, so its last version stays in use: {why}");
             }
         }
     }
@@ -119,7 +119,7 @@ impl Reload {
                     config.file = %file.display(),
                     config.generation = generation,
                     mistakes = count,
-                    "the changed configuration is refused, the one before goes on"
+                    "the changed configuration is refused, and the previous one stays in use"
                 );
                 for mistake in mistakes {
                     tracing::error!(config.key = mistake.key, "{mistake}");
@@ -128,7 +128,7 @@ impl Reload {
         }
     }
 
-    /// All of it or nothing.
+    /// Applies the whole configuration or nothing.
     fn take(&mut self, config: Config) -> Result<(), Vec<Mistake>> {
         let own = config.own_svid();
         let Config {
@@ -165,7 +165,7 @@ impl Reload {
         for key in takes_restart {
             tracing::warn!(
                 config.key = key,
-                "this change takes a restart; until then what was at the start holds"
+                "this change needs a restart; until then the value from the start stays in use"
             );
         }
         warnings.iter().chain(&opened.warnings).for_each(Warning::log);
@@ -181,29 +181,29 @@ impl Reload {
     }
 }
 
-/// A file that is open because it says loopback, on a listener that is not there: what the file calls the
-/// address may be anything.
+/// A mistake for a file that is open because its address is on loopback, if the real listener is not. The
+/// file's address may be a host name that has changed.
 pub(super) fn open_to_others(opened: Option<Opened>, on_loopback: bool) -> Option<Mistake> {
     let others = opened == Some(Opened::OnLoopback) && !on_loopback;
     others.then(|| {
         Mistake::new(
             "http.address",
-            "is no address of loopback in truth, and there is no login: add one, or start with --open if everybody may do everything",
+            "does not resolve to a loopback address, and there is no login: add a login, or start with --open to allow everything to everyone",
         )
     })
 }
 
-/// Says which generation of the configuration counts.
+/// Reports which generation of the configuration is in use.
 pub(super) fn in_force(live: &Shared, file: &Path) {
     let generation = live.load().generation;
     metrics::gauge!("wharfinger_config_generation").set(u32::try_from(generation).unwrap_or(u32::MAX));
     metrics::gauge!("wharfinger_config_last_reload_applied").set(1);
-    tracing::info!(config.file = %file.display(), config.generation = generation, "the configuration is in force");
+    tracing::info!(config.file = %file.display(), config.generation = generation, "the configuration is in use");
 }
 
 type Look = Option<[u8; 32]>;
 
-/// Tells when a file has changed and has stayed so for one look.
+/// Detects when a file has changed and then stayed the same for one check.
 struct Watched {
     taken: Look,
     last: Look,
@@ -225,9 +225,9 @@ impl Watched {
     }
 }
 
-/// Of a file that has lost its login.
-const OPENS: &str = "is missing: everybody could do everything, and a reload opens no registry that was closed; restart it if that is meant";
-/// How often the file is looked at.
+/// The mistake for a file that no longer has a login.
+const OPENS: &str = "is missing, so every caller could do everything; a reload cannot open a closed registry: restart it if this is intended";
+/// How often the file is checked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

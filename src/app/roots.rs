@@ -1,4 +1,4 @@
-//! A look at the authorities of an entry for plain client certificates.
+//! Inspects the authorities of an entry for client certificates that are not SVIDs.
 
 use pki_types::CertificateDer;
 use pki_types::pem::PemObject as _;
@@ -6,8 +6,8 @@ use std::path::Path;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Whether an authority in this PEM file has a SPIFFE ID, as those of SPIRE and of service meshes have, so
-/// that what it issues has one too.
+/// Whether an authority in this PEM file has a SPIFFE ID, as those of SPIRE and service meshes do. The
+/// certificates that it issues then have one too.
 pub(super) fn issue_svids(file: &Path) -> bool {
     let Ok(text) = std::fs::read(file) else {
         return false;

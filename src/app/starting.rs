@@ -1,4 +1,5 @@
-//! The store at the start: an old one is converted, and what a crash left is finished. Both may take minutes.
+//! Opens the store at the start. An old store is converted, and operations that a crash interrupted are
+//! finished. Both may take minutes.
 
 use super::convert::convert_store;
 use super::tokens;
@@ -20,7 +21,7 @@ pub(super) struct Starting<'a> {
     pub(super) clock: &'a Clock,
 }
 
-/// What is opened of a store.
+/// The opened parts of a store.
 pub(super) struct Store {
     pub(super) local: Arc<Local>,
     pub(super) registry: Registry,
@@ -28,13 +29,14 @@ pub(super) struct Store {
 }
 
 impl Starting<'_> {
-    /// Opens the store, and says on this listener meanwhile that the registry is alive and not ready.
+    /// Opens the store. Meanwhile it answers probes on this listener: the registry is alive but not ready.
     pub(super) async fn open(
         self,
         (listener, settings): (&TcpListener, server::Settings),
     ) -> Result<Store, Mistake> {
         let clock = self.clock.clone();
-        // A copy, since it is closed at the end. Clients that connect to either wait in the same queue.
+        // This uses a copy of the listener, because it is closed at the end. Clients of both wait in the same
+        // queue.
         let copied = listener
             .as_fd()
             .try_clone_to_owned()
@@ -52,7 +54,7 @@ impl Starting<'_> {
                     )
                     .await
                 }
-                Err(why) => tracing::warn!("probes are not answered before the store is open: {why}"),
+                Err(why) => tracing::warn!("cannot answer probes before the store is open: {why}"),
             }
             std::future::pending().await
         };
@@ -93,16 +95,11 @@ impl Starting<'_> {
     }
 }
 
-/// Runs before the first request, because a request could be pushing or deleting one of these manifests.
+/// This runs before the first request, because a request could push or delete one of these manifests.
 async fn finish_what_a_crash_left(registry: &Registry) {
     match registry.finish_what_a_crash_left().await {
         Ok(0) => {}
-        Ok(count) => tracing::info!(
-            count,
-            "finished pushes and deletions of manifests that were cut short"
-        ),
-        Err(why) => tracing::error!(
-            "pushes and deletions of manifests that were cut short could not be finished: {why}"
-        ),
+        Ok(count) => tracing::info!(count, "finished interrupted pushes and deletions of manifests"),
+        Err(why) => tracing::error!("cannot finish interrupted pushes and deletions of manifests: {why}"),
     }
 }

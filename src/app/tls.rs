@@ -1,4 +1,5 @@
-//! What the server presents, from the settings and from the Workload API, and who may finish a handshake.
+//! The certificates that the server presents, from files and the Workload API, and the check of client
+//! certificates in the handshake.
 
 use crate::clock::Clock;
 use crate::config::Mistake;
@@ -17,7 +18,7 @@ pub(super) fn mistake(why: &InvalidTls) -> Mistake {
     Mistake::new("http.tls", why.to_string())
 }
 
-/// Whether a chain identifies anyone, for `clientAuth: required`. Judging a certificate waits for nothing.
+/// Whether a chain gives an identity, for `clientAuth: required`. The check never waits.
 pub(super) fn judge(live: Shared, clock: Clock) -> Judge {
     Arc::new(move |chain| {
         let peer = Peer::new(chain.to_vec());
@@ -37,7 +38,7 @@ pub(super) fn judge(live: Shared, clock: Clock) -> Judge {
             Some(Err(failure)) => failure,
             None => {
                 return Err(NotAccepted {
-                    reason: "it could not be judged at once".to_owned(),
+                    reason: "it cannot be checked without waiting".to_owned(),
                     evidence: Box::new(peer.evidence()),
                 });
             }
@@ -54,7 +55,7 @@ pub(super) fn judge(live: Shared, clock: Clock) -> Judge {
     })
 }
 
-/// The stream of the registry's own X.509-SVIDs, if it presents them.
+/// The stream of the registry's own X.509-SVIDs, if the registry presents them.
 #[derive(Debug, Default)]
 pub(super) struct Own {
     following: Option<(String, OwnSvids)>,
@@ -66,7 +67,8 @@ impl Own {
         OwnSvids::check(address).map_err(|why| Mistake::new("http.auth.spiffe.workloadAPI", why.to_string()))
     }
 
-    /// Follows `address` from now on, or nobody. A stream that is followed already goes on.
+    /// Follows `address` from now on, or stops if it is `None`. A running stream for the same address
+    /// continues.
     pub(super) fn follow(&mut self, address: Option<&str>, tls: &Tls) {
         if self.following.as_ref().map(|(known, _)| known.as_str()) == address {
             return;
@@ -76,7 +78,7 @@ impl Own {
         let tls = tls.clone();
         let present = move |svid: Option<OwnSvid>| {
             if let Err(why) = tls.present(svid.map(|svid| (svid.chain, svid.key))) {
-                tracing::error!("what was presented before stays: {why}");
+                tracing::error!("the server keeps presenting the previous certificate: {why}");
             }
         };
         match OwnSvids::follow(address, present) {

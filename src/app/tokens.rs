@@ -7,7 +7,7 @@ use crate::storage::RecordStore;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Whether a file of keys is there and good. Makes nothing.
+/// Checks that a key file exists and is valid. Creates nothing.
 pub(super) fn check(keys: &TokenKeys, now: Timestamp) -> Result<(), Mistake> {
     match keys {
         TokenKeys::Folder(_) => Ok(()),

@@ -93,7 +93,7 @@ async fn names_and_passwords_open_what_they_may_until_the_file_changes() {
     app.setup.write("users", &line("ann", "another"));
     app.log
         .wait("the file is read again", mark, |line| {
-            line["message"] == "names and passwords reloaded"
+            line["message"] == "password file reloaded"
         })
         .await;
     for client in [

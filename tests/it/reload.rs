@@ -45,7 +45,7 @@ impl TestApp {
         let decided = |line: &Value| {
             line["message"]
                 .as_str()
-                .is_some_and(|text| text.contains("is in force") || text.contains("is refused"))
+                .is_some_and(|text| text.contains("is in use") || text.contains("is refused"))
         };
         self.log
             .wait("the configuration is decided upon", mark, decided)

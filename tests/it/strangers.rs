@@ -53,11 +53,9 @@ async fn the_settings_of_strangers_and_load_balancers_hold_and_can_be_reloaded()
     let in_force = |line: &Value| {
         line["message"]
             .as_str()
-            .is_some_and(|text| text.contains("is in force"))
+            .is_some_and(|text| text.contains("is in use"))
     };
-    app.log
-        .wait("the configuration is in force", mark, in_force)
-        .await;
+    app.log.wait("the configuration is in use", mark, in_force).await;
     let mut first = connect("127.0.0.3", address).await;
     let mut second = connect("127.0.0.3", address).await;
     for stream in [&mut second, &mut first] {

@@ -164,7 +164,7 @@ fn the_same_mistake_of_two_trust_domains_is_told_twice_and_nothing_else() {
         domain("b", useless("{\"keys\": []}")),
     ]);
     assert_eq!(
-        said.matches("none of its sources offers authorities for X.509-SVIDs")
+        said.matches("none of its sources has authorities for X.509-SVIDs")
             .count(),
         2,
         "{said}"

@@ -11,12 +11,12 @@ use crate::trust::source::{Following, Format};
 use crate::trust::x509::X509Authorities;
 use std::sync::Arc;
 
-/// Trust domains by name, with what each holds.
+/// Trust domains by name, with their authorities.
 type Before<T> = Vec<(Arc<str>, Arc<Authorities<T>>)>;
 
 impl Opening<'_> {
-    /// In order. A key that two trust domains hold belongs to the first of them, also if that one accepts no
-    /// SVIDs of its kind.
+    /// Opens the trust domains in order. A key that two trust domains have belongs to the first, even if that
+    /// one accepts no SVIDs of this kind.
     pub(super) fn domains(&mut self, configs: Vec<DomainConfig>) -> Vec<Domain> {
         let mut opened = Vec::new();
         let mut held = Vec::<(Arc<Authorities<_>>, Arc<Authorities<_>>)>::new();
@@ -52,7 +52,7 @@ impl Opening<'_> {
         opened
     }
 
-    /// All that the trust domain's sources hold, but what those before it hold too.
+    /// The keys of the trust domain's sources, without those that earlier trust domains have too.
     fn authorities(
         &mut self,
         config: &DomainConfig,
@@ -88,7 +88,7 @@ impl Opening<'_> {
         ] {
             if accepted && offered == 0 && self.mistakes.len() == before {
                 let what = format!(
-                    "none of its sources offers authorities for {kind}: add one, or leave them out of svids"
+                    "none of its sources has authorities for {kind}: add such a source, or remove the kind from svids"
                 );
                 self.mistakes
                     .push(Mistake::new(format!("{}.bundle", config.key), what));

@@ -6,7 +6,7 @@ use crate::file_error::FileError;
 use crate::trust::source::{self, CaSource, EndpointProfile, FederationSettings, OidcSettings};
 
 impl Opening<'_> {
-    /// They are read at each fetch, so that they may appear later.
+    /// These files are read at each fetch, so they may appear later.
     pub(super) fn files_of_fetching(&mut self, key: &str, settings: &OidcSettings) {
         match settings.ca.as_ref().map(|ca| (ca, ca.check())) {
             Some((CaSource::File(_), Err(why))) => {
@@ -15,7 +15,7 @@ impl Opening<'_> {
                     why.to_string(),
                 ));
             }
-            // Text in the configuration cannot become right later.
+            // Inline text cannot become valid later.
             Some((CaSource::Inline(_), Err(why))) => {
                 self.mistakes.push(Mistake::new(
                     format!("{key}.certificateAuthority"),
@@ -37,7 +37,7 @@ impl Opening<'_> {
         }
     }
 
-    /// The same: what vouches for an endpoint is read when it is needed.
+    /// These files are also read when they are needed.
     pub(super) fn files_of_federation(&mut self, key: &str, settings: &FederationSettings) {
         let (name, checked) = match &settings.profile {
             EndpointProfile::Web { ca } => (

@@ -62,7 +62,7 @@ impl Opening<'_> {
         } in entries
         {
             if !mapping.names_uris() && issue_svids(&authorities) {
-                let what = "its authorities have SPIFFE IDs, and a certificate with one is never named by its common name: configure their trust domain in http.auth.spiffe";
+                let what = "its authorities have SPIFFE IDs, and a certificate with a SPIFFE ID never gets its common name as the username: configure their trust domain in http.auth.spiffe";
                 self.warnings.push(Warning::new(&key, what));
             }
             let source = self.source(&key, Wanted::File(authorities, Format::PemRoots));
@@ -83,14 +83,14 @@ impl Opening<'_> {
     ) -> TokenServer {
         let source = self.source("http.auth.bearer.cert", Wanted::File(keys, Format::PublicKeys));
         let keys: Authorities<_> = source.and_then(|source| source.jwt()).into_iter().collect();
-        tracing::info!(service = rules.service, sources = %keys, "accepting the tokens of a token server");
+        tracing::info!(service = rules.service, sources = %keys, "accepting a token server's tokens");
         TokenServer {
             rules,
             keys: Arc::new(keys),
         }
     }
 
-    /// The file that is read already, or another one.
+    /// Returns the file that is already loaded, or loads another one.
     pub(super) fn passwords(&mut self, path: PathBuf) -> Option<Arc<Htpasswd>> {
         if let Some(kept) = self
             .sources
@@ -116,7 +116,7 @@ impl Opening<'_> {
         }
     }
 
-    /// Nobody of the password file may be named as an issuer's subject is.
+    /// No name in the password file may look like an issuer's subject.
     pub(super) fn check_names(&mut self, ways_in: &OpenWaysIn) {
         let Some(passwords) = &ways_in.passwords else {
             return;
@@ -124,7 +124,7 @@ impl Opening<'_> {
         for issuer in ways_in.issuers.iter().map(|issuer| issuer.rules.issuer.as_str()) {
             if let Some(name) = passwords.name_within(issuer) {
                 let what = format!(
-                    "{}: {name:?} begins as the usernames of the issuer {issuer} do; rename it",
+                    "{}: {name:?} looks like a username of the issuer {issuer}; rename it",
                     passwords.path().display()
                 );
                 self.mistakes.push(Mistake::new("http.auth.htpasswd.path", what));

@@ -1,6 +1,5 @@
-//! The running sources of keys. A configuration asks for some: those that run with the same settings are
-//! kept, with their keys and all, others are opened. Nothing new begins and nothing old ends before the
-//! configuration is in force.
+//! The running sources of keys. When a configuration is applied, sources with the same settings keep running
+//! with their keys, and others are opened. No source starts or stops before the configuration is in use.
 
 mod domains;
 mod files;
@@ -17,13 +16,13 @@ use opening::Opening;
 use running::Running;
 use std::sync::Arc;
 
-/// Every source that runs, by its settings.
+/// All running sources, by their settings.
 #[derive(Debug)]
 pub(super) struct Sources {
     clock: Clock,
     /// Absent for `verify`, which writes nothing.
     last_good: Option<Arc<LastGood>>,
-    /// Absent for those who want an answer at once.
+    /// Absent if callers want an answer at once.
     room: Option<WaitingRoom>,
     running: Running,
 }
@@ -40,22 +39,22 @@ pub(super) struct OpenWaysIn {
     pub passwords: Option<Arc<Htpasswd>>,
 }
 
-/// What could be opened, and what was wrong.
+/// The opened sources and the mistakes.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub ways_in: OpenWaysIn,
-    /// For [`Sources::install`], if there are no mistakes.
+    /// The argument of [`Sources::install`], if there are no mistakes.
     pub running: Running,
     pub mistakes: Vec<Mistake>,
-    /// What cannot be used and harms nothing else.
+    /// Unusable elements that affect nothing else.
     pub warnings: Vec<Warning>,
-    /// What is ignored as a standard asks. Nobody has to change anything.
+    /// Elements that a standard says to ignore. No action is needed.
     pub notes: Vec<Warning>,
 }
 
 impl Sources {
-    /// Keeps what network sources say in `last_good`. Without it nothing is served either, and no request
-    /// waits for newer keys.
+    /// Creates the sources. Answers of network sources are cached in `last_good`. Without it, no registry is
+    /// served, and no request waits for newer keys.
     pub(super) fn new(clock: Clock, last_good: Option<Arc<LastGood>>) -> Self {
         let room = last_good.as_ref().map(|_| WaitingRoom::new(clock.clone()));
         Self {
@@ -66,7 +65,7 @@ impl Sources {
         }
     }
 
-    /// What these entries need. Asks nobody on the network, changes nothing that runs, and starts nothing.
+    /// Opens what these entries need. It uses no network, and neither changes nor starts a running source.
     pub(super) fn open(&self, wanted: WaysIn) -> Opened {
         let mut opening = Opening::new(self, wanted.workload_api);
         let realm = wanted
@@ -99,7 +98,7 @@ impl Sources {
         }
     }
 
-    /// Starts what is new in `running` and ends what is not in it. Needs a tokio runtime.
+    /// Starts the new sources in `running` and stops the others. It needs a tokio runtime.
     pub(super) fn install(&mut self, running: Running) {
         for (_, source) in &running.sources {
             source.start();
@@ -107,7 +106,7 @@ impl Sources {
         self.running = running;
     }
 
-    /// Has every watched file read again now.
+    /// Reloads all watched files now.
     pub(super) fn reload(&self) {
         for (_, source) in &self.running.sources {
             source.reload();

@@ -32,7 +32,7 @@ impl<'a> Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// The source that runs with these settings, or a new one.
+    /// Returns the running source with these settings, or a new one.
     pub(super) fn source(&mut self, key: &str, wanted: Wanted) -> Option<Arc<Source>> {
         let known = |running: &Running| {
             running
@@ -55,7 +55,7 @@ impl Opening<'_> {
                     key
                 };
                 let mistake = Mistake::new(key, why.to_string());
-                // Several trust domains may ask the same Workload API.
+                // Several trust domains may use the same Workload API.
                 if !self.mistakes.contains(&mistake) {
                     self.mistakes.push(mistake);
                 }
@@ -70,13 +70,13 @@ impl Opening<'_> {
         Some(source)
     }
 
-    /// At each place that names the source.
+    /// Adds the notes and warnings at each place that names the source.
     fn tell_skipped(&mut self, key: &str, source: &Source) {
         for skipped in source.skipped() {
             if skipped.ignored {
                 self.notes.push(Warning::new(
                     key,
-                    format!("{skipped}; ignored, as the standard asks"),
+                    format!("{skipped}; ignored, as the standard requires"),
                 ));
             } else {
                 self.warnings.push(Warning::new(
@@ -121,7 +121,7 @@ impl Opening<'_> {
         }
     }
 
-    /// Takes over the one that runs.
+    /// Reuses the running source.
     fn keep_workload_api(&mut self, address: &str) {
         if self.running.workload_api(address).is_none()
             && let Some(api) = self.sources.running.workload_api(address)
@@ -131,5 +131,5 @@ impl Opening<'_> {
     }
 }
 
-/// How often files of keys are compared with what is in use.
+/// How often key files are checked for changes.
 const WATCH_EVERY: Duration = Duration::from_secs(2);

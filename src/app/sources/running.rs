@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub(in crate::app) struct Running {
     pub(super) sources: Vec<(Wanted, Arc<Source>)>,
     pub(super) passwords: Option<Arc<Htpasswd>>,
-    /// By address.
+    /// The Workload API connections, by address.
     pub(super) workload_apis: Vec<(String, WorkloadApi)>,
 }
 

@@ -3,11 +3,11 @@
 use crate::trust::source::{FederationSettings, Following, Format, OidcSettings};
 use std::path::PathBuf;
 
-/// A source's settings, by which it is known again.
+/// A source's settings, which identify it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Oidc(OidcSettings),
-    /// For a trust domain, where a key that is left out is withdrawn at once.
+    /// For a trust domain, where a missing key is withdrawn at once.
     OidcOfDomain(OidcSettings),
     File(PathBuf, Format),
     Inline {

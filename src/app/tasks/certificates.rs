@@ -1,12 +1,12 @@
-//! Warns of TLS certificates of our own that have expired or soon will: at start, at once when one is
-//! replaced by such a one, and daily.
+//! Warns about the registry's TLS certificates that have expired or soon will: at the start, daily, and at
+//! once when such a certificate is loaded.
 
 use super::every;
 use crate::clock::{Clock, Timestamp};
 use crate::server::{Expiring, Tls};
 use std::time::Duration;
 
-/// Never ends.
+/// Runs for ever.
 pub(super) async fn warn_of_expiry(tls: Tls, clock: Clock) {
     let mut reminders = Reminders::default();
     let mut ticks = every(EVERY);
@@ -24,12 +24,12 @@ pub(super) async fn warn_of_expiry(tls: Tls, clock: Clock) {
     }
 }
 
-/// What was said, and when, so that each is said once a day.
+/// Which warnings were logged, and when, so that each is logged once a day.
 #[derive(Default)]
 struct Reminders(Vec<(Expiring, Timestamp)>);
 
 impl Reminders {
-    /// Those that were not said within a day. What is not among `found` any more is forgotten.
+    /// Returns the warnings that were not logged within a day. Forgets those that are no longer in `found`.
     fn due(&mut self, found: Vec<Expiring>, now: Timestamp) -> Vec<Expiring> {
         self.0
             .retain(|(said, at)| found.contains(said) && *at <= now && now.since(*at) < DAY);
@@ -42,7 +42,7 @@ impl Reminders {
     }
 }
 
-/// How often the certificates in use are looked at.
+/// How often the certificates in use are checked.
 const EVERY: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

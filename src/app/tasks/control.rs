@@ -8,6 +8,6 @@ use std::path::PathBuf;
 pub(super) async fn answer_operator(state_directory: PathBuf, answers: Answers) {
     let Err(why) = control::serve(&state_directory, answers).await;
     let told = FileError::new(&state_directory, &why);
-    tracing::warn!(state.directory = %state_directory.display(), "nobody can ask this server with `wharfinger trust`, or for a backup: {told}");
+    tracing::warn!(state.directory = %state_directory.display(), "the control socket is not available, so `wharfinger trust` and `wharfinger backup` cannot reach this server: {told}");
     std::future::pending().await
 }

@@ -1,12 +1,12 @@
-//! Measures the store and its disk again and again, away from the threads that serve. A file system may hang,
-//! and a large store takes long to count.
+//! Measures the store and its disk repeatedly, on other threads than those that serve. A file system may
+//! hang, and counting a large store takes long.
 
 use crate::file_error::FileError;
 use crate::storage::local::meter::{Amount, Disk, Meter, Part, count};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Never ends.
+/// Runs for ever.
 pub(super) async fn measure(meter: Meter) {
     tokio::select! {
         never = measure_disk(&meter) => never,
@@ -36,9 +36,9 @@ async fn measure_disk(meter: &Meter) -> ! {
                     }
                 }
             }
-            Err(why) if !failing => tracing::warn!(
-                "the disk of the store cannot be measured; its metrics stay as they were: {why}"
-            ),
+            Err(why) if !failing => {
+                tracing::warn!("cannot measure the store's disk; its metrics keep their last values: {why}")
+            }
             Err(_) => {}
         }
         failing = measured.is_err();
@@ -46,8 +46,8 @@ async fn measure_disk(meter: &Meter) -> ! {
     }
 }
 
-/// Takes a tenth of the time at most, and a hundredth over all, since each folder may have to come from the
-/// disk.
+/// Counting uses at most a tenth of the time, and a hundredth overall, because each folder may have to be
+/// read from the disk.
 async fn count_files(meter: &Meter) -> ! {
     loop {
         let mut worked = Duration::ZERO;
@@ -89,5 +89,5 @@ const fn number(value: u64) -> f64 {
     value as f64
 }
 
-/// How often at most.
+/// The shortest interval.
 const EVERY: Duration = Duration::from_secs(5);

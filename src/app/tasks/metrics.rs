@@ -3,7 +3,7 @@
 use super::every;
 use crate::telemetry;
 
-/// Never ends.
+/// Runs for ever.
 pub(super) async fn keep_metrics() {
     let mut ticks = every(telemetry::UPKEEP_EVERY);
     loop {

@@ -28,7 +28,7 @@ pub(super) struct Background {
 }
 
 impl Background {
-    /// Never ends.
+    /// Runs for ever.
     pub(super) async fn run(self, app: &App) {
         let Self {
             reload,
@@ -69,5 +69,5 @@ fn every(period: Duration) -> Interval {
     ticks
 }
 
-/// How often the TLS files are compared with what is in use.
+/// How often the TLS files are checked for changes.
 const WATCH_EVERY: Duration = Duration::from_secs(2);

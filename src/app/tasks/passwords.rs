@@ -4,7 +4,7 @@ use super::every;
 use crate::http::Shared;
 use std::time::Duration;
 
-/// Reads the password file again when it has changed. A bad one changes nothing, and each cause is told once.
+/// Reloads the password file when it has changed. A bad file is ignored, and each cause is logged once.
 pub(super) async fn follow_passwords(live: Shared) {
     let mut ticks = every(EVERY);
     let mut told = Vec::new();
@@ -21,13 +21,13 @@ pub(super) async fn follow_passwords(live: Shared) {
             Ok(changed) => {
                 told.clear();
                 if changed {
-                    tracing::info!(file = %passwords.path().display(), "names and passwords reloaded");
+                    tracing::info!(file = %passwords.path().display(), "password file reloaded");
                 }
             }
             Err(mistakes) if mistakes == told => {}
             Err(mistakes) => {
                 for why in &mistakes {
-                    tracing::error!(file = %passwords.path().display(), "names and passwords stay as they were: {why}");
+                    tracing::error!(file = %passwords.path().display(), "cannot reload the password file, so its last version stays in use: {why}");
                 }
                 told = mistakes;
             }

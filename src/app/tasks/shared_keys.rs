@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::http::Shared;
 use std::time::Duration;
 
-/// Never ends.
+/// Runs for ever.
 pub(super) async fn warn_of_shared_keys(live: Shared, clock: Clock) {
     let mut ticks = every(EVERY);
     let mut known = Vec::new();
@@ -20,8 +20,8 @@ pub(super) async fn warn_of_shared_keys(live: Shared, clock: Clock) {
     }
 }
 
-/// Compares the keys of all trust domains, so that the log reports a shared key even before anyone presents a
-/// credential.
+/// Compares the keys of all trust domains, so that the log reports a shared key even before any credential is
+/// presented.
 pub(super) async fn compare_trust_domains(live: Shared, clock: Clock) {
     let mut ticks = every(EVERY);
     loop {

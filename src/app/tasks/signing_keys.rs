@@ -7,7 +7,7 @@ use crate::http::Shared;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Makes, drops and reads keys when it is time to, for ever.
+/// Creates, drops and reloads keys when they are due. Runs for ever.
 pub(super) async fn rotate_signing_keys(keys: Arc<SigningKeys>, live: Shared, clock: Clock) {
     let mut ticks = every(EVERY);
     loop {
@@ -16,9 +16,11 @@ pub(super) async fn rotate_signing_keys(keys: Arc<SigningKeys>, live: Shared, cl
         let lifetime = live.load().terms.session_lifetime;
         let now = clock.now();
         match tokio::task::spawn_blocking(move || keys.turn(lifetime, now)).await {
-            Ok(Ok(true)) => tracing::info!("the keys that tokens are signed with have changed"),
+            Ok(Ok(true)) => tracing::info!("the token signing keys have changed"),
             Ok(Ok(false)) => {}
-            Ok(Err(why)) => tracing::error!("the keys that tokens are signed with stay as they are: {why}"),
+            Ok(Err(why)) => tracing::error!(
+                "cannot update the token signing keys, so the present ones stay in use: {why}"
+            ),
             Err(_) => return std::future::pending().await, // only a runtime that shuts down cancels it
         }
     }

@@ -1,4 +1,4 @@
-//! Keeps readiness in line with the store.
+//! Updates readiness when the state of the store changes.
 
 use super::every;
 use crate::http::{Readiness, StorageStanding};
@@ -6,7 +6,7 @@ use crate::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Never ends.
+/// Runs for ever.
 pub(super) async fn watch_storage(registry: Registry, ready: Arc<Readiness>) {
     let mut ticks = every(EVERY);
     let mut worked = true;
@@ -18,7 +18,7 @@ pub(super) async fn watch_storage(registry: Registry, ready: Arc<Readiness>) {
             Ok(Ok(None)) => (StorageStanding::Works, None),
             Ok(Ok(Some(full))) => {
                 if had_room {
-                    tracing::error!("pushes are refused, and pulls and deletions work: {full}");
+                    tracing::error!("pushes are refused, but pulls and deletions work: {full}");
                 }
                 (StorageStanding::Full, None)
             }
@@ -34,13 +34,13 @@ pub(super) async fn watch_storage(registry: Registry, ready: Arc<Readiness>) {
             ),
         };
         match &why {
-            Some(why) if worked => tracing::error!("not ready any more, since the storage fails: {why}"),
+            Some(why) if worked => tracing::error!("not ready, because the storage fails: {why}"),
             None if !worked => tracing::info!("the storage works again"),
             _ => {}
         }
         let has_room = standing != StorageStanding::Full;
         if has_room && !had_room {
-            tracing::info!("the storage has room again, and takes pushes");
+            tracing::info!("the storage has room again and accepts pushes");
         }
         ready.storage(standing);
         (worked, had_room) = (why.is_none(), has_room);

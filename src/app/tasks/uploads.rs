@@ -4,12 +4,10 @@ use super::every;
 use crate::registry::Registry;
 use std::time::Duration;
 
-/// Never ends.
+/// Runs for ever.
 pub(super) async fn expire_uploads(registry: Registry) {
     if let Err(why) = registry.count_open_uploads().await {
-        tracing::error!(
-            "uploads that are open could not be counted, so http.openUploads bounds new ones only: {why}"
-        );
+        tracing::error!("cannot count the open uploads, so http.openUploads limits only new ones: {why}");
     }
     let mut ticks = every(EVERY);
     loop {
@@ -17,7 +15,7 @@ pub(super) async fn expire_uploads(registry: Registry) {
         match registry.expire_uploads().await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "removed expired upload sessions"),
-            Err(why) => tracing::error!("could not remove expired upload sessions: {why}"),
+            Err(why) => tracing::error!("cannot remove expired upload sessions: {why}"),
         }
     }
 }

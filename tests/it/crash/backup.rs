@@ -80,7 +80,7 @@ async fn a_backup_whose_command_or_registry_is_killed_is_no_store_and_is_finishe
     let stops = |line: &serde_json::Value| {
         line["message"]
             .as_str()
-            .is_some_and(|said| said.starts_with("the backup stops"))
+            .is_some_and(|said| said.starts_with("the backup stopped"))
     };
     app.log.wait("the backup stops", 0, stops).await;
     shim.heal();

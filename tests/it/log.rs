@@ -33,14 +33,14 @@ impl Registry {
             .stdout(Stdio::null());
         let mut child = command.spawn().unwrap();
         let mut log = BufReader::with_capacity(1, child.stderr.take().unwrap());
-        let mut address = |message: &str, field: &str| {
+        let mut address_in = |message: &str, field: &str| {
             let line = std::iter::repeat_with(|| line(&mut log))
                 .find(|line| line["message"] == message)
                 .unwrap();
             line[field].as_str().unwrap().parse().unwrap()
         };
-        let health = address("serving probes", "health.address");
-        let address = address("serving", "server.address");
+        let address = address_in("serving", "server.address");
+        let health = address_in("serving probes", "health.address");
         Self {
             child: Some(child),
             log,

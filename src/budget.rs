@@ -1,18 +1,18 @@
-//! The memory that bodies of requests hold: manifests and forms, which are read whole, and the batches of
-//! uploads. All together they have a fixed number of bytes, so that many clients at once get slower and the
-//! process does not grow. Large manifests on their way to slow clients are part of it. What a connection
+//! The memory for bodies of requests: manifests and forms, which are read whole, and the batches of uploads.
+//! All bodies together have a fixed number of bytes, so that many concurrent clients get slower and the
+//! process does not grow. Large manifests on their way to slow clients are included. What a connection
 //! buffers before a body is read is not: the HTTP server bounds that for each connection.
 //!
-//! Memory is handed out in whole pieces, in the order of asking. A body waits for its first memory before it
-//! is read; if that takes too long the request is refused, and nothing of it was read. After that a body is
-//! never refused: a manifest or a form has taken all that it may need at the start, and an upload goes on
-//! with whatever it has, writes it, and waits for the next piece. An upload that holds memory and waits for
-//! its client gives it up when others want it.
+//! Memory is given out in whole pieces, in the order of requests. A body waits for its first memory before it
+//! is read. If that takes too long, the request is rejected and nothing of it was read. After that a body is
+//! never rejected: a manifest or a form has reserved all that it may need, and an upload continues with what
+//! it has, writes it, and waits for the next piece. An upload that holds memory while it waits for its client
+//! gives it up when others need it.
 //!
-//! Each caller has a share, so that a slow or greedy one holds up nobody but itself: an identified caller has
-//! a quarter, an address without a credential an eighth, and at least one of the largest manifests. All
-//! callers without a credential have half together, so that they cannot keep identified callers from pushing.
-//! Forms have a part of their own, so that logins do not wait for pushes.
+//! Each caller has a share, so that a slow or greedy caller delays only itself. An identified caller has a
+//! quarter of the memory, and an address without a credential an eighth, each at least enough for one of the
+//! largest manifests. All callers without a credential have half together, so that they cannot keep
+//! identified callers from pushing. Forms have memory of their own, so that logins do not wait for pushes.
 
 use crate::limits::{BODY_WAIT_SECONDS, MANIFEST_BYTES};
 use crate::source_address::SourceAddress;
@@ -23,13 +23,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// Memory is given in multiples of this, in bytes.
+/// Memory is given out in multiples of this, in bytes.
 pub const PIECE: usize = 16 * 1024;
-/// The smallest budget, in bytes: three of the largest manifests and the forms. Two of the manifests may be
-/// strangers'.
+/// The smallest budget, in bytes: three of the largest manifests and the forms. Callers without a credential
+/// may use two of the manifests.
 pub const LEAST: usize = 16 << 20;
-/// The budget unless the configuration says otherwise, in bytes: 28 uploads at full speed or 14 of the
-/// largest manifests, and a quarter of a container of 256 MiB.
+/// The default budget, in bytes: 28 uploads at full speed or 14 of the largest manifests, which is a quarter
+/// of a container of 256 MiB.
 pub const USUAL: usize = 64 << 20;
 /// The largest manifest, in pieces.
 const LARGEST: usize = MANIFEST_BYTES / PIECE;
@@ -39,19 +39,19 @@ const LARGEST: usize = MANIFEST_BYTES / PIECE;
 pub struct Budget(Arc<Pools>);
 
 struct Pools {
-    /// All but forms.
+    /// For everything except forms.
     all: Arc<Pool>,
     strangers: Arc<Pool>,
     forms: Arc<Pool>,
-    /// How much each caller of a kind may have, in pieces.
+    /// The share of each caller of a kind, in pieces.
     identified_each: usize,
     stranger_each: usize,
     form_each: usize,
-    /// Of the callers that hold memory or wait for it.
+    /// The shares of callers that hold memory or wait for it.
     shares: Mutex<HashMap<Holder, Weak<Own>>>,
 }
 
-/// Whose body it is.
+/// The caller whose body it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Holder {
     /// A caller of this name.
@@ -63,10 +63,10 @@ pub enum Holder {
     Form(Option<SourceAddress>),
 }
 
-/// There was no memory for too long.
+/// The wait for memory took too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no memory for a request's body within {BODY_WAIT_SECONDS}s: http.bodyMemory, or this caller's share of it, is in use"
+    "no memory for a request's body was free within {BODY_WAIT_SECONDS}s: http.bodyMemory, or this caller's share of it, is in use"
 )]
 pub struct Exhausted;
 
@@ -86,7 +86,7 @@ impl Budget {
         }))
     }
 
-    /// What one caller's bodies may take. All shares of one caller are the same.
+    /// The share of one caller's bodies. All shares of one caller are the same.
     #[must_use]
     pub fn of(&self, holder: Holder) -> Share {
         let pools = &self.0;
@@ -116,7 +116,7 @@ impl Budget {
         Share(own)
     }
 
-    /// How many bytes are held now.
+    /// The number of bytes in use.
     #[must_use]
     pub fn used(&self) -> usize {
         self.0.all.used() + self.0.forms.used()
@@ -137,14 +137,14 @@ impl Pools {
     }
 }
 
-/// What one caller's bodies may take. Cheap to clone.
+/// The share of one caller's bodies. Cheap to clone.
 #[derive(Clone)]
 pub struct Share(Arc<Own>);
 
 struct Own {
     holder: Holder,
-    /// Memory is taken from each, in this order: the caller's own share first, so that a caller who waits for
-    /// it holds nothing of others.
+    /// Memory is taken from each of these in this order. The caller's own share comes first, so that a caller
+    /// who waits for it holds nothing of others.
     pools: Vec<Arc<Pool>>,
     budget: Arc<Pools>,
 }
@@ -152,7 +152,7 @@ struct Own {
 impl Drop for Own {
     fn drop(&mut self) {
         let mut shares = self.budget.shares();
-        // Another one may have come in the meantime.
+        // A new share may have replaced this one.
         if shares
             .get(&self.holder)
             .is_some_and(|share| share.strong_count() == 0)
@@ -163,7 +163,7 @@ impl Drop for Own {
 }
 
 impl Share {
-    /// Memory for so many bytes, rounded up, before anything of a body is read.
+    /// Reserves so many bytes, rounded up to pieces. Call this before reading anything of a body.
     pub async fn reserve(&self, bytes: usize) -> Result<Held, Exhausted> {
         if let Some(held) = self.try_take(bytes) {
             return Ok(held);
@@ -175,8 +175,8 @@ impl Share {
         })
     }
 
-    /// The same, however long it takes. To be called only while holding none, or two that hold some would
-    /// wait for each other.
+    /// Like [`Share::reserve`], without a time limit. Call this only while holding no memory, or two callers
+    /// that hold some would wait for each other.
     pub async fn take(&self, bytes: usize) -> Held {
         let pieces = self.pieces(bytes);
         let mut permits = Vec::with_capacity(self.0.pools.len());
@@ -189,7 +189,7 @@ impl Share {
         }
     }
 
-    /// At once or not at all.
+    /// Takes the memory at once, or returns `None`.
     #[must_use]
     pub fn try_take(&self, bytes: usize) -> Option<Held> {
         let pieces = self.pieces(bytes);
@@ -211,7 +211,7 @@ impl Share {
         futures_util::future::select_all(wanted).await;
     }
 
-    /// Never more than there are.
+    /// At most as many pieces as the share has.
     fn pieces(&self, bytes: usize) -> u32 {
         let most = self.0.pools.iter().map(|pool| pool.pieces).min().unwrap_or(1);
         u32::try_from(bytes.div_ceil(PIECE))
@@ -231,9 +231,9 @@ impl fmt::Debug for Share {
 /// Memory that is given back when this is dropped.
 #[derive(Debug)]
 pub struct Held {
-    /// One for each pool of the share.
+    /// One permit for each pool of the share.
     permits: Vec<OwnedSemaphorePermit>,
-    /// Keeps the share from being made anew.
+    /// Keeps the share alive, so that the caller does not get a second one.
     _share: Share,
 }
 
@@ -243,7 +243,7 @@ impl Held {
         self.permits.first().map_or(0, OwnedSemaphorePermit::num_permits) * PIECE
     }
 
-    /// Of the same share.
+    /// Adds memory of the same share.
     pub fn add(&mut self, more: Self) {
         self.permits
             .iter_mut()
@@ -251,7 +251,7 @@ impl Held {
             .for_each(|(own, more)| own.merge(more));
     }
 
-    /// Gives back what is not needed for so many bytes.
+    /// Gives back everything beyond so many bytes.
     pub fn keep(&mut self, bytes: usize) {
         let needed = bytes.div_ceil(PIECE).max(1);
         for permit in &mut self.permits {
@@ -264,7 +264,7 @@ struct Pool {
     free: Arc<Semaphore>,
     pieces: u32,
     waiting: AtomicUsize,
-    /// Notified when somebody begins to wait.
+    /// Notified when a caller begins to wait.
     wanted: Notify,
 }
 
@@ -290,12 +290,12 @@ impl Pool {
             * PIECE
     }
 
-    /// Fails while others wait.
+    /// Fails while other callers wait.
     fn try_take(&self, pieces: u32) -> Option<OwnedSemaphorePermit> {
         self.free.clone().try_acquire_many_owned(pieces).ok()
     }
 
-    /// In the order of asking. Nothing only if the semaphore were closed, which it never is.
+    /// Serves callers in order. `None` only if the semaphore is closed, which never happens.
     async fn take(&self, pieces: u32) -> Option<OwnedSemaphorePermit> {
         if let Some(taken) = self.try_take(pieces) {
             return Some(taken);
@@ -336,7 +336,7 @@ mod tests {
     use crate::limits::FORM_BYTES;
     use futures_util::FutureExt;
 
-    /// Without forms.
+    /// A budget so small that forms have none of it.
     fn budget(pieces: usize) -> (Budget, Share, Share) {
         let budget = Budget::new(pieces * PIECE);
         let identified = budget.of(caller("builder"));
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_have_half_and_identified_callers_all() {
+    fn callers_without_a_credential_have_half_and_identified_callers_all() {
         let (budget, identified, stranger) = budget(6);
         let theirs = stranger.try_take(3 * PIECE).unwrap();
         assert!(stranger.try_take(1).is_none());
@@ -377,7 +377,7 @@ mod tests {
         assert!(stranger.try_take(1).is_none(), "there is none left");
         drop(all);
         assert_eq!(stranger.try_take(usize::MAX).unwrap().bytes(), 3 * PIECE);
-        assert_eq!(budget.used(), 0, "what was refused holds nothing");
+        assert_eq!(budget.used(), 0, "a rejected request holds nothing");
     }
 
     #[test]
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_is_held_counts_for_its_caller_after_its_share_is_gone() {
+    fn held_memory_belongs_to_its_caller_after_the_share_is_dropped() {
         let budget = Budget::new(LEAST);
         let held = budget
             .of(Holder::Stranger(from("192.0.2.1")))
@@ -484,15 +484,11 @@ mod tests {
             drop(all);
         });
         assert_eq!((waiting.unwrap().bytes(), given), (4 * PIECE, ()));
-        assert_eq!(
-            budget.used(),
-            0,
-            "nor does a wait that was given up hold anything"
-        );
+        assert_eq!(budget.used(), 0, "a cancelled wait holds nothing");
     }
 
     #[tokio::test]
-    async fn whoever_holds_memory_hears_that_others_want_it() {
+    async fn a_holder_of_memory_is_notified_when_others_need_it() {
         let (_, identified, stranger) = budget(4);
         let held = stranger.try_take(2 * PIECE).unwrap();
         let mut wanted = Box::pin(stranger.wanted());
@@ -501,11 +497,17 @@ mod tests {
         assert!(not_wanted.as_mut().now_or_never().is_none());
         let mut waiting = Box::pin(stranger.take(1));
         assert!(waiting.as_mut().now_or_never().is_none());
-        assert!(wanted.as_mut().now_or_never().is_some(), "who waited already");
-        assert!(stranger.wanted().now_or_never().is_some(), "and who asks later");
+        assert!(
+            wanted.as_mut().now_or_never().is_some(),
+            "a holder that already waits"
+        );
+        assert!(
+            stranger.wanted().now_or_never().is_some(),
+            "and one that asks later"
+        );
         assert!(
             not_wanted.as_mut().now_or_never().is_none(),
-            "only strangers are short of memory"
+            "only callers without a credential are short of memory"
         );
         drop(held);
         assert!(waiting.as_mut().now_or_never().is_some());

@@ -1,5 +1,5 @@
-//! Time as a value and as a parameter. Everything that judges by time takes a [`Timestamp`]; only the edges
-//! hold a [`Clock`]. No other file may ask the operating system for the time.
+//! Time as a value and as a parameter. Every decision about time takes a [`Timestamp`]; only the edges hold a
+//! [`Clock`]. No other file may ask the operating system for the time.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Milliseconds since the Unix epoch. May lie before it.
+/// Milliseconds since the Unix epoch, negative before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -25,8 +25,8 @@ impl Timestamp {
         Self(milliseconds)
     }
 
-    /// A `NumericDate` of RFC 7519, which may have a fraction. `None` if it is not finite or beyond what a
-    /// date can be.
+    /// Converts a `NumericDate` of RFC 7519, which may have a fraction. `None` if it is not finite or too far
+    /// away to be a date.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
@@ -134,7 +134,7 @@ impl Clock {
         }
     }
 
-    /// Returns when it is `at`; with a manual clock, when that was set to `at` or later.
+    /// Returns at the time `at`. With a manual clock, returns when the clock is set to `at` or later.
     pub async fn reach(&self, at: Timestamp) {
         match &self.0 {
             Source::System => tokio::time::sleep(at.since(self.now())).await,
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manual_clock_moves_only_when_told() {
+    fn a_manual_clock_moves_only_when_set() {
         let (clock, hand) = Clock::manual(Timestamp::from_secs(100));
         assert_eq!(clock.now(), Timestamp::from_secs(100));
         hand.advance(Duration::from_secs(5));
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_a_time_goes_on_when_it_is_reached() {
+    async fn waiting_for_a_time_ends_when_it_is_reached() {
         let (clock, hand) = Clock::manual(Timestamp::from_secs(100));
         let waiting = tokio::spawn(async move { clock.reach(Timestamp::from_secs(105)).await });
         hand.advance(Duration::from_secs(4));

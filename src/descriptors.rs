@@ -1,10 +1,10 @@
-//! File descriptors, which each connection and each open blob takes one of.
+//! File descriptors. Each connection and each open blob uses one.
 
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 
-/// Whether this failed because the process, or the machine, has no descriptors left.
+/// Whether this error means that the process or the machine has no descriptors left.
 #[must_use]
 pub fn are_lacking(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| {
@@ -14,18 +14,19 @@ pub fn are_lacking(error: &io::Error) -> bool {
     })
 }
 
-/// Whether there is none now.
+/// Whether no descriptor is left now.
 #[must_use]
 pub fn are_exhausted() -> bool {
     File::open(NOTHING).is_err_and(|error| are_lacking(&error))
 }
 
-/// One that is kept for the moment when there is no other.
+/// A descriptor that is kept for the moment when no other is left.
 #[derive(Debug, Default)]
 pub struct Spare(Option<File>);
 
 impl Spare {
-    /// Says whether there was one for it. A machine without `/dev/null` has to do without it.
+    /// Takes a descriptor, and returns `false` if none was left. A machine without `/dev/null` has no spare
+    /// one.
     pub fn keep(&mut self) -> bool {
         if self.0.is_some() {
             return true;

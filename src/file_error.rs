@@ -1,11 +1,12 @@
-//! Why a file or a folder cannot be used, in words: which folder is missing, or whose it is and who asks.
+//! Explains why a file or a folder cannot be used: which folder is missing, or who owns the file and which
+//! user this process runs as.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What the system said of a path. The text does not repeat the path itself.
+/// The system's error for a path. The text does not repeat the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileError {
     kind: ErrorKind,
@@ -14,7 +15,7 @@ pub struct FileError {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Why {
-    /// With the nearest folder above it that is missing, too.
+    /// With the topmost missing folder above the path, if any.
     Missing {
         folder: Option<PathBuf>,
     },
@@ -27,7 +28,7 @@ enum Why {
     },
 }
 
-/// The file or folder that decides, and whose it is.
+/// The file or folder that denies access, and its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Owned {
     path: PathBuf,
@@ -36,7 +37,7 @@ struct Owned {
 }
 
 impl FileError {
-    /// Looks up what `error` leaves open about `path`.
+    /// Looks up the details that `error` does not have.
     #[must_use]
     pub fn new(path: &Path, error: &io::Error) -> Self {
         let why = match error.kind() {
@@ -71,7 +72,7 @@ impl fmt::Display for FileError {
                 write!(f, "the folder {} does not exist", folder.display())
             }
             Why::Denied { us, about: None } => {
-                write!(f, "permission denied to uid {us}, as which this process runs")
+                write!(f, "permission denied: this process runs as uid {us}")
             }
             Why::Denied {
                 us,
@@ -100,7 +101,7 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
-/// Where nothing is known but this.
+/// For callers that know only the kind of error.
 impl From<ErrorKind> for FileError {
     fn from(kind: ErrorKind) -> Self {
         Self::new(Path::new(""), &kind.into())
@@ -122,7 +123,7 @@ fn missing_folder(path: &Path) -> Option<PathBuf> {
         .map(Path::to_owned)
 }
 
-/// The path itself, or the nearest one above it that may be looked at.
+/// The path itself, or the nearest path above it that can be inspected.
 fn decisive(path: &Path) -> Option<Owned> {
     let of = |path: &Path| {
         path.metadata()
@@ -150,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_the_file_or_the_folder_above_it() {
+    fn the_error_names_the_missing_folder() {
         let folder = tempfile::tempdir().unwrap();
         let said = |path: &str| {
             let path = folder.path().join(path);
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_names_who_asks_and_whose_it_is() {
+    fn a_denial_names_the_user_and_the_owner() {
         let folder = tempfile::tempdir().unwrap();
         let us = rustix::process::geteuid().as_raw();
         let denied = |path: &Path| FileError::new(path, &ErrorKind::PermissionDenied.into()).to_string();

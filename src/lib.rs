@@ -4,7 +4,7 @@
 //! by file. The codes in comments and in the names of tests, such as `X-17` and `D-23`, are defined beside
 //! it.
 //!
-//! One road leads from a connection to a byte, and every step's value can only be made by the step before it:
+//! One road leads from a connection to a byte. Only the step before can create the value of each step:
 //!
 //! ```text
 //! TLS peer chain ─┐
@@ -12,21 +12,21 @@
 //! (nothing)      ─┘
 //! ```
 //!
-//! Modules have ranks; one may import only from lower ranks, and siblings above rank 0 do not know each other
-//! (`tests/architecture/` checks it):
+//! Modules have ranks. A module may import only from lower ranks, and modules of the same rank above 0 do not
+//! import each other (`tests/architecture/` checks this):
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0 | [`oci`], [`budget`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`source_address`], [`telemetry`], [`file_error`], [`shell`], [`descriptors`], `object`: vocabulary, no I/O |
+//! | 0 | [`oci`], [`budget`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`source_address`], [`telemetry`], [`file_error`], [`shell`], [`descriptors`], `object`: shared vocabulary, no I/O |
 //! | 1 | [`trust`] verifies, [`storage`] keeps records and bytes, [`expr`] wraps CEL |
 //! | 2 | [`identity`]: from a credential to an identity; [`workload`]: a workload's own token, for the clients beside it |
 //! | 3 | [`access`]: from an identity to a permit |
 //! | 4 | [`registry`]: the OCI core, and [`exchange`]: the token service, both free of HTTP |
 //! | 5 | [`http`]: requests, answers, the live configuration |
 //! | 6 | [`server`]: listeners, TLS, limits, drain |
-//! | 7 | [`config`]: from a file to settings; [`control`]: what the operator can ask |
+//! | 7 | [`config`]: from a file to settings; [`control`]: the operator's questions |
 //! | 8 | [`app`]: puts it all together |
-//! | 9 | [`cli`]: one file a command |
+//! | 9 | [`cli`]: one file per command |
 
 pub mod access;
 pub mod app;

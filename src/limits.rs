@@ -1,39 +1,39 @@
-//! The bounds on what strangers may send, in one place. Each is documented for users in
-//! `docs/reference/limits.md`.
+//! The limits on what any caller may send, in one place. `docs/reference/limits.md` documents each of them.
 
-/// The longest token that is looked at, in bytes.
+/// The longest token that is parsed, in bytes.
 pub const TOKEN_BYTES: usize = 32 * 1024;
-/// The largest token that is issued here, in bytes; proxies refuse headers of more than 8 KiB.
+/// The largest token that the token endpoint issues, in bytes. Proxies reject headers of more than 8 KiB.
 pub const MINTED_BYTES: usize = 6 * 1024;
 /// The largest form that the token endpoint reads, in bytes.
 pub const FORM_BYTES: usize = 128 * 1024;
-/// The longest password of a name in the password file, in bytes; bcrypt ignores what is behind them.
+/// The longest password of a user in the password file, in bytes. bcrypt ignores everything after that.
 pub const PASSWORD_BYTES: usize = 72;
-/// Passwords of one source address that wait, are checked or were wrong and wait for `failDelay`; an IPv6
-/// source is a /64.
+/// Passwords of one source address that wait, are being checked, or were wrong and wait for `failDelay`. An
+/// IPv6 source is a /64.
 pub const PASSWORDS_OF_SOURCE: usize = 32;
-/// Passwords of one name among those of one source address.
+/// Passwords of one username among those of one source address.
 pub const PASSWORDS_OF_NAME: usize = 8;
-/// Requests of one source that wait for the check of one and the same name and password.
+/// Requests of one source that wait for the check of the same username and password.
 pub const PASSWORD_REQUESTS: usize = 128;
-/// Passwords of all sources that wait to be checked; the source with the most waiting loses its last one
-/// first.
+/// Passwords of all sources that wait to be checked. When there are more, the source with the most waiting
+/// loses its last one.
 pub const PASSWORDS_WAITING: usize = 512;
-/// Forms of the token endpoint that callers at one address may send at the same time; an IPv6 address is a
+/// Forms for the token endpoint that callers at one address may send at the same time. An IPv6 address is a
 /// /64.
 pub const FORMS_OF_ADDRESS: usize = 64;
-/// Requests without a login of one address that wait until others of it have ended, and as many forms.
+/// Requests without a login from one address that wait until others of the same address have ended. The limit
+/// for forms is the same.
 pub const WAITING_OF_ADDRESS: usize = 128;
-/// How long such a request waits, in seconds; then it is answered with 429.
+/// How long such a request waits, in seconds. Then it is answered with 429.
 pub const WAIT_SECONDS: u64 = 10;
 /// The largest request header block, in bytes.
 pub const HEADER_BYTES: usize = 64 * 1024;
-/// The largest rest of a request's body that is read after an early answer was made, in bytes, so that the
-/// connection can go on.
+/// The largest rest of a request's body that is read after an early answer, in bytes, so that the connection
+/// can be reused.
 pub const SHORT_REST_BYTES: usize = 256 * 1024;
-/// The most bytes of a request's body that are thrown away behind an early answer.
+/// The most bytes of a request's body that are discarded after an early answer.
 pub const DISCARDED_BYTES: usize = 64 * 1024 * 1024;
-/// Streams that one HTTP/2 connection has open.
+/// The most open streams of one HTTP/2 connection.
 pub const HTTP2_STREAMS: u32 = 128;
 /// The longest host that a request may name, with its port, in bytes. DNS allows names of 253.
 pub const HOST_BYTES: usize = 260;
@@ -41,10 +41,10 @@ pub const HOST_BYTES: usize = 260;
 pub const PROXY_HEADER_BYTES: usize = 4096;
 /// The largest manifest, in bytes (OCI distribution-spec: at least 4 MiB should be supported).
 pub const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
-/// The longest media type that a manifest may give as `artifactType` or of its config, in bytes (RFC 6838,
-/// 4.2: two names of 127).
+/// The longest media type in a manifest's `artifactType` or config, in bytes (RFC 6838, 4.2: two names of
+/// 127).
 pub const MEDIA_TYPE_BYTES: usize = 255;
-/// How long a request waits for memory for its body, in seconds; then it is answered with 503.
+/// How long a request waits for memory for its body, in seconds. Then it is answered with 503.
 pub const BODY_WAIT_SECONDS: u64 = 5;
 /// The longest repository name, in bytes. With a host name in front it stays below the 255 that clients
 /// allow.
@@ -71,8 +71,8 @@ pub const SIGNATURE_CHECKS: usize = 16;
 /// The most signatures that are checked to find the key of one token among those of an issuer or trust
 /// domain, newer ones included.
 pub const TOKEN_SIGNATURE_CHECKS: usize = 8;
-/// The most requests that wait at the same time for newer keys of their issuers and trust domains, since
-/// their key is not known yet.
+/// The most requests that wait at the same time for newer keys, because the key of their token is not known
+/// yet.
 pub const KEY_WAITS: usize = 4000;
 /// The most requests that wait for the keys of one issuer or trust domain.
 pub const KEY_WAITS_PER_ISSUER: usize = 1000;
@@ -82,18 +82,18 @@ pub const JSON_DEPTH: u8 = 16;
 pub const USERNAME_BYTES: usize = 1024;
 /// The most groups that a mapping may yield; each is at most [`USERNAME_BYTES`] long.
 pub const GROUPS: usize = 1000;
-/// The longest text that one field of a log line holds, in bytes as they are written; `… (cut)` stands behind
-/// one that was longer.
+/// The longest text in one field of a log line, in bytes as written. `… (cut)` marks a longer one that was
+/// cut.
 pub const LOG_FIELD_BYTES: usize = 2 * 1024;
-/// How much of the log waits for its reader, in bytes; then lines are dropped and counted.
+/// How much of the log may wait for its reader, in bytes. Further lines are dropped and counted.
 pub const LOG_QUEUE_BYTES: usize = 4 * 1024 * 1024;
-/// The longest message of an error that a client reads, in bytes.
+/// The longest message of an error that is sent to a client, in bytes.
 pub const MESSAGE_BYTES: usize = 1024;
 /// The most entries on one page of the catalogue or of a tag list.
 pub const PAGE_ENTRIES: usize = 1000;
-/// The most referrers that are looked at for one page of their list, whatever the filter; the page may be
-/// empty and have a `Link`.
+/// The most referrers that are examined for one page of their list, with any filter. The page may be empty
+/// and have a `Link`.
 pub const REFERRERS_SCANNED: usize = 10 * 1000;
-/// The bytes of referrers' records after which a page of their list ends; a manifest's annotations are in its
-/// record twice.
+/// A page of referrers ends after so many bytes of their records. A manifest's annotations are in its record
+/// twice.
 pub const REFERRERS_SCANNED_BYTES: usize = 32 * 1024 * 1024;

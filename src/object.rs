@@ -1,7 +1,7 @@
-//! Other people's JSON, read into our structs. serde also reads a list into a struct, one element a member,
-//! so that `["https://issuer", "https://issuer/keys"]` would be a discovery document. Here an object is an
-//! object, at every level that says so. And serde's own errors name Rust types; [`explain`] says the same to
-//! the person who wrote the document.
+//! Reads JSON from outside into our structs. serde also reads a list into a struct, one element per member,
+//! so `["https://issuer", "https://issuer/keys"]` would be a valid discovery document. Here only an object is
+//! an object, at every level of type [`Object`]. serde's own errors name Rust types; [`explain`] rephrases
+//! them for the author of the document.
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
@@ -9,14 +9,14 @@ use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Reads one object that is all there is in `bytes`. The error is a sentence for its author.
+/// Reads `bytes` as exactly one object. The error is a sentence for the author of the document.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(bytes)
         .map(|Object(value)| value)
         .map_err(|why| explain(&why))
 }
 
-/// A `T` that was an object. A list is refused.
+/// A `T` that was an object. A list is rejected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Object<T>(pub(crate) T);
 
@@ -33,7 +33,7 @@ pub(crate) fn optional<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|Object(value)| value))
 }
 
-/// What serde found, in the words of JSON.
+/// Explains serde's error in the words of JSON.
 #[must_use]
 pub(crate) fn explain(why: &serde_json::Error) -> String {
     let text = why.to_string();
@@ -42,7 +42,8 @@ pub(crate) fn explain(why: &serde_json::Error) -> String {
     let mismatch = ["invalid type: ", "invalid value: "]
         .iter()
         .find_map(|start| message.strip_prefix(start));
-    // What was found is the author's text, and may have anything in it; what was expected is ours.
+    // The found value is the author's text and may contain anything. The expected one is ours, so search for
+    // it from the end.
     let Some((found, expected)) = mismatch.and_then(|rest| rest.rsplit_once(", expected ")) else {
         return text;
     };

@@ -1,19 +1,19 @@
-//! A map that forgets what nobody has asked for lately, so that it never weighs more than it may.
+//! A cache with bounded weight: it drops entries that were not used lately.
 //!
-//! It has two generations. What is put or asked for is in the young one; when that weighs half of what is
-//! allowed, it becomes the old one, and what nobody asked for since the last time is dropped. So everything
-//! costs the same however much is in it, and what is in use stays.
+//! It has two generations. Entries that are added or used go into the young one. When that weighs half of the
+//! limit, it becomes the old one, and the entries left in the previous old one are dropped. So each operation
+//! costs the same for any number of entries, and entries in use stay.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Keys and values that were put or asked for lately. The values are cheap to clone.
+/// Entries that were added or used lately. The values are cheap to clone.
 #[derive(Debug)]
 pub struct Recent<K, V> {
     young: HashMap<K, Weighed<V>>,
     old: HashMap<K, Weighed<V>>,
-    /// Of the young generation.
+    /// The weight of the young generation.
     weight: usize,
     most: usize,
 }
@@ -25,7 +25,7 @@ struct Weighed<V> {
 }
 
 impl<K: Hash + Eq, V: Clone> Recent<K, V> {
-    /// Everything in it weighs `most` together at most, in the unit of [`Recent::put`].
+    /// All entries together weigh at most `most`, in the unit of [`Recent::put`].
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl<K: Hash + Eq, V: Clone> Recent<K, V> {
         Some(value)
     }
 
-    /// What weighs more than a generation may is not kept.
+    /// Adds an entry. One that weighs more than half of the limit is not kept.
     pub fn put(&mut self, key: K, value: V, weight: usize) {
         self.remove(&key);
         let most = self.most / 2;
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_never_weighs_more_than_it_may() {
+    fn the_weight_stays_within_the_limit() {
         let mut recent = Recent::new(100);
         for key in 0..1000 {
             recent.put(key, key, 1 + key % 7);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_stays_and_the_rest_goes() {
+    fn used_entries_stay_and_others_are_dropped() {
         let mut recent = Recent::new(10);
         recent.put("kept", 1, 1);
         recent.put("forgotten", 2, 1);

@@ -1,4 +1,4 @@
-//! Words for commands that a user pastes into a shell.
+//! Quotes words for commands that a user pastes into a shell.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ mod tests {
             "a\\b",
         ] {
             let word = quoted(Path::new(path));
-            // As the report writes them: bare, and in a substitution within double quotes.
+            // As the commands use them: bare, and in a substitution within double quotes.
             for script in [
                 format!("printf %s {word}"),
                 format!("printf %s \"$(printf %s {word})\""),

@@ -1,17 +1,17 @@
-//! The address that a request comes from, as far as bounds by source are concerned. An IPv6 host owns a whole
-//! /64 and may use a new address for each request, so all addresses of one /64 are one source. Behind a NAT64
-//! gateway a whole /96 stands for all of IPv4.
+//! The address that a request comes from, for limits by source. An IPv6 host owns a whole /64 and may use a
+//! new address for each request, so all addresses of one /64 are one source. Behind a NAT64 gateway a whole
+//! /96 stands for all of IPv4.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// One IPv4 address, or one IPv6 network of 64 bits. IPv4 in IPv6 is IPv4, and so is the well-known prefix of
-/// NAT64 (RFC 6052).
+/// One IPv4 address, or one IPv6 network of 64 bits. IPv4 addresses mapped into IPv6, and those in the
+/// well-known prefix of NAT64 (RFC 6052), are IPv4 addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceAddress(Option<IpAddr>);
 
 impl SourceAddress {
-    /// The source of everything whose address is not known. All of it shares one bound.
+    /// The source of every request whose address is not known. All of them share one limit.
     pub const UNKNOWN: Self = Self(None);
 
     #[must_use]

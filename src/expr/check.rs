@@ -1,5 +1,5 @@
-//! What the CEL crate would find out only when it evaluates: names that do not exist, patterns that are none,
-//! trees too deep.
+//! Finds mistakes that the CEL crate reports only during evaluation: unknown names, invalid patterns, trees
+//! that are too deep.
 
 use super::limits::{DEPTH, LOOPS};
 use super::regexes::{self, Pattern};
@@ -10,7 +10,7 @@ use cel::{Context, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Returns the regular expressions that the source spells.
+/// Returns the regular expressions in the source.
 pub(super) fn check(
     expression: &IdedExpr,
     variables: &[&str],
@@ -29,7 +29,7 @@ pub(super) fn check(
 struct Walk<'a> {
     variables: &'a [&'a str],
     known_vars: Option<&'a BTreeSet<String>>,
-    /// Variables of the loops around this place.
+    /// The variables of the enclosing loops.
     bound: Vec<&'a str>,
     regexes: Vec<Arc<Pattern>>,
 }
@@ -89,7 +89,7 @@ impl<'a> Walk<'a> {
         matches!(expression, Expr::Ident(ident) if ident == name) && !self.bound.contains(&name)
     }
 
-    /// `vars.x` where no `x` was defined before.
+    /// Rejects `vars.x` if no `x` was defined before.
     fn member_of_vars(&self, of: &IdedExpr, name: &str) -> Result<(), Invalid> {
         match self.known_vars {
             Some(known) if self.is_variable(&of.expr, "vars") && !known.contains(name) => {
@@ -105,7 +105,7 @@ impl<'a> Walk<'a> {
     fn comprehension(&mut self, parts: &'a ComprehensionExpr, at: At) -> Result<(), Invalid> {
         self.expression(&parts.iter_range, at)?;
         self.expression(&parts.accu_init, at)?;
-        // `optMap` is a binding dressed as a loop over nothing.
+        // `optMap` is a binding in the form of a loop over an empty list.
         let binding = matches!(&parts.iter_range.expr, Expr::List(list) if list.elements.is_empty());
         let inside = At {
             loops: at.loops + usize::from(!binding),
@@ -204,7 +204,7 @@ fn signature(name: &str, style: Style, found: usize) -> Result<&'static Signatur
     Ok(signature)
 }
 
-/// `timestamp('..')` and its like on a text that stands in the source work always or never.
+/// Evaluates `timestamp('..')` and similar calls with a literal argument, which either always or never work.
 fn check_literal(call: &CallExpr) -> Result<(), Invalid> {
     let [
         IdedExpr {

@@ -1,5 +1,5 @@
-//! The functions: CEL's standard library, and what zot adds to it: strings, encoders, sets, and the lists'
-//! share of optional values.
+//! The functions: CEL's standard library, and the extensions that zot adds: strings, encoders, sets, and the
+//! list functions for optional values.
 
 use super::{fuel, regexes, rewrite, strings};
 use cel::common::types::{CelBool, CelList, CelOptional, CelString, LIST_TYPE};
@@ -28,7 +28,7 @@ static SHARED: LazyLock<Arc<Env>> = LazyLock::new(|| {
     Arc::new(env)
 });
 
-/// Building one takes longer than most evaluations.
+/// One environment for all evaluations, since building one takes longer than most evaluations.
 pub(super) fn shared() -> &'static Arc<Env> {
     &SHARED
 }
@@ -70,7 +70,7 @@ fn sets(env: &mut Env) -> Result<(), DeclarationError> {
 
 type Elements<'v> = [Box<dyn Val + 'v>];
 
-/// Pays for every comparison: each element of one list meets all of the other.
+/// Pays for comparing each element of one list with all of the other.
 fn of_two_lists<'b, 'v>(
     args: &[CowVal<'b, 'v>],
     relation: impl FnOnce(&Elements<'v>, &Elements<'v>) -> bool,
@@ -130,13 +130,13 @@ fn optional<'b, 'v>(element: Option<&Box<dyn Val + 'v>>) -> Result<CowVal<'b, 'v
     })))
 }
 
-/// The values of the optionals that have one.
+/// The values of the optionals that are not empty.
 fn unwrap<'b, 'v>(list: &Elements<'v>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let mut values = Vec::new();
     for element in list {
         let optional = element.downcast_ref::<CelOptional<'v>>();
         let optional = optional
-            .ok_or_else(|| ExecutionError::function_error("unwrapOpt", "an element is no optional"))?;
+            .ok_or_else(|| ExecutionError::function_error("unwrapOpt", "an element is not an optional"))?;
         values.extend(optional.option().map(|value| value.clone_as_boxed()));
     }
     Ok(CowVal::owned(CelList::from(values)))

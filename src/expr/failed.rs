@@ -1,12 +1,12 @@
-//! Why an expression yielded nothing. The texts name types, functions and what the source itself spells,
-//! never a claim's value.
+//! Why an expression failed. The texts contain types, functions and parts of the source, but never the value
+//! of a claim.
 
 use super::{Kind, fuel};
 use cel::{ExecutionError, Value};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failed {
-    /// `key` only if the expression spells it.
+    /// `key` is set only if it appears in the expression.
     #[error("{} is missing; guard it with has(..), or write .?name.orValue('..')", missing(.key.as_deref()))]
     Missing { key: Option<String> },
     #[error("`{operation}` cannot be applied to ({operands})")]
@@ -15,18 +15,18 @@ pub enum Failed {
     Kind { expected: Kind, found: String },
     #[error("expected a list of strings, but the list holds a {found}")]
     Element { found: String },
-    #[error("the optional holds nothing; say what to take instead with orValue(..)")]
+    #[error("the optional is empty; give a default with orValue(..)")]
     Nothing,
     #[error("the index is outside the list")]
     Index,
-    #[error("the numbers overflow, or one is divided by zero")]
+    #[error("the result overflows, or there is a division by zero")]
     Arithmetic,
-    /// The function's own message may hold claims, so it stays here.
-    #[error("`{function}` cannot work with these values")]
+    /// The function's own message may contain claims, so it is not passed on.
+    #[error("`{function}` failed on these values")]
     Function { function: String },
-    /// `expression` is what the configuration spells, shortened.
+    /// `expression` is the start of the source.
     #[error(
-        "`{expression}` is too much work on claims of this size: it loops too often, or builds too long a text or list; \
+        "`{expression}` is too much work on claims of this size: it loops too often, or builds a text or list that is too long; \
          loop over less, move parts into variables, or check first, as in size(claims.groups) <= 100"
     )]
     OutOfFuel { expression: String },
@@ -36,7 +36,7 @@ pub enum Failed {
     Other,
 }
 
-/// How much of an expression a message repeats, in characters.
+/// How many characters of an expression a message shows.
 const SHOWN: usize = 100;
 
 impl Failed {
@@ -70,7 +70,7 @@ impl Failed {
                 key: source.contains(key.as_str()).then(|| key.to_string()),
             },
             ExecutionError::NoSuchOverload(overload) => {
-                // The length of a loop's body is its second argument, which nobody wrote.
+                // The second argument of a loop, the length of its body, is not in the source.
                 let written = if overload.function() == fuel::LOOP {
                     1
                 } else {
@@ -122,7 +122,7 @@ fn type_name(value: &Value) -> String {
     }
 }
 
-/// As users write it.
+/// The operator or function as users write it.
 fn readable(function: &str) -> String {
     match function {
         "add" => "+",

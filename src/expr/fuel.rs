@@ -1,9 +1,9 @@
-//! A bound on the work and the memory of an evaluation. The CEL crate has none, and a stranger chooses how
-//! large the claims are.
+//! Bounds the work and the memory of an evaluation. The CEL crate has no such bound, and the author of a
+//! credential chooses how large its claims are.
 //!
-//! Work is paid for before it is done. [`super::rewrite`] lets what an expression reads, builds and keeps
-//! pass through the functions here; functions whose work depends on more than one argument's size pay by
-//! themselves. Evaluation stays on one thread, so the fuel is a thread's.
+//! Work is paid for before it is done. [`super::rewrite`] passes everything that an expression reads, builds
+//! and keeps through the functions here. Functions whose work depends on the size of more than one argument
+//! pay themselves. An evaluation stays on one thread, so the fuel is thread-local.
 
 use cel::common::types::{
     BOOL_TYPE, CelBytes, CelDouble, CelInt, CelList, CelMap, CelOptional, CelString, DYN_TYPE, INT_TYPE,
@@ -13,23 +13,23 @@ use cel::common::value::{CowVal, Val};
 use cel::{DeclarationError, Env, ExecutionError, Value};
 use std::cell::Cell;
 
-/// A unit is about 20 ns of work, or 4 bytes of a new value. An ordinary mapping spends a few thousand.
+/// One unit is about 20 ns of work or 4 bytes of a new value. An ordinary mapping uses a few thousand.
 pub(super) const TANK: i64 = 3_200_000;
-/// One turn of a loop whose body is short.
+/// The price of one iteration of a loop with a short body.
 const TURN: i64 = 32;
-/// Each part of a longer body.
+/// The price of each part of a longer body, per iteration.
 const PART: i64 = 4;
 
-/// What a value costs: so much by itself, and a unit for so many bytes of text.
+/// The price of a value: a fixed number of units, and one unit for so many bytes of text.
 #[derive(Clone, Copy)]
 pub(super) struct Price {
     value: i64,
     bytes: usize,
 }
 
-/// To compare or search a value.
+/// The price of comparing or searching a value.
 pub(super) const READ: Price = Price { value: 1, bytes: 64 };
-/// To build a value or to copy it: at most 13 MB of text or 100,000 elements.
+/// The price of building or copying a value. It allows 13 MB of text or 100,000 elements.
 pub(super) const KEEP: Price = Price { value: 32, bytes: 4 };
 
 pub(super) const LOOP: &str = "@loop";
@@ -59,7 +59,7 @@ pub(super) fn spend(units: i64) -> Result<(), ExecutionError> {
     }
 }
 
-/// What `count` things cost together.
+/// Pays `units` for each of `count` things.
 pub(super) fn spend_each(count: usize, units: i64) -> Result<(), ExecutionError> {
     spend(i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(units))
 }
@@ -72,7 +72,7 @@ pub(super) fn spend_text(bytes: usize, price: Price) -> Result<(), ExecutionErro
     spend(for_bytes.unwrap_or(i64::MAX).saturating_add(price.value))
 }
 
-/// Pays for a value with all that is in it, and returns the sum. The walk ends when the fuel does.
+/// Pays for a value and everything in it, and returns the sum. Stops when the fuel runs out.
 pub(super) fn pay<'v>(value: &(dyn Val + 'v), price: Price) -> Result<i64, ExecutionError> {
     let before = LEFT.get();
     walk(value, price)?;
@@ -119,7 +119,7 @@ pub(super) fn declare(env: &mut Env) -> Result<(), DeclarationError> {
     env.add_overload(INDEX, "index_dyn", vec![DYN_TYPE], |args| of_one(args, index))
 }
 
-/// Pays, and hands the argument back.
+/// Pays for the argument and returns it.
 fn of_one<'b, 'v>(
     mut args: Vec<CowVal<'b, 'v>>,
     pay: impl FnOnce(&(dyn Val + 'v)) -> Result<(), ExecutionError>,
@@ -131,8 +131,8 @@ fn of_one<'b, 'v>(
     Ok(value)
 }
 
-/// Pays for all turns of a loop over the first argument, whose body has as many parts as the second says.
-/// Each turn copies its element.
+/// Pays for all iterations of a loop over the first argument. The second argument is the number of parts of
+/// its body. Each iteration copies its element.
 fn turns<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let parts = args
         .pop()
@@ -145,8 +145,8 @@ fn turns<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Execut
     })
 }
 
-/// Text is read from one end to the other, and an optional that a field was taken from is a copy. Nothing
-/// else is read.
+/// Pays for a look at a value's size or fields: text is read in full, and a value from an optional's field is
+/// a copy. Nothing else is read.
 fn glance(value: &(dyn Val + '_)) -> Result<(), ExecutionError> {
     match value.get_type().kind() {
         Kind::List | Kind::Map => spend(1),
@@ -155,7 +155,8 @@ fn glance(value: &(dyn Val + '_)) -> Result<(), ExecutionError> {
     }
 }
 
-/// An index that the crate refuses is copied into its error, and for a fraction the whole list is.
+/// Pays for an index. The crate copies an index that it rejects into its error, and for a fractional number
+/// it copies the whole list, so that case fails here.
 fn index(value: &(dyn Val + '_)) -> Result<(), ExecutionError> {
     pay(value, READ)?;
     match value.downcast_ref::<CelDouble>().map(|number| *number.inner()) {
@@ -167,7 +168,7 @@ fn index(value: &(dyn Val + '_)) -> Result<(), ExecutionError> {
     }
 }
 
-/// What the last evaluation of this thread left: below zero if it needed more than there is.
+/// The fuel left after the last evaluation on this thread. Negative if it ran out.
 #[cfg(test)]
 pub(super) fn left() -> i64 {
     LEFT.get()

@@ -1,11 +1,12 @@
-//! What an expression yields, as far as its form tells. Claims can be anything, so most expressions tell
-//! little; what they tell is enough to refuse a username that is a number, or groups that are a string,
-//! before anyone is locked out by it.
+//! Infers the type of an expression from its form. Claims can have any type, so most expressions have no
+//! known type. It is enough to reject a username that is a number, or groups that are a string, before that
+//! locks users out.
 
 use super::{Invalid, Kind, Type, signatures};
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue};
 
-/// Refuses what is known to be of another kind. What is unknown passes, and is held to its kind at run time.
+/// Rejects an expression that is known to be of another type. An unknown type passes, and is checked at run
+/// time.
 pub(super) fn check(expression: &IdedExpr, expected: Kind, variables: &[&str]) -> Result<(), Invalid> {
     let whole_variable = matches!(&expression.expr, Expr::Ident(name) if variables.contains(&name.as_str()));
     let found = if whole_variable {
@@ -39,7 +40,7 @@ fn infer(expression: &IdedExpr) -> Option<Type> {
             LiteralValue::Bytes(_) => Type::Bytes,
             LiteralValue::Null => Type::Null,
         }),
-        // An optional element may yield anything, or nothing.
+        // An optional element may yield any value, or none.
         Expr::List(list) if list.optional_indices.is_empty() => {
             let other = list
                 .elements
@@ -53,7 +54,7 @@ fn infer(expression: &IdedExpr) -> Option<Type> {
         Expr::Select(select) if select.test => Some(Type::Bool),
         Expr::Call(call) => infer_call(call),
         Expr::Comprehension(parts) => match &parts.result.expr {
-            // The elements of a list that a loop builds are added to an empty one.
+            // A loop that builds a list starts from an empty one.
             Expr::Ident(name) if *name == parts.accu_var => infer(&parts.accu_init),
             _ => infer(&parts.result),
         },
@@ -89,7 +90,7 @@ fn infer_call(call: &CallExpr) -> Option<Type> {
     }
 }
 
-/// Both sides of a sum are of its type, but for timestamps and durations.
+/// Both sides of a sum have its type, except for timestamps and durations.
 fn sum(left: Option<Type>, right: Option<Type>) -> Option<Type> {
     match (left, right) {
         (Some(Type::Timestamp | Type::Duration), _) | (_, Some(Type::Timestamp | Type::Duration)) => None,

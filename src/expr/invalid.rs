@@ -1,4 +1,4 @@
-//! Why an expression is refused when the configuration is loaded.
+//! Why an expression is rejected when the configuration is loaded.
 
 use super::limits::{DEPTH, LOOPS, SOURCE_BYTES};
 use super::syntax::Syntax;
@@ -8,18 +8,18 @@ use cel::ParseErrors;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Invalid {
     #[error(
-        "the expression has {bytes} bytes, at most {SOURCE_BYTES} are taken; move parts of it into variables"
+        "the expression has {bytes} bytes, more than the limit of {SOURCE_BYTES}; move parts of it into variables"
     )]
     TooLong { bytes: usize },
-    #[error("this is no CEL: {0}")]
+    #[error("this is not valid CEL: {0}")]
     Syntax(Syntax),
     #[error("the expression nests or chains more than {DEPTH} operations; move parts of it into variables")]
     TooDeep,
     #[error(
-        "more than {LOOPS} loops (map, filter, all, exists, ..) stand within each other, which costs too much on long lists"
+        "more than {LOOPS} loops (map, filter, all, exists, ..) are nested, which is too slow on long lists; move parts into variables"
     )]
     NestedLoops,
-    #[error("there is no variable `{name}` here; there is {}", .known.join(", "))]
+    #[error("there is no variable `{name}` here; the variables are {}", .known.join(", "))]
     UnknownVariable { name: String, known: Vec<String> },
     #[error("`vars.{name}` is not defined before this expression; {}", defined(.known))]
     UnknownVar { name: String, known: Vec<String> },
@@ -39,17 +39,21 @@ pub enum Invalid {
         most: usize,
         found: usize,
     },
-    #[error("the pattern {pattern:?} in matches() is no regular expression of RE2's kind: {}", reason(.why))]
+    #[error("the pattern {pattern:?} in matches() is not a regular expression of RE2: {}", reason(.why))]
     Regex { pattern: String, why: regex::Error },
-    #[error("{function}({text:?}) can never work; check the text")]
+    #[error("{function}({text:?}) always fails; correct the text")]
     Literal { function: String, text: String },
-    #[error("`{name}{{..}}` makes a message, and there are none here; write a map: {{'key': value}}")]
+    #[error(
+        "`{name}{{..}}` creates a message, and there are no message types here; write a map: {{'key': value}}"
+    )]
     Message { name: String },
     #[error("expected {expected}, but this always yields {found}")]
     Kind { expected: Kind, found: Type },
     #[error("the CEL parser gave up on this expression; simplify it")]
     ParserGaveUp,
-    #[error("no thread could be started to compile the expression; check the limits on threads and memory")]
+    #[error(
+        "the thread that compiles the expression could not be started; check the limits on threads and memory"
+    )]
     NoThread,
 }
 
@@ -59,7 +63,7 @@ impl Invalid {
     }
 }
 
-/// The last line says it; those before draw the pattern, as it was given to the crate.
+/// Takes the last line. The lines before it show the pattern as the crate got it.
 fn reason(why: &regex::Error) -> String {
     let text = why.to_string();
     let last = text.lines().last().unwrap_or_default();
@@ -68,9 +72,9 @@ fn reason(why: &regex::Error) -> String {
 
 fn defined(known: &[String]) -> String {
     if known.is_empty() {
-        "nothing is".to_owned()
+        "no variable is defined yet".to_owned()
     } else {
-        format!("defined are {}", known.join(", "))
+        format!("the defined variables are {}", known.join(", "))
     }
 }
 

@@ -1,4 +1,4 @@
-//! How large an expression may be.
+//! The limits on the size of an expression.
 
 /// The longest expression, in bytes. It also bounds long chains of operators, over which the parser recurses.
 pub const SOURCE_BYTES: usize = 2048;

@@ -1,10 +1,10 @@
-//! CEL (<https://github.com/google/cel-spec>): the administrator's expressions over a stranger's claims.
+//! CEL (<https://github.com/google/cel-spec>): the administrator's expressions over the claims of a
+//! credential, which may be hostile.
 //!
-//! Everything that can be known to be wrong is refused by [`compile`]; whatever remains unknown until there
-//! are claims is enforced at run time, and fails. The language is what zot's users write: the standard
-//! library and macros, strings, sets, encoders and optional values. Integers in claims are CEL `int`.
-//! Evaluation is synchronous and takes microseconds. Its time and its memory are bounded by fuel, whatever
-//! the claims hold: what an expression reads, builds and keeps is paid for by its size.
+//! [`compile`] rejects every mistake that shows without claims. Other mistakes fail at run time. The language
+//! is the one that zot's users write: the standard library and macros, strings, sets, encoders and optional
+//! values. Integers in claims are CEL `int`. Evaluation is synchronous and takes microseconds. Fuel bounds
+//! its time and memory for any claims: an expression pays for everything it reads, builds and keeps, by size.
 
 mod check;
 mod env;
@@ -40,10 +40,10 @@ pub use signatures::Type;
 pub use syntax::{Problem, Syntax};
 pub use value::{Held, Vars};
 
-/// What the parser needs for the deepest tree that [`SOURCE_BYTES`] can spell, with much to spare.
+/// The stack that the parser needs for the deepest tree in [`SOURCE_BYTES`], with a wide margin.
 const COMPILE_STACK_BYTES: usize = 64 * 1024 * 1024;
 
-/// What an expression must yield.
+/// The type that an expression must yield.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Any,
@@ -72,14 +72,14 @@ pub struct Program {
 struct Compiled {
     source: String,
     expression: IdedExpr,
-    /// Those that the source spells; while they are held here, `matches` finds them ready.
+    /// The patterns in the source. Holding them here keeps them in the cache of `matches`.
     _regexes: Vec<Arc<Pattern>>,
 }
 
 /// Parses and checks an expression.
 ///
-/// `variables` are the names it may use. `known_vars` are the names that may follow `vars.`; `None` leaves
-/// them open.
+/// `variables` are the names that the expression may use. `known_vars` are the names that may follow `vars.`;
+/// `None` allows any.
 pub fn compile(
     source: &str,
     kind: Kind,
@@ -89,8 +89,8 @@ pub fn compile(
     if source.len() > SOURCE_BYTES {
         return Err(Invalid::TooLong { bytes: source.len() });
     }
-    // Parsing, walking and dropping a tree recurse over it, so a tree that is not known to be shallow stays
-    // on this thread.
+    // Parsing, walking and dropping a tree recurse over it. So a tree of unknown depth stays on this thread,
+    // which has a large stack.
     let job = || {
         let parser = env::shared().parser().enable_ident_escape_syntax(true);
         let mut expression = parser
@@ -121,14 +121,14 @@ pub fn compile(
 }
 
 impl Program {
-    /// The string that the expression yields.
+    /// Evaluates to a string.
     pub fn text(&self, scope: &Scope<'_>) -> Result<String, Failed> {
         self.evaluate(scope, |value| {
             text(&value).ok_or_else(|| Failed::kind(Kind::Text, &value))
         })
     }
 
-    /// The bool that the expression yields.
+    /// Evaluates to a bool.
     pub fn truth(&self, scope: &Scope<'_>) -> Result<bool, Failed> {
         self.evaluate(scope, |value| match value {
             Value::Bool(truth) => Ok(truth),
@@ -136,8 +136,8 @@ impl Program {
         })
     }
 
-    /// The list of strings that the expression yields. A string alone is no list. As in zot, the list and
-    /// each string may be held by an optional, and one that holds nothing is an error.
+    /// Evaluates to a list of strings. A single string is not a list. As in zot, the list and each string may
+    /// be wrapped in an optional, and an empty optional is an error.
     pub fn texts(&self, scope: &Scope<'_>) -> Result<Vec<String>, Failed> {
         self.evaluate(scope, |value| match held(&value)? {
             Value::List(elements) => elements
@@ -148,7 +148,7 @@ impl Program {
         })
     }
 
-    /// What the expression yields, for a variable that later expressions use.
+    /// Evaluates to a value for a variable that later expressions use.
     pub fn value(&self, scope: &Scope<'_>) -> Result<Held, Failed> {
         self.evaluate(scope, value::hold)
     }
@@ -164,7 +164,7 @@ impl Program {
         let metered = fuel::metered(|| {
             let mut context = Context::with_env(Arc::clone(env::shared()));
             context.set_variable_resolver(scope);
-            // Not `resolve_val`, which is inlined: an unoptimised build of this crate would recurse through
+            // Not `resolve_val`: it is inlined, and an unoptimised build of this crate would recurse through
             // frames of 20 KiB.
             let value = Value::resolve(expression, &context).map_err(|error| Failed::of(error, source))?;
             take(value)
@@ -179,7 +179,7 @@ impl fmt::Debug for Program {
     }
 }
 
-/// The variables of an evaluation. Strings are borrowed, and a clone shares what was converted.
+/// The variables of an evaluation. Strings are borrowed. A clone shares the converted values.
 #[derive(Clone, Debug, Default)]
 pub struct Scope<'a> {
     variables: BTreeMap<&'static str, Arc<CelMap<'a>>>,
@@ -197,7 +197,7 @@ impl<'a> Scope<'a> {
         self
     }
 
-    /// The variables so far, as `vars`.
+    /// Adds the variables so far as `vars`.
     #[must_use]
     pub fn with_vars(mut self, vars: &Vars) -> Self {
         self.variables.insert("vars", vars.map());
@@ -212,7 +212,7 @@ impl VariableResolver for Scope<'_> {
     }
 }
 
-/// What an optional holds; any other value itself.
+/// The value inside an optional. Any other value is returned unchanged.
 fn held(value: &Value) -> Result<&Value, Failed> {
     value::optional(value).map_or(Ok(value), |optional| optional.value().ok_or(Failed::Nothing))
 }

@@ -1,8 +1,10 @@
-//! RE2's patterns as the `regex` crate reads them. Most are the same text with the same meaning. These are not: `\w`, `\d`, `\s` and `\b`
-//! are about ASCII in RE2 and about Unicode in the crate, which would let more names match; `\Q..\E` quotes; a brace that repeats
-//! nothing is a plain character; and in a class the crate knows nested classes and operators (`[a&&b]`) where RE2 has plain characters.
+//! Translates patterns of RE2 for the `regex` crate. Most have the same syntax and meaning in both. The
+//! differences: `\w`, `\d`, `\s` and `\b` mean ASCII in RE2 and Unicode in the crate, which would match more
+//! names; `\Q..\E` quotes; a brace that is not a repetition is a plain character; and in a class the crate
+//! has nested classes and operators (`[a&&b]`) where RE2 has plain characters.
 //!
-//! What only the crate knows is refused, as Go's RE2 does: there a pattern would mean something that its author did not ask for.
+//! Syntax that only the crate has is rejected, as Go's RE2 does. In RE2 such a pattern has another meaning,
+//! or none.
 
 mod names;
 
@@ -10,10 +12,10 @@ use regex::Error;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// The most repetitions, also of a repetition within another.
+/// The most repetitions, also of nested ones together.
 const REPETITIONS: u32 = 1000;
 
-/// The same pattern for the crate. What neither of them accepts stays as it is, for the crate to refuse.
+/// Translates a pattern for the crate. Syntax that neither accepts is left for the crate to reject.
 pub(super) fn translate(pattern: &str) -> Result<String, Error> {
     let translated = String::with_capacity(pattern.len());
     let mut translation = Translation {
@@ -33,13 +35,13 @@ pub(super) fn translate(pattern: &str) -> Result<String, Error> {
 struct Translation<'a> {
     rest: Peekable<Chars<'a>>,
     translated: String,
-    /// The piece before this place is a repetition.
+    /// Whether the previous piece is a repetition.
     repeated: bool,
-    /// How often counts within each other repeat the piece before this place.
+    /// How often nested counts repeat the previous piece.
     last: u32,
-    /// For each group around: how often counts repeat what is in it so far.
+    /// For each enclosing group: how often counts repeat its content so far.
     groups: Vec<u32>,
-    /// No `:]` follows any more.
+    /// Whether no more `:]` follows.
     all_named: bool,
 }
 
@@ -83,7 +85,7 @@ impl Translation<'_> {
         Ok(())
     }
 
-    /// The group around has as many repetitions as the most repeated piece in it.
+    /// Sets the repetitions of the enclosing group to those of its most repeated piece.
     fn ends_a_piece(&mut self) {
         if let Some(group) = self.groups.last_mut() {
             *group = self.last.max(*group);
@@ -91,7 +93,7 @@ impl Translation<'_> {
         self.last = 1;
     }
 
-    /// After an operator that repeats.
+    /// Handles a repetition operator that was just read.
     fn repetition(&mut self, times: u32) -> Result<(), Error> {
         if self.repeated {
             return Err(refused(
@@ -102,15 +104,17 @@ impl Translation<'_> {
         self.repeated = true;
         self.last = self.last.saturating_mul(times);
         if times > REPETITIONS || self.last > REPETITIONS {
-            return Err(refused("at most 1000 repetitions, also within each other"));
+            return Err(refused(
+                "a piece can be repeated at most 1000 times, counts of nested groups multiplied",
+            ));
         }
         Ok(())
     }
 
-    /// After `(?`.
+    /// Translates what follows `(?`.
     fn flags(&mut self) -> Result<(), Error> {
         if self.is_named_group() {
-            // RE2 takes more names than the crate, which is not asked for them.
+            // RE2 accepts more names than the crate. Names do not matter here, so they are dropped.
             self.translated.pop();
             self.rest.by_ref().find(|c| *c == '<');
             let name: String = self.rest.by_ref().take_while(|c| *c != '>').collect();
@@ -129,7 +133,7 @@ impl Translation<'_> {
                     return Ok(());
                 }
                 ')' => {
-                    // No group, but flags for the rest of the one around.
+                    // These are flags for the rest of the enclosing group, not a group.
                     self.translated.push(')');
                     self.groups.pop();
                     return Ok(());
@@ -144,14 +148,14 @@ impl Translation<'_> {
         Ok(())
     }
 
-    /// `(?P<name>..)` or `(?<name>..)`, after the question mark.
+    /// Whether the group is `(?P<name>..)` or `(?<name>..)`, after the question mark.
     fn is_named_group(&self) -> bool {
         let mut ahead = self.rest.clone();
         ahead.next_if_eq(&'P');
         ahead.next() == Some('<')
     }
 
-    /// Up to `\E`, or to the end.
+    /// Quotes the text up to `\E` or to the end.
     fn quoted(&mut self) {
         let mut text = String::new();
         while let Some(next) = self.rest.next() {
@@ -163,7 +167,7 @@ impl Translation<'_> {
         self.translated.push_str(&regex::escape(&text));
     }
 
-    /// After a backslash, in a class or outside.
+    /// Translates what follows a backslash, in a class or outside.
     fn escape(&mut self, escaped: char) -> Result<(), Error> {
         self.translated.push_str(match escaped {
             'd' => "[0-9]",
@@ -172,13 +176,13 @@ impl Translation<'_> {
             'W' => "[^0-9A-Za-z_]",
             's' => r"[\t\n\f\r\x20]",
             'S' => r"[^\t\n\f\r\x20]",
-            // The crate takes these for the borders of words.
+            // The crate reads `\<` and `\>` as word boundaries.
             '<' => "<",
             '>' => ">",
             'p' | 'P' => return self.named(escaped == 'P'),
             'x' => return self.number(),
             '0'..='7' => return self.octal(escaped),
-            'u' | 'U' => return Err(refused(r"there is no \u and no \U; write \x{..}")),
+            'u' | 'U' => return Err(refused(r"\u and \U are not supported; write \x{..}")),
             other => {
                 self.translated.push('\\');
                 self.translated.push(other);
@@ -188,7 +192,8 @@ impl Translation<'_> {
         Ok(())
     }
 
-    /// After `\x`: two digits, or any number of them in braces. The crate sees to the digits.
+    /// Translates what follows `\x`: two digits, or any number of digits in braces. The crate checks the
+    /// digits.
     fn number(&mut self) -> Result<(), Error> {
         self.translated.push_str(r"\x");
         match self.rest.next_if_eq(&'{') {
@@ -201,7 +206,7 @@ impl Translation<'_> {
         Ok(())
     }
 
-    /// Up to three octal digits. One alone, but for zero, would refer back to a group.
+    /// Translates up to three octal digits. A single one other than zero would be a backreference.
     fn octal(&mut self, first: char) -> Result<(), Error> {
         let mut digits = first.to_string();
         while digits.len() < 3
@@ -211,13 +216,13 @@ impl Translation<'_> {
         }
         let value = u32::from_str_radix(&digits, 8).unwrap_or_default();
         if digits.len() == 1 && value > 0 {
-            return Err(refused("there are no references back to groups"));
+            return Err(refused("backreferences are not supported"));
         }
         self.translated.push_str(&format!(r"\x{{{value:x}}}"));
         Ok(())
     }
 
-    /// Up to the closing brace, after the opening one.
+    /// Reads up to the closing brace, after the opening one.
     fn braced(&mut self) -> Result<String, Error> {
         let mut text = String::new();
         loop {
@@ -229,7 +234,7 @@ impl Translation<'_> {
         }
     }
 
-    /// After `\p` or `\P`: one letter, or a name in braces.
+    /// Translates what follows `\p` or `\P`: one letter, or a name in braces.
     fn named(&mut self, negated: bool) -> Result<(), Error> {
         let name = match self.rest.next() {
             Some('{') => self.braced()?,
@@ -249,7 +254,7 @@ impl Translation<'_> {
         Ok(())
     }
 
-    /// What follows an opening bracket, with the closing one.
+    /// Translates a class after its opening bracket.
     fn class(&mut self) -> Result<(), Error> {
         self.translated.push('[');
         if self.rest.next_if_eq(&'^').is_some() {
@@ -280,7 +285,7 @@ impl Translation<'_> {
         Ok(())
     }
 
-    /// The rest of a range, if one begins here: its last character.
+    /// Translates the rest of a range, if there is one here.
     fn range(&mut self) -> Result<(), Error> {
         let mut ahead = self.rest.clone();
         if ahead.next() != Some('-') || matches!(ahead.next(), None | Some(']')) {
@@ -300,7 +305,7 @@ impl Translation<'_> {
         Ok(())
     }
 
-    /// A plain character, safe from what it would mean to the crate.
+    /// Adds a character of a class, escaped so that the crate reads it as plain.
     fn member(&mut self, plain: char) {
         if matches!(plain, '[' | ']' | '-' | '&' | '~' | '^') {
             self.translated.push('\\');
@@ -308,7 +313,7 @@ impl Translation<'_> {
         self.translated.push(plain);
     }
 
-    /// `[:alpha:]` from its colon on. Whatever ends with `:]` must be one.
+    /// Translates `[:alpha:]` from its colon on. Rejects an unknown name before `:]`.
     fn named_class(&mut self) -> Result<bool, Error> {
         let text: String = if self.all_named {
             String::new()
@@ -338,11 +343,12 @@ const CLASSES: [&str; 14] = [
 
 struct Counts {
     times: u32,
-    /// In characters, without the brace that opens.
+    /// The length in characters, without the opening brace.
     length: usize,
 }
 
-/// Of `{n}`, `{n,}` or `{n,m}`, after the opening brace. Anything else is plain text.
+/// Reads `{n}`, `{n,}` or `{n,m}`, after the opening brace. `None` if it is anything else, which is plain
+/// text.
 fn counts(rest: Peekable<Chars<'_>>) -> Option<Counts> {
     let inside: String = rest
         .clone()
@@ -376,7 +382,7 @@ fn refused(why: &str) -> Error {
 mod tests {
     use super::super::regexes::build;
 
-    /// Each verdict is that of Go's `regexp`.
+    /// Each result is the one of Go's `regexp`.
     #[test]
     fn patterns_mean_what_they_do_in_re2() {
         for (text, pattern, matches) in [
@@ -465,9 +471,9 @@ mod tests {
         }
     }
 
-    /// Go refuses each of these, and the crate takes it.
+    /// Go rejects each of these and the crate accepts it.
     #[test]
-    fn what_only_the_crate_knows_is_refused_in_plain_words() {
+    fn syntax_that_only_the_crate_has_is_rejected_in_plain_words() {
         for (pattern, why) in [
             ("(?x)^a b$", "there is no (?x; the flags are i, m, s and U"),
             ("(?R)a", "there is no (?R; the flags are i, m, s and U"),
@@ -491,18 +497,21 @@ mod tests {
                 "x{2}{3}",
                 "a repetition cannot be repeated; put it into a group, as in (?:a*)*",
             ),
-            ("a{1001}", "at most 1000 repetitions, also within each other"),
+            (
+                "a{1001}",
+                "a piece can be repeated at most 1000 times, counts of nested groups multiplied",
+            ),
             (
                 "a{1,99999999999}",
-                "at most 1000 repetitions, also within each other",
+                "a piece can be repeated at most 1000 times, counts of nested groups multiplied",
             ),
             (
                 "(?:(a{100}b){10}c){2}",
-                "at most 1000 repetitions, also within each other",
+                "a piece can be repeated at most 1000 times, counts of nested groups multiplied",
             ),
-            (r"\u0041", r"there is no \u and no \U; write \x{..}"),
-            (r"[\U00000041]", r"there is no \u and no \U; write \x{..}"),
-            (r"(a)\1", "there are no references back to groups"),
+            (r"\u0041", r"\u and \U are not supported; write \x{..}"),
+            (r"[\U00000041]", r"\u and \U are not supported; write \x{..}"),
+            (r"(a)\1", "backreferences are not supported"),
             (r"\x{41", "a brace is not closed"),
             (r"\p{Greek", "a brace is not closed"),
         ] {
@@ -531,7 +540,7 @@ mod tests {
         }
     }
 
-    /// Every name of Go's that the crate lacks would be refused with the crate's words.
+    /// If the crate lacked one of Go's names, the error would be in the crate's words.
     #[test]
     fn the_crate_knows_the_names_of_categories_and_scripts() {
         for name in super::names::all() {

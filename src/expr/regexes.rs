@@ -1,5 +1,5 @@
-//! `matches` with patterns compiled once. Rust's regular expressions take linear time, as RE2 does; [`re2`]
-//! sees to the syntax.
+//! The function `matches`, with patterns compiled once. Rust's regular expressions take linear time, as RE2's
+//! do. [`re2`] translates the syntax.
 
 use super::fuel::{self, READ};
 use super::re2;
@@ -9,25 +9,29 @@ use regex::{Regex, RegexBuilder};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock, Weak};
 
-/// The largest compiled pattern, in bytes, and the steps below by which a pattern's own size is told.
+/// The largest size of a compiled pattern, in bytes. The smaller limits are tried first, to measure the
+/// pattern.
 const COMPILED_BYTES: [usize; 5] = [4096, 16 * 1024, 64 * 1024, 256 * 1024, 1024 * 1024];
-/// A pattern that claims made up takes up to 20 ms to compile.
+/// The price of compiling a pattern from the claims, which takes up to 20 ms.
 const COMPILE: i64 = 160_000;
-/// A long pattern takes memory before it is found to be too large.
+/// The price of each byte of such a pattern, since a long one takes memory before it is found to be too
+/// large.
 const COMPILE_BYTE: i64 = 64;
 
 /// A compiled pattern.
 #[derive(Debug)]
 pub(super) struct Pattern {
     pub(super) regex: Regex,
-    /// What each byte of the text costs: at worst it moves every state of the pattern.
+    /// The price of each byte of the text: in the worst case it advances every state of the pattern.
     byte: i64,
 }
 
-/// The patterns that some living program spells. Those of claims never get here, so strangers cannot fill it.
+/// The patterns in the sources of compiled programs. Patterns from claims are not added, so the size of this
+/// map does not depend on callers.
 static KEPT: LazyLock<RwLock<HashMap<String, Weak<Pattern>>>> = LazyLock::new(RwLock::default);
 
-/// Compiles a pattern that an expression spells; it is found ready for as long as the expression keeps it.
+/// Compiles a pattern in the source of an expression. `matches` finds it for as long as the expression holds
+/// it.
 pub(super) fn keep(pattern: &str) -> Result<Arc<Pattern>, regex::Error> {
     if let Some(kept) = find(pattern) {
         return Ok(kept);
@@ -47,7 +51,7 @@ pub(super) fn matches(text: &CelString<'_>, pattern: &CelString<'_>) -> Result<C
     fuel::spend(COMPILE)?;
     fuel::spend_each(pattern.len(), COMPILE_BYTE)?;
     let compiled = build(pattern.inner())
-        .map_err(|_| ExecutionError::function_error("matches", "no regular expression"))?;
+        .map_err(|_| ExecutionError::function_error("matches", "not a regular expression"))?;
     is_match(&compiled, text)
 }
 

@@ -1,8 +1,8 @@
-//! Rewrites a checked tree: what costs work or memory is metered, and what the crate evaluates otherwise than
-//! cel-go is put right.
+//! Rewrites a checked tree. It adds meters where work or memory is used, and corrects what the crate
+//! evaluates differently from cel-go.
 //!
-//! The functions that this adds have names that no source can spell, because CEL has no `@`. An argument is
-//! not metered if it was paid for when it was made, or if the source spells it.
+//! The added functions have names that no source can spell, because CEL has no `@`. An argument is not
+//! metered if it was paid for when it was built, or if it is a literal.
 
 use super::signatures::{self, NAMESPACES, Style};
 use super::{fuel, strings};
@@ -14,9 +14,11 @@ use cel::common::value::CowVal;
 use cel::{DeclarationError, Env, ExecutionError};
 use std::collections::HashMap;
 
-/// A timestamp in UTC, and any other value as it is: without a time zone, `getHours()` and its like mean UTC.
+/// Converts a timestamp to UTC, since `getHours()` and similar functions mean UTC without a time zone.
+/// Returns any other value unchanged.
 const UTC: &str = "@utc";
-/// What `has(x.field)` looks into. Text, numbers and null have no fields, and to ask for one is no error.
+/// Returns the operand of `has(x.field)`, or an empty map for text, numbers, booleans and null: they have no
+/// fields, and asking for one is not an error.
 const FIELDS: &str = "@fields";
 
 pub(super) fn declare(env: &mut Env) -> Result<(), DeclarationError> {
@@ -31,7 +33,7 @@ pub(super) fn rewrite(expression: &mut IdedExpr) {
 
 #[derive(Default)]
 struct Rewrite {
-    /// Variables of the loops around this place, and whether each holds a part of the claims.
+    /// The variables of the enclosing loops, and whether each holds a part of the claims.
     bound: Vec<(String, bool)>,
 }
 
@@ -74,7 +76,7 @@ impl Rewrite {
         meter(expression, fuel::KEEPS);
     }
 
-    /// `passed` is the variable whose value the loop around this list has paid for already.
+    /// `passed` is the variable that the enclosing loop has already paid for.
     fn list(&mut self, list: &mut ListExpr, passed: Option<&str>) {
         for element in &mut list.elements {
             if !matches!(&element.expr, Expr::Ident(name) if Some(name.as_str()) == passed) {
@@ -83,7 +85,7 @@ impl Rewrite {
         }
     }
 
-    /// Whether it must be metered: a field of what an optional holds is a copy.
+    /// Returns whether the selection must be metered: a field of an optional's value is a copy.
     fn select(&mut self, select: &mut SelectExpr) -> bool {
         let is_variable = matches!(&select.operand.expr, Expr::Ident(name) if self.bound_to(name).is_none());
         let metered = !select.test && !is_variable && !self.is_of_claims(&select.operand);
@@ -101,7 +103,7 @@ impl Rewrite {
             .map(|(_, of_claims)| *of_claims)
     }
 
-    /// Claims hold no optionals, unlike `vars`.
+    /// Whether a value is a part of the claims, which contain no optionals, unlike `vars`.
     fn is_of_claims(&self, expression: &IdedExpr) -> bool {
         match &expression.expr {
             Expr::Ident(name) => self.bound_to(name).unwrap_or(name != "vars"),
@@ -135,10 +137,10 @@ impl Rewrite {
         };
         match (function.as_str(), call.args.as_mut_slice()) {
             (operators::ADD, _) => strings::ADD.clone_into(&mut call.func_name),
-            // `exists` and `all` go on after an error, but must not without fuel. Their own condition never
+            // `exists` and `all` go on after an error, but must stop without fuel. Their own condition never
             // fails.
             (operators::NOT_STRICTLY_FALSE, _) => fuel::GOES_ON.clone_into(&mut call.func_name),
-            // It ends with the smaller of the two.
+            // A comparison takes as long as the smaller side, so paying for one side is enough.
             (operators::EQUALS | operators::NOT_EQUALS, [left, right]) => {
                 if !is_paid(right, fuel::READS) {
                     meter(left, fuel::READS);
@@ -175,7 +177,7 @@ impl Rewrite {
 
     fn comprehension(&mut self, parts: &mut ComprehensionExpr) {
         let of_claims = self.is_of_claims(&parts.iter_range);
-        // `optMap` is a binding dressed as a loop over nothing.
+        // `optMap` is a binding in the form of a loop over an empty list.
         let binding = matches!(&parts.iter_range.expr, Expr::List(list) if list.elements.is_empty());
         let body = count(&parts.loop_cond).saturating_add(count(&parts.loop_step));
         self.expression(&mut parts.iter_range);
@@ -198,7 +200,7 @@ impl Rewrite {
         }
     }
 
-    /// What `map` and `filter` make, `@result + [x]`, stays as it is, for the crate recognises it and builds
+    /// Leaves `@result + [x]`, which `map` and `filter` produce, as it is: the crate recognizes it and builds
     /// the list in place.
     fn step(&mut self, variable: &str, step: &mut IdedExpr) {
         match &mut step.expr {
@@ -229,7 +231,7 @@ impl Rewrite {
     }
 }
 
-/// `sets.contains(..)` and its like: the target is a part of the name.
+/// Whether the target is a namespace, as in `sets.contains(..)`.
 fn is_in_namespace(call: &CallExpr) -> bool {
     let Some(Expr::Ident(namespace)) = call.target.as_ref().map(|target| &target.expr) else {
         return false;
@@ -240,12 +242,13 @@ fn is_in_namespace(call: &CallExpr) -> bool {
         })
 }
 
-/// These pay for every comparison.
+/// The functions of `sets` pay for each comparison themselves.
 fn is_of_sets(call: &CallExpr) -> bool {
     matches!(call.target.as_ref().map(|target| &target.expr), Some(Expr::Ident(namespace)) if namespace == "sets")
 }
 
-/// Their work depends on no argument's size, and what they yield is an argument or a part of one.
+/// Functions whose work does not depend on the size of an argument, and which return an argument or a part of
+/// one.
 fn passes_on(function: &str) -> bool {
     matches!(
         function,
@@ -260,7 +263,7 @@ fn pays_itself(function: &str) -> bool {
     ) || function == operators::OPT_SELECT
 }
 
-/// What they yield is small.
+/// Functions with small results.
 fn only_reads(function: &str) -> bool {
     matches!(
         function,
@@ -283,7 +286,7 @@ fn only_reads(function: &str) -> bool {
     )
 }
 
-/// Whether all of its value is paid for at that function's price, or is spelled by the source.
+/// Whether the whole value is already paid for at that function's price, or is a literal.
 fn is_paid(expression: &IdedExpr, function: &str) -> bool {
     match &expression.expr {
         Expr::Literal(_) | Expr::List(_) | Expr::Map(_) => true,
@@ -327,7 +330,7 @@ fn wrap(expression: &mut IdedExpr, function: &str, number: Option<i64>) {
     };
 }
 
-/// How many parts are evaluated in one turn, if no loop within it has any turn.
+/// How many parts one iteration evaluates, without those of inner loops.
 fn count(expression: &IdedExpr) -> i64 {
     let sum = |parts: &mut dyn Iterator<Item = &IdedExpr>| parts.map(count).fold(1, i64::saturating_add);
     match &expression.expr {

@@ -1,8 +1,9 @@
-//! What may be called, how, and what comes of it: the CEL crate itself knows only when it evaluates.
+//! The functions, how they are called, and what they return. The CEL crate itself checks this only during
+//! evaluation.
 
 use std::fmt;
 
-/// A CEL type, as far as it can be told without declarations.
+/// A CEL type, as far as it is known without declarations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
     Bool,
@@ -12,9 +13,9 @@ pub enum Type {
     Text,
     Bytes,
     Null,
-    /// Of strings, or of anything.
+    /// A list of strings, or of unknown elements.
     List,
-    /// Of something that is no string.
+    /// A list with an element that is not a string.
     OtherList,
     Map,
     Timestamp,
@@ -34,17 +35,17 @@ impl fmt::Display for Type {
             Self::Bytes => "bytes",
             Self::Null => "null",
             Self::List => "a list",
-            Self::OtherList => "a list with something that is no string in it",
+            Self::OtherList => "a list with an element that is not a string",
             Self::Map => "a map",
             Self::Timestamp => "a timestamp",
             Self::Duration => "a duration",
-            Self::Optional => "an optional; take what it holds with orValue(..)",
+            Self::Optional => "an optional; get its value with orValue(..)",
             Self::Type => "a type",
         })
     }
 }
 
-/// Called as `f(x)`, or as `x.f()`.
+/// Whether a function is called as `f(x)` or as `x.f()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     Global,
@@ -61,10 +62,10 @@ pub(super) struct Signature {
     pub(super) result: Option<Type>,
 }
 
-/// Of functions that are called as `namespace.function(..)`.
+/// The namespaces of functions that are called as `namespace.function(..)`.
 pub(super) const NAMESPACES: [&str; 4] = ["base64", "optional", "sets", "strings"];
 
-/// Names of types, to compare with what `type(x)` yields.
+/// Names of types, to compare with `type(x)`.
 pub(super) const TYPE_NAMES: [&str; 11] = [
     "bool",
     "bytes",
@@ -79,7 +80,7 @@ pub(super) const TYPE_NAMES: [&str; 11] = [
     "uint",
 ];
 
-/// The parser makes these from operators and macros; their arguments are as many as the syntax has.
+/// The parser creates these from operators and macros, always with the right number of arguments.
 pub(super) const OPERATORS: [&str; 21] = [
     "_?_:_",
     "_&&_",
@@ -117,7 +118,7 @@ pub(super) fn meant_by(name: &str) -> Option<&'static str> {
         .find(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// These are gone after parsing, unless they were called in another way than theirs.
+/// The parser expands these, unless they are called in a wrong way.
 pub(super) const MACROS: [&str; 9] = [
     "has",
     "all",

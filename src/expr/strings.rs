@@ -1,5 +1,6 @@
-//! Functions whose result or work can be many times as large as their arguments. The CEL crate builds first;
-//! these pay first. They yield what the crate's yield, but `indexOf` and `lastIndexOf` search in linear time.
+//! Functions whose result or work can be much larger than their arguments. The CEL crate builds the result
+//! first; these pay first. They return what the crate's functions return, but `indexOf` and `lastIndexOf`
+//! search in linear time.
 
 use super::fuel::{self, KEEP, READ};
 use cel::common::types::{CelInt, CelList, CelString, DYN_TYPE, LIST_TYPE, STRING_TYPE};
@@ -9,7 +10,7 @@ use cel::{DeclarationError, Env, ExecutionError};
 /// `a + b`.
 pub(super) const ADD: &str = "@add";
 
-/// The name under which the function here is declared. No source can spell it.
+/// The name of the metered version of a function. No source can spell it.
 pub(super) fn metered(function: &str) -> Option<&'static str> {
     match function {
         "replace" => Some("@replace"),
@@ -73,7 +74,7 @@ fn join<'b, 'v>(args: &[CowVal<'b, 'v>]) -> Result<CowVal<'b, 'v>, ExecutionErro
         .iter()
         .map(|text| text.downcast_ref::<CelString<'v>>().map(CelString::inner))
         .collect();
-    let texts = texts.ok_or_else(|| ExecutionError::function_error("join", "an element is no string"))?;
+    let texts = texts.ok_or_else(|| ExecutionError::function_error("join", "an element is not a string"))?;
     let separators = separator.len().saturating_mul(texts.len().saturating_sub(1));
     fuel::spend_text(
         texts
@@ -134,7 +135,7 @@ fn split_some(
     Ok(CelList::from(parts.collect::<Vec<_>>()))
 }
 
-/// One by one; the last part is the rest.
+/// Splits into single characters. The last part is the rest.
 fn characters(text: &str, most: usize) -> Vec<&str> {
     let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).take(most).collect();
     let ends = starts.iter().skip(1).copied().chain([text.len()]);
@@ -145,7 +146,7 @@ fn characters(text: &str, most: usize) -> Vec<&str> {
         .collect()
 }
 
-/// A number below zero means all.
+/// A negative number means no limit.
 fn at_most(most: &CelInt) -> usize {
     usize::try_from(*most.inner()).unwrap_or(usize::MAX)
 }
@@ -173,7 +174,7 @@ fn last_index_of(text: &CelString<'_>, searched: &CelString<'_>) -> Result<CelIn
     Ok(position(text, text.rfind(searched.inner())))
 }
 
-/// The last one that begins at the offset or before it.
+/// The last match that begins at the offset or before it.
 fn last_index_to(
     text: &CelString<'_>,
     searched: &CelString<'_>,
@@ -196,8 +197,7 @@ fn search(text: &str, searched: &str) -> Result<(), ExecutionError> {
     fuel::spend_text(searched.len(), READ)
 }
 
-/// The byte at which the character of that number begins. `None` if nothing is searched for, which is found
-/// at once.
+/// The byte offset of the character at `offset`. `None` if the searched text is empty, which matches at once.
 fn start(
     function: &str,
     text: &str,
@@ -217,7 +217,7 @@ fn byte_of(text: &str, character: usize) -> Option<usize> {
     text.char_indices().nth(character).map(|(at, _)| at)
 }
 
-/// The number of the character that begins at that byte, or -1.
+/// The index of the character that begins at that byte, or -1.
 fn position(text: &str, byte: Option<usize>) -> CelInt {
     let before = byte
         .and_then(|byte| text.get(..byte))

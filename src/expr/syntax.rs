@@ -1,5 +1,5 @@
-//! What is wrong with a text that is no CEL, in words for its author. The parser speaks of tokens and of its
-//! grammar's rules instead.
+//! Explains a syntax error to the author of an expression. The parser's own messages speak of tokens and
+//! grammar rules.
 
 use cel::ParseErrors;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::fmt;
 pub struct Syntax {
     pub line: usize,
     pub column: usize,
-    /// What stands there; empty at the end of the text.
+    /// The text at that place. Empty at the end.
     pub piece: String,
     pub problem: Problem,
 }
@@ -32,7 +32,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// From the parser's message, and from what stands where it stopped.
+    /// Derives the problem from the parser's message and the text where it stopped.
     fn of(message: &str, piece: &str) -> Self {
         let says = |part: &str| message.contains(part);
         match piece.chars().next() {
@@ -56,21 +56,21 @@ impl Problem {
         match self {
             Self::EndsEarly => "something is missing here: a value, or a closing bracket",
             Self::Leftover => {
-                "the expression is complete before this; is an operator missing, such as + or &&?"
+                "the expression is complete before this; check whether an operator is missing, such as + or &&"
             }
             Self::Unexpected => "this does not fit here; check the operators, brackets and commas around it",
             Self::Word => "write && for and, || for or, and ! for not",
             Self::Equals => "write == to compare",
             Self::Backquote => {
-                "a name in backquotes stands after a dot, as in claims.`a-b`, and ends with a backquote"
+                "a name in backquotes must follow a dot and end with a backquote, as in claims.`a-b`"
             }
             Self::Quote => {
-                "this text has no closing quote, or a backslash that means nothing; write `\\\\` for one backslash, or r'..'"
+                "this text has no closing quote, or an unknown escape; write `\\\\` for one backslash, or r'..'"
             }
-            Self::Character => "CEL has no such character outside of quotes",
+            Self::Character => "this character is not allowed outside quotes",
             Self::Reserved => "this word is reserved; for a claim of this name write claims['..']",
-            Self::Number => "this number is too large for 64 bits",
-            Self::TooNested => "too many brackets stand within each other; move parts into variables",
+            Self::Number => "this number does not fit into 64 bits",
+            Self::TooNested => "too many nested brackets; move parts into variables",
             Self::LoopVariable => {
                 "the first argument of a loop must be a new plain name, as in claims.groups.map(g, g + '!')"
             }
@@ -81,7 +81,7 @@ impl Problem {
     }
 }
 
-/// Words that CEL keeps for itself and for languages around it.
+/// Words that CEL reserves for itself and for its host languages.
 const RESERVED: [&str; 19] = [
     "as",
     "break",
@@ -103,12 +103,12 @@ const RESERVED: [&str; 19] = [
     "true",
     "void",
 ];
-/// The longest piece that is quoted.
+/// The longest piece of source that a message shows.
 const PIECE_CHARS: usize = 24;
 
 impl Syntax {
-    /// The first error; those after it are mostly its consequences. What the grammar refuses leaves holes in
-    /// the tree, and an error about a hole has the place of the whole part.
+    /// Takes the first error, since later ones are mostly its consequences. Grammar errors come first: they
+    /// leave holes in the tree, and an error about a hole has the position of a larger part.
     pub(super) fn of(errors: &ParseErrors, source: &str) -> Option<Self> {
         let of_grammar = errors
             .errors
@@ -134,7 +134,7 @@ impl Syntax {
     }
 }
 
-/// A word, a text from its quote on, or one character.
+/// A word, a string literal from its quote on, or one character.
 fn piece(rest: &str) -> String {
     let word = |c: char| c.is_alphanumeric() || c == '_';
     match rest.chars().next() {

@@ -1,5 +1,5 @@
-//! What zot's users write, what they mistype, and what strangers' claims may do to it. `t_4_5` is the fifth
-//! check of expressions in the project's list of rules for tokens.
+//! What zot's users write, what they mistype, and what hostile claims try. `t_4_5` is the fifth check of
+//! expressions in the project's list of rules for tokens.
 
 use super::*;
 use serde_json::{Value as Json, json};
@@ -55,7 +55,7 @@ fn value(source: &str) -> Result<Json, Failed> {
     })
 }
 
-/// What JSON has no form for is told as text.
+/// Values that JSON cannot express are shown as text.
 fn to_json(value: &Value) -> Json {
     match value {
         Value::Null => Json::Null,
@@ -190,7 +190,7 @@ fn what_users_of_zot_write() {
     );
 }
 
-/// The one claim above that is no `int`.
+/// The one number above that is not an `int`.
 fn with_double(mut value: Json) -> Json {
     value["big"] = json!(18_446_744_073_709_551_615_u64 as f64);
     value
@@ -425,7 +425,7 @@ fn groups_may_come_as_optionals() {
 }
 
 #[test]
-fn what_works_in_zot_and_not_in_the_crate() {
+fn expressions_that_work_in_zot_but_not_in_the_crate_alone() {
     for (source, expected) in [
         ("claims.`kubernetes.io`.`namespace`", json!("ns1")),
         ("claims.?`kubernetes.io`.namespace.orValue('')", json!("ns1")),
@@ -447,7 +447,7 @@ fn what_works_in_zot_and_not_in_the_crate() {
     }
 }
 
-/// What `then` yields where `vars.v` is what `variable` yielded.
+/// The result of `then` where `vars.v` is the result of `variable`.
 fn through_a_variable(variable: &str, then: &str) -> Result<Json, Failed> {
     let claims = claims();
     let known = BTreeSet::from(["v".to_owned()]);
@@ -495,7 +495,7 @@ fn a_variable_holds_a_value_of_any_type() {
             "vars.v[0] == b'a' && vars.v[1] == duration('1s')",
             json!(true),
         ),
-        // An optional leaves what it holds, or null; a type leaves its name.
+        // An optional becomes its value or null. A type becomes its name.
         ("claims.?email", "vars.v + '!'", json!("Ann@Example.org!")),
         ("claims.?missing", "vars.v == null", json!(true)),
         ("claims.groups.first()", "vars.v", json!("a")),
@@ -642,7 +642,7 @@ fn programs_are_shared_between_threads() {
     assert_eq!(format!("{program:?}"), "Program(\"claims.sub\")");
 }
 
-/// Never the parser's own words, which are about tokens and rules of a grammar.
+/// No error has the parser's own words, which are about tokens and grammar rules.
 #[test]
 fn syntax_errors_name_the_place_and_the_piece() {
     use Problem as P;
@@ -691,17 +691,17 @@ fn syntax_errors_name_the_place_and_the_piece() {
 }
 
 #[test]
-fn refusals_say_what_to_write() {
+fn errors_say_what_to_write() {
     for (source, kind, expected) in [
         (
             "claim.sub",
             Kind::Any,
-            "there is no variable `claim` here; there is claims, vars, credential",
+            "there is no variable `claim` here; the variables are claims, vars, credential",
         ),
         (
             "vars.x",
             Kind::Any,
-            "`vars.x` is not defined before this expression; defined are team",
+            "`vars.x` is not defined before this expression; the defined variables are team",
         ),
         (
             "claims.sub.lowerASCII()",
@@ -721,12 +721,12 @@ fn refusals_say_what_to_write() {
         (
             "claims.sub == ",
             Kind::Bool,
-            "this is no CEL: line 1, column 15, at the end: something is missing here: a value, or a closing bracket",
+            "this is not valid CEL: line 1, column 15, at the end: something is missing here: a value, or a closing bracket",
         ),
         (
             "claims.sub.matches('a(')",
             Kind::Bool,
-            "the pattern \"a(\" in matches() is no regular expression of RE2's kind: unclosed group",
+            "the pattern \"a(\" in matches() is not a regular expression of RE2: unclosed group",
         ),
     ] {
         assert_eq!(compiled(source, kind).unwrap_err().to_string(), expected);

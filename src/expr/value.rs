@@ -1,4 +1,4 @@
-//! JSON to CEL, and the values that expressions leave to later ones.
+//! Converts JSON to CEL, and holds the values that expressions pass to later ones.
 
 use super::Failed;
 use cel::Value;
@@ -9,7 +9,7 @@ use serde_json::Map;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Borrows the strings.
+/// Converts an object and borrows its strings.
 pub(super) fn from_object(object: &Map<String, serde_json::Value>) -> CelMap<'_> {
     let entries = object
         .iter()
@@ -17,8 +17,8 @@ pub(super) fn from_object(object: &Map<String, serde_json::Value>) -> CelMap<'_>
     CelMap::from(entries.collect::<HashMap<_, _>>())
 }
 
-/// An integer is an `int`, as in Kubernetes, so that `claims.exp + 1` is written as it reads; any other
-/// number is a `double`.
+/// An integer becomes an `int`, as in Kubernetes, so that `claims.exp + 1` works. Any other number becomes a
+/// `double`.
 fn from_json(value: &serde_json::Value) -> Box<dyn Val + '_> {
     match value {
         serde_json::Value::Null => Box::new(CelNull),
@@ -46,7 +46,7 @@ impl Default for Vars {
 }
 
 impl Vars {
-    /// Replaces a variable of this name.
+    /// Adds a variable, or replaces one of the same name.
     pub fn insert(&mut self, name: &str, value: Held) {
         let mut values = Arc::unwrap_or_clone(std::mem::take(self).0).into_inner();
         values.insert(CelMapKey::from(name.to_owned()), value.0);
@@ -58,12 +58,12 @@ impl Vars {
     }
 }
 
-/// What an expression yielded, for a variable.
+/// The value of a variable.
 #[derive(Debug)]
 pub struct Held(Box<dyn Val>);
 
-/// As in zot, a variable holds what an optional holds, or null, and a type by its name. Every other value
-/// stays what it is.
+/// As in zot, a variable takes the value inside an optional, or null if it is empty. Every other value is
+/// unchanged.
 pub(super) fn hold(value: Value) -> Result<Held, Failed> {
     let value = match optional(&value) {
         Some(held) => held.value().cloned().unwrap_or(Value::Null),

@@ -19,24 +19,24 @@ pub(in crate::storage) enum Token {
     Text(Arc<str>),
 }
 
-/// A record as it was read.
+/// A record as read from the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     pub version: Version,
     pub value: Bytes,
-    /// When the store took this state of the record, by [`RecordStore::now`].
+    /// When the store wrote this state of the record, by [`RecordStore::now`].
     pub written: Timestamp,
 }
 
-/// What a record says from now on.
+/// The new state of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
     pub bytes: Bytes,
-    /// Lists leave the record out unless they are asked for hidden ones. Everything else treats it as any
-    /// other.
+    /// Whether lists leave the record out unless the caller asks for hidden ones. All other operations ignore
+    /// this.
     pub hidden: bool,
-    /// The write is a step of something that frees space: a store writes it even where only its reserve is
-    /// left. See [`RecordStore`].
+    /// Whether the write is part of an operation that frees space. A store then accepts it even where only
+    /// its reserve is left. See [`RecordStore`].
     pub frees: bool,
 }
 
@@ -50,7 +50,7 @@ impl From<Bytes> for Value {
     }
 }
 
-/// A compare-and-swap: `expected` is `None` where there must be no record, `value` is `None` to delete it.
+/// A compare-and-swap. `expected: None` requires that there is no record. `value: None` deletes the record.
 #[derive(Clone, Debug)]
 pub struct Change {
     pub key: String,
@@ -58,15 +58,15 @@ pub struct Change {
     pub value: Option<Value>,
 }
 
-/// A part of the keys, in the order of their bytes.
+/// A range of keys, in byte order.
 #[derive(Clone, Copy, Debug)]
 pub struct Range<'a> {
-    /// What each key begins with.
+    /// Only keys with this prefix are listed.
     pub prefix: &'a str,
-    /// Only keys greater than this one are listed. It is a whole key, and it need not exist. Empty for the
-    /// beginning.
+    /// Only keys greater than this one are listed. It is a whole key, and need not exist. Empty to start at
+    /// the beginning.
     pub after: &'a str,
-    /// How many keys at most.
+    /// The largest number of keys to return.
     pub limit: usize,
     pub show: Show,
 }
@@ -79,7 +79,7 @@ pub enum Show {
     All,
 }
 
-/// A key, and when the store took the present state of its record.
+/// A key, and when the store wrote the present state of its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     pub key: String,
@@ -89,44 +89,45 @@ pub struct Written {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Failure {
     /// The record is not in the state that the caller expected. Nothing changed.
-    #[error("the record has changed meanwhile")]
+    #[error("the record has changed since it was read")]
     Conflict,
-    /// The bytes that a record names are not there.
+    /// The bytes that a record refers to are not in the store.
     #[error("the bytes are missing from the store")]
     Missing,
-    /// The record is there and its value is not. It can still be swapped and deleted in the state `version`.
+    /// The record exists, but its value cannot be read. It can still be swapped and deleted in the state
+    /// `version`.
     #[error("the record's value is lost: {what}")]
     Lost { version: Version, what: Arc<str> },
-    /// The store is out of space. Nothing was acknowledged.
+    /// The store is out of space. Nothing was written.
     #[error("the store is full")]
     Full,
-    /// Another program reads the store's records without an end, so the store could only grow. It takes
-    /// deletions. Nothing was acknowledged.
+    /// Another program keeps a read transaction open, so the log could only grow. Only deletions are
+    /// accepted. Nothing was written.
     #[error(
-        "another program reads the store's records (records.sqlite3) without an end, and their log has become too large: stop that program"
+        "another program keeps a read of the store's records (records.sqlite3) open, so their log has grown too large: stop that program"
     )]
     LogHeld,
-    /// Another program holds the store's records. Nothing happened.
-    #[error("another program holds the store's records locked: only this one should use them")]
+    /// Another program has locked the records. Nothing was written.
+    #[error(
+        "another program has locked the store's records (records.sqlite3): only the registry should use them"
+    )]
     Busy,
-    /// A folder of the store is gone, or cannot be written to. Nothing happened.
+    /// A folder of the store is missing or not writable. Nothing was written.
     #[error("the folder {folder} of the store cannot be written to: {why}")]
     NotWritable {
         folder: &'static str,
         why: Arc<std::io::Error>,
     },
-    /// The operation failed; after a crash it may turn out that it was done all the same.
+    /// The operation failed. After a crash it may still turn out to have been done.
     #[error("the store failed: {0}")]
     Io(Arc<dyn std::error::Error + Send + Sync>),
-    /// An earlier failure of the disk stopped all writing; only a restart can tell what is really there.
-    #[error(
-        "the store stopped writing after an earlier failure of the disk: restart to find out what is really there"
-    )]
+    /// A disk failure stopped all writing. Only a restart can find out what is on the disk.
+    #[error("the store stopped writing after a disk failure: check the disk, then restart the registry")]
     Stopped,
 }
 
-/// Where a list of names had to stop: something that may hold some of them cannot be read. The names before
-/// it are here, and the list goes on behind `next`.
+/// A list of names stopped early, because a folder that may hold some of them cannot be read. The names
+/// before that folder are in `found`, and the list can continue after `next`.
 #[derive(Debug, thiserror::Error)]
 #[error("{place} cannot be listed: {source}")]
 pub struct Unlisted {
@@ -137,7 +138,7 @@ pub struct Unlisted {
 }
 
 impl Failure {
-    /// What a list that failed with this had found, if it can go on.
+    /// What the list had found before it failed, if the list can continue.
     #[must_use]
     pub fn unlisted(&self) -> Option<&Unlisted> {
         match self {
@@ -146,16 +147,16 @@ impl Failure {
         }
     }
 
-    /// Whether the process, or the machine, has no file descriptors left.
+    /// Whether the process or the machine has run out of file descriptors.
     #[must_use]
     pub fn lacks_descriptors(&self) -> bool {
         self.comes_from(crate::descriptors::are_lacking)
     }
 
-    /// Whether bytes that could not be opened or read because of this are damaged: they are missing, or the
-    /// disk or the file system says that it cannot give them back. Other failures say nothing about the
-    /// bytes: a missing permission, too many open files, too little memory, a disk on a network that does not
-    /// answer.
+    /// Whether this failure, met while opening or reading bytes, means that the bytes are damaged: they are
+    /// missing, or the disk or the file system cannot return them. Other failures say nothing about the
+    /// bytes, such as a missing permission, too many open files, too little memory, or a network disk that
+    /// does not answer.
     #[must_use]
     pub fn shows_damage(&self) -> bool {
         matches!(self, Self::Missing)
@@ -169,77 +170,78 @@ impl Failure {
             .any(|why| why.downcast_ref().is_some_and(&such))
     }
 
-    /// Whether what was to come next is not to be done either. A conflict is an answer, and the others are
-    /// not.
+    /// Whether the changes after this one are not to be tried either. Only a conflict lets them go on.
     pub(in crate::storage) const fn stops(&self) -> bool {
         !matches!(self, Self::Conflict)
     }
 
-    /// Whether there is no room for anything but deletions.
+    /// Whether only deletions are accepted for lack of room.
     #[must_use]
     pub const fn is_full(&self) -> bool {
         matches!(self, Self::Full | Self::LogHeld)
     }
 }
 
-/// Values of up to some MiB under ordered keys. What a store promises, and all that the registry's protocol
-/// relies on:
+/// Values of up to a few MiB under ordered keys. A store promises the following, and the registry's protocol
+/// relies on nothing else:
 ///
-/// * A record changes only by compare-and-swap, and of several who try from one state one succeeds. A
-///   [`Version`] names one state and no other, also over a deletion and a new creation.
-/// * An answer that acknowledges a change means that the change survives a power cut.
+/// * A record changes only by compare-and-swap. If several callers try from the same state, one of them
+///   succeeds. A [`Version`] names one state and no other, even after a deletion and a new creation.
+/// * A change that was acknowledged survives a power cut.
 /// * [`Failure::Conflict`], [`Failure::Full`], [`Failure::LogHeld`] and [`Failure::Busy`] mean that nothing
-///   happened. A store that repeats a request by itself looks whether its first attempt was the one that won
-///   before it says so.
-/// * After [`Failure::Io`] the change may have happened, or may happen later, but once at most, and not if
-///   the record was changed in between. That holds for a creation too: a record that was made and deleted
-///   since is not made again.
-/// * A reader, and a list, sees every change that was acknowledged before it began. A list of several pages
-///   is no snapshot, but a record that does not change between its first page and its last is in it exactly
-///   once if the list shows it.
-/// * Keys are ordered by their bytes. A deleted record is in no list.
+///   changed. A store that retries a request by itself must check whether its own first attempt succeeded
+///   before it reports a conflict.
+/// * After [`Failure::Io`] the change may have happened, or may happen later. It happens at most once, and
+///   not if the record was changed in between. The same holds for a creation: a record that was created and
+///   deleted since is not created again.
+/// * A read or a list sees every change that was acknowledged before it began. A list of several pages is not
+///   a snapshot. But a record that the list shows, and that does not change between the first page and the
+///   last, appears exactly once.
+/// * Keys are ordered by their bytes. A list never shows a deleted record.
 /// * A store on a disk keeps a reserve of space, so that a full disk can be emptied. Where only the reserve
-///   is left, every deletion and every value that [frees](Value::frees) space is written all the same, and
-///   any other change is [`Failure::Full`]. Bytes can be removed too.
-/// * Times are the store's own: [`Record::written`] and [`RecordStore::now`] come from one clock. If several
-///   processes share the store, it is not the clock of any of them. It may have whole seconds only, and
-///   [`Record::written`] may lie a little after `now`: the age is zero then. Whoever judges an age takes the
-///   difference of these two.
+///   is left, the store accepts deletions, values that [free](Value::frees) space, and the removal of bytes.
+///   Any other change fails with [`Failure::Full`].
+/// * Times come from the store: [`Record::written`] and [`RecordStore::now`] use one clock. If several
+///   processes share the store, it is none of their clocks. It may be limited to whole seconds.
+///   [`Record::written`] may lie a little after `now`; the age is zero then. To compute an age, subtract
+///   these two.
 ///
 /// # Implementing this on a bucket
 ///
-/// * A record is one object under its key. It changes only by a conditional request: `If-None-Match: *` and
-///   `If-Match` with an entity tag, or the conditions on a generation where the service ignores those
-///   (Google's does, on writing). Not every service that takes such a header keeps to it, so at the start try
-///   what is needed with many requests at once, and refuse to go on unless exactly one of each wins.
-/// * A [`Version`] is the entity tag or the generation. Equal bytes have equal entity tags: the registry
-///   writes a fresh nonce into every value, so that no two states of a record are the same bytes. A store
-///   adds nothing for that.
+/// * A record is one object under its key. It changes only by a conditional request: `If-None-Match: *` or
+///   `If-Match` with an entity tag. Google's service ignores these on writes and needs conditions on a
+///   generation instead. Some services accept such a header and do not honour it. So at startup, try what is
+///   needed with many concurrent requests, and refuse to start unless exactly one of each succeeds.
+/// * A [`Version`] is the entity tag or the generation. Equal bytes have equal entity tags, so the registry
+///   writes a fresh nonce into every value, and no two states of a record have the same bytes. The store need
+///   not add anything.
 /// * A deletion swaps in a tombstone of exactly 16 random bytes; every value is longer. Two tombstones must
-///   differ, or a late swap that expects one would take the next for it. A creation on top of a tombstone is
-///   a swap from it. A late `If-None-Match: *` meets the tombstone and fails. So it stays until no request
-///   can be that late (signed requests of S3 expire after 15 minutes; days are cheap), and then goes by a
-///   conditional deletion, or stays for good where the service has none. Lists tell a tombstone by its size.
-/// * The size also marks a hidden value, so that nobody need read it: the value is padded to a multiple of 16
-///   bytes when it is hidden and to anything else when it is not, behind the value, with the length of the
-///   padding in the last byte.
-/// * The outcome of a request that timed out, or whose connection broke, is unknown, and it may be applied
-///   later. Read the object: if its bytes are those that were to be written, the change is done, since their
-///   nonce is nobody else's. If the version is still the expected one, the same request may be sent again: of
-///   the two one wins at most. In any other case the answer is [`Failure::Io`].
-/// * A refusal is ambiguous where a client library repeats requests by itself: a 412 may be due to its own
-///   first attempt. Read, and compare the bytes. S3's 409 (`ConditionalRequestConflict`) says that another
-///   request was under way, and nothing about the record: send it again. Some libraries turn it into "exists
-///   already" for a creation, so there, too, only reading tells.
-/// * [`RecordStore::now`] is the `Date` of the last answer plus the time that a monotonic clock counted
-///   since, never the wall clock. To open the store asks once, so that there is a time from the beginning. A
-///   proxy that caches must not stand before the bucket, since its `Date` is old. [`Record::written`] is the
+///   differ, or a late swap that expects one would match the next. A creation over a tombstone is a swap from
+///   it. A late `If-None-Match: *` meets the tombstone and fails. So the tombstone stays until no request can
+///   be that late (signed S3 requests expire after 15 minutes, and keeping tombstones for days is cheap).
+///   Then a conditional deletion removes it, or it stays for good where the service has none. Lists recognize
+///   a tombstone by its size.
+/// * The size also marks a hidden value, so that a list need not read it. The value is padded at its end: to
+///   a multiple of 16 bytes if it is hidden, and to any other size if it is not. The last byte holds the
+///   length of the padding.
+/// * If a request times out or its connection breaks, the outcome is unknown, and the request may be applied
+///   later. Read the object. If its bytes are those that were to be written, the change is done, since no
+///   other writer has their nonce. If the version is still the expected one, send the same request again; at
+///   most one of the two succeeds. Otherwise answer [`Failure::Io`].
+/// * A rejection is ambiguous where a client library retries by itself: a 412 may be due to its own first
+///   attempt. Read, and compare the bytes. S3's 409 (`ConditionalRequestConflict`) means that another request
+///   was in progress and says nothing about the record: send the request again. Some libraries report it as
+///   "already exists" for a creation, so there, too, only reading gives the answer.
+/// * [`RecordStore::now`] is the `Date` of the last answer plus the time that a monotonic clock has measured
+///   since, never the wall clock. To have a time from the beginning, opening the store makes one request. A
+///   caching proxy must not stand in front of the bucket, since its `Date` is old. [`Record::written`] is the
 ///   object's `Last-Modified`, in whole seconds.
 /// * A bucket is never full, so it ignores [`Value::frees`].
-/// * Lists go on after a key, in the order of bytes. A service that has no such start (Azure) or lists in no
-///   order (S3 Express) needs a store that makes up for it, since every page of the registry relies on both.
-/// * Services take about one change of a single key in a second (Google) to some dozens (S3). Nothing in the
-///   registry makes all writers change one record; a store must not, either.
+/// * Lists continue after a key, in byte order. A service that cannot start after a key (Azure) or lists in
+///   no order (S3 Express) needs a store that makes up for it, since every page of the registry relies on
+///   both.
+/// * Services accept between about one change per second of a single key (Google) and some dozens (S3). No
+///   record of the registry is changed by all writers, and a store must not introduce one.
 pub trait RecordStore: Send + Sync {
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>>;
     /// [`Failure::Conflict`] if the key exists.
@@ -248,18 +250,18 @@ pub trait RecordStore: Send + Sync {
     fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version>;
     /// [`Failure::Conflict`] unless the record is in state `expected`.
     fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()>;
-    /// The keys of the range that there are.
+    /// The existing keys of the range.
     fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>>;
-    /// The same with times. May cost more.
+    /// Like [`RecordStore::list`], with times. May cost more.
     fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>>;
     /// The store's present time.
     fn now(&self) -> Timestamp;
 
-    /// Several changes between which no decision lies, in this order. Each is done or refused for itself: a
-    /// conflict stops no other one. Any other failure stops those behind it, which answer with the same
-    /// failure and did not happen; so what comes later never stands where what comes first could not be
-    /// written. After a crash any number of the first ones may have been done. A version is `None` after a
-    /// deletion. A store that can does all of it with one commit.
+    /// Makes several changes in this order. Each succeeds or fails by itself, and a conflict does not stop
+    /// the others. Any other failure stops those after it: they answer with the same failure and do not
+    /// happen. So a later change is never written where an earlier one could not be. After a crash, any
+    /// number of the first ones may have been done. A version is `None` after a deletion. A store that can
+    /// makes all changes in one commit.
     fn change_all(&self, changes: Vec<Change>) -> BoxFuture<'_, Vec<Result<Option<Version>, Failure>>> {
         Box::pin(async move {
             let mut done = Vec::with_capacity(changes.len());
@@ -280,55 +282,57 @@ pub trait RecordStore: Send + Sync {
     }
 }
 
-/// Bytes under unique names that are never reused. A name is `[a-z0-9]{32}`. Since no name comes back, a
-/// removal may be repeated, or come late, and harms nobody.
+/// Bytes under unique names that are never reused. A name is `[a-z0-9]{32}`. Since no name is used again, a
+/// removal may be repeated or come late without harm.
 ///
-/// Bytes are written front to back: [`BlobStore::write`], now and then [`BlobStore::keep`], in the end
-/// [`BlobStore::seal`]. Between requests, and on another process, the writer goes on from what was kept last,
-/// with the [`Resume`] that it was told then. Whoever did not hear an answer goes on with what it was told
-/// before: a [`Resume`] is good until the writer has gone on from an earlier one.
+/// Bytes are written front to back with [`BlobStore::write`], saved now and then with [`BlobStore::keep`],
+/// and completed with [`BlobStore::seal`]. A later request, or another process, continues from what was kept
+/// last, with the [`Resume`] that `keep` returned. A writer that did not receive an answer continues with the
+/// [`Resume`] it had before. A [`Resume`] stays valid until a writer has continued from an earlier one.
 ///
-/// One writer at a time is the registry's affair, not the store's: it claims the upload's session.
+/// The registry, not the store, makes sure that there is one writer at a time: a writer claims the upload's
+/// session.
 ///
 /// # Implementing this on a bucket
 ///
-/// A multipart upload straight to the final name: [`BlobStore::write`] cuts parts and holds the rest in
-/// memory, [`BlobStore::keep`] makes the rest, too small for a part, an object beside it and tells the
-/// upload's id, its parts with their entity tags, and the rest's name in the [`Resume`], and
-/// [`BlobStore::seal`] completes the upload with exactly the parts that it is told, which copies nothing.
-/// What few bytes there are in all may be one object, written by `seal`. Some services want parts of one
-/// size, but for the last.
+/// Use a multipart upload straight to the final name. [`BlobStore::write`] cuts parts and holds the rest in
+/// memory. [`BlobStore::keep`] writes the rest, which is too small for a part, as an object of its own, and
+/// returns a [`Resume`] with the upload's ID, its parts with their entity tags, and the name of the rest.
+/// [`BlobStore::seal`] completes the upload with exactly the parts that the [`Resume`] lists, and copies
+/// nothing. A small blob may be one object, written by `seal`. Some services require that all parts but the
+/// last have the same size.
 ///
-/// Several processes share a bucket, and a claim may be lost at any moment to another process, without the
-/// loser noticing. Four rules make that harmless, and none depends on time:
+/// Several processes share a bucket, and a writer may lose its claim to another process at any moment,
+/// without noticing. Four rules make that harmless. None depends on time:
 ///
-/// 1. A claim swaps the session's record and puts a fresh nonce into it. Every later write of the record goes
-///    from the version that the claim, or its own last write, gave. One that conflicts ends the request; it
-///    is never tried again from a newer version.
-/// 2. [`BlobStore::keep`] gives each rest a new random name, and the [`Resume`] tells it; the store need not
-///    know the claim. A writer who lost its claim may replace a part by another of the same number.
-///    Completion names the entity tag of each part, so that it is refused then: [`BlobStore::seal`] answers
-///    [`Failure::Missing`], the upload ends, and its client begins anew. Nothing wrong is published.
-/// 3. Only the swap of the session's record makes parts count: those in its [`Resume`] do, and no others.
-/// 4. Closing freezes them first: all bytes are kept, the record says that the upload is closing, with the
-///    last [`Resume`]; only then is it sealed; then the record says that it is closed; and then its bytes are
-///    published, once. Completing twice is harmless: the second attempt finds the object, and compares its
-///    size. The record has no such state yet: an upload whose close was cut off between sealing and the next
-///    swap ends with [`Failure::Missing`] there.
+/// 1. A claim swaps the session's record and puts a fresh nonce into it. Every later write of the record
+///    starts from the version that the claim or the writer's own last write returned. A conflict ends the
+///    request. It is never retried from a newer version.
+/// 2. [`BlobStore::keep`] gives each rest a new random name, which the [`Resume`] holds, so the store need
+///    not know the claim. A writer that lost its claim may replace a part by another of the same number.
+///    Completion names the entity tag of each part, so it is rejected then: [`BlobStore::seal`] answers
+///    [`Failure::Missing`], the upload ends, and its client starts again. Nothing wrong is published.
+/// 3. Parts belong to the upload only once the session's record is swapped: those in its [`Resume`] do, and
+///    no others.
+/// 4. Closing freezes the parts first. All bytes are kept, and the record says that the upload is closing,
+///    with the last [`Resume`]. Only then are the bytes sealed. Then the record says that the upload is
+///    closed, and the bytes are published, once. Completing twice is harmless: the second attempt finds the
+///    object and compares its size. The record has no such state yet, so an upload that is interrupted
+///    between sealing and the next swap ends with [`Failure::Missing`].
 ///
-/// [`BlobStore::remove`] aborts the multipart upload as well. Only the process that began one knows its id
-/// until the first [`BlobStore::keep`]; if it crashes before that, no [`Resume`] names the upload. Whoever
-/// removes a name therefore lists the multipart uploads under it, and a rule of the bucket aborts those that
-/// are older than any session.
+/// [`BlobStore::remove`] aborts the multipart upload as well. Until the first [`BlobStore::keep`], only the
+/// process that began an upload knows its ID. If that process crashes before, no [`Resume`] names the upload.
+/// So removing a name lists the multipart uploads under it, and a rule of the bucket aborts uploads that are
+/// older than any session.
 pub trait BlobStore: Send + Sync {
-    /// Writes `chunks` at `offset`; creates the blob when `offset` is 0. `offset` is where the last write of
-    /// this process ended, or where the bytes were kept, by the same `resume`; what lies behind it is cut
-    /// off. [`Failure::Missing`] if the bytes before `offset` are not there, or if `resume` does not tell of
-    /// them and the store needs that. Not durable until [`BlobStore::keep`] or [`BlobStore::seal`]. After a
-    /// failure nothing behind what was kept last can be relied on: it must be written again.
+    /// Writes `chunks` at `offset`, and creates the blob when `offset` is 0. `offset` is where this process's
+    /// last write ended, or where the bytes were kept, with the same `resume`. Bytes behind it are cut off.
+    /// Fails with [`Failure::Missing`] if the bytes before `offset` are not there, or if the store needs a
+    /// `resume` that covers them and did not get one. The bytes are durable only after [`BlobStore::keep`] or
+    /// [`BlobStore::seal`]. After a failure, everything behind what was kept last must be written again.
     ///
-    /// `look` sees each chunk once and in order, unless the write fails: in the job that writes them and just
-    /// before it does, so that they pass through the processor's caches once.
+    /// `look` sees each chunk once and in order, unless the write fails. It runs just before the chunk is
+    /// written, on the same thread, so that the bytes pass through the processor's caches once.
     fn write<'a>(
         &'a self,
         name: &'a str,
@@ -337,38 +341,39 @@ pub trait BlobStore: Send + Sync {
         chunks: Vec<Bytes>,
         look: Look,
     ) -> Answer<'a, ()>;
-    /// Returns when the first `size` bytes survive a power cut, and says what a writer must be told to go on
-    /// from there, here or on another process. `size` must be what was written ([`Failure::Missing`] if not).
-    /// To keep what is kept already is no error. [`Failure::Full`] from here and from [`BlobStore::seal`]
-    /// means that the bytes kept before may be gone too: the registry ends the upload.
+    /// Returns when the first `size` bytes survive a power cut, with what a writer needs to continue from
+    /// there, in this process or another. `size` must be what was written ([`Failure::Missing`] if not).
+    /// Keeping twice is not an error. [`Failure::Full`] from here or from [`BlobStore::seal`] means that the
+    /// bytes kept before may be gone too, so the registry ends the upload.
     fn keep<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume>;
-    /// Returns when the bytes and the name survive a power cut, and can be opened. `size` must be the blob's
-    /// size ([`Failure::Missing`] if not). Sealing again is no error. A sealed blob is not written any more.
+    /// Returns when the bytes and the name survive a power cut and can be opened. `size` must be the blob's
+    /// size ([`Failure::Missing`] if not). Sealing again is not an error. A sealed blob is never written
+    /// again.
     fn seal<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, ()>;
-    /// For reading what was sealed. [`Failure::Missing`] if there is no such blob. Nobody may rely on reading
-    /// bytes before they are sealed: a bucket cannot.
+    /// Opens sealed bytes for reading. Fails with [`Failure::Missing`] if there is no such blob. Callers must
+    /// not read bytes before they are sealed: a bucket cannot do that.
     fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>>;
-    /// The bytes that are not sealed, for checkers. `None` if the store cannot read those.
+    /// Opens bytes that may not be sealed, for checkers. `None` if the store cannot read those.
     fn open_unsealed<'a>(&'a self, _name: &'a str) -> Answer<'a, Option<Arc<dyn BlobFile>>> {
         Box::pin(async { Ok(None) })
     }
-    /// Whether bytes could be written now, as far as that can be told without writing some.
-    /// [`Failure::NotWritable`] says where they cannot.
+    /// Checks whether bytes could be written now, as far as that can be known without writing any.
+    /// [`Failure::NotWritable`] names the folder where they cannot.
     fn probe(&self) -> Answer<'_, ()> {
         Box::pin(async { Ok(()) })
     }
-    /// Removes the bytes, whether sealed or not; not an error if they are gone. `resume` may be any that was
-    /// told, or none: it only helps to find what lies beside them.
+    /// Removes the bytes, whether sealed or not. Not an error if they are gone. `resume` may be any that was
+    /// returned for them, or empty: it only helps to find what belongs to them.
     fn remove<'a>(&'a self, name: &'a str, resume: &'a Resume) -> Answer<'a, ()>;
-    /// The names that there are, in order, the first one behind `after` (empty for the beginning), as many as
-    /// `limit` at most; with the store's time of their last change. What somebody else put beside them is
-    /// skipped. For checkers and collectors. Sealed bytes are all shown. Whether unsealed ones are is the
-    /// store's own affair; rests are not. A failure that is [`Unlisted`] says how to go on.
+    /// Lists up to `limit` names in order, starting behind `after` (empty for the beginning), with the
+    /// store's time of their last change. Foreign files are skipped. For checkers and collectors. All sealed
+    /// bytes are listed. Unsealed ones may be, and rests are not. A failure that is [`Unlisted`] says how to
+    /// continue.
     fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>>;
 }
 
-/// What a store must be told to go on with bytes that are not sealed. Kept in the upload's record, and nobody
-/// else's to read. A folder needs nothing.
+/// What a store needs to continue with bytes that are not sealed. The upload's record holds it, and only the
+/// store reads it. A folder needs nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Resume(pub(in crate::storage) String);
@@ -380,22 +385,23 @@ impl Resume {
     }
 }
 
-/// What looks at bytes on their way: the registry's hash. It may take its time, and what it captured is
-/// dropped when it is done.
+/// Sees bytes on their way to the store: the registry's hash. It may take its time, and is dropped as soon as
+/// it is done.
 pub type Look = Box<dyn FnMut(&[u8]) + Send>;
 
 /// An open blob.
 pub trait BlobFile: Send + Sync {
     fn size(&self) -> u64;
-    /// What can be had without waiting: at most `most` bytes from `offset` on, and `None` if not even one, or
-    /// at the end. To be called from anywhere; [`BlobFile::read`] finds out what is the matter.
+    /// Returns at most `most` bytes from `offset` on, if they are available without waiting for the disk.
+    /// `None` if there are none, at the end, or on an error, which [`BlobFile::read`] then reports. May be
+    /// called from any thread.
     fn at_hand(&self, offset: u64, most: usize) -> Option<Bytes>;
-    /// At most `most` bytes from `offset` on; empty only at the end. Takes a thread that may wait for the
-    /// disk.
+    /// Returns at most `most` bytes from `offset` on, and nothing only at the end. Waits for the disk on a
+    /// blocking thread.
     fn read(&self, offset: u64, most: usize) -> Answer<'_, Bytes>;
 }
 
-/// The shape of a blob's name, checked before it becomes part of a path or of a request.
+/// Checks the form of a blob's name before it becomes part of a path or of a request.
 pub(in crate::storage) fn check_name(name: &str) -> Result<(), Failure> {
     let fits = name.len() == 32
         && name
@@ -412,8 +418,8 @@ pub(in crate::storage) fn check_name(name: &str) -> Result<(), Failure> {
 #[error("not the name of a blob: expected 32 characters of a-z and 0-9")]
 struct NotABlobName;
 
-/// What the system says of a file that it cannot give back: the disk or the file system has lost it, or it is
-/// no file.
+/// The errors of the system for a file that it cannot return: the disk or the file system has lost it, or it
+/// is not a file.
 const DAMAGE: &[i32] = &[
     Errno::IO.raw_os_error(),
     Errno::BADMSG.raw_os_error(),

@@ -1,5 +1,5 @@
-//! A store that lives as long as its process: for tests and for trying things out. Keeps the whole contract
-//! but for durability.
+//! A store that lasts as long as its process, for tests and for trying things out. It keeps the whole
+//! contract except durability.
 
 use super::Answer;
 use super::contract::{
@@ -23,7 +23,7 @@ pub struct Memory {
 #[derive(Default)]
 struct State {
     records: BTreeMap<String, Kept>,
-    /// How many versions were given out.
+    /// How many versions were issued.
     versions: u64,
     blobs: BTreeMap<String, Blob>,
 }
@@ -34,14 +34,13 @@ struct Kept {
 }
 
 struct Blob {
-    /// An open blob shares the bytes and keeps them when a writer goes on or the blob is removed, as an open
-    /// file does.
+    /// An open blob shares the bytes, and keeps them when a writer continues or the blob is removed, as an
+    /// open file does.
     bytes: Arc<Vec<u8>>,
     written: Timestamp,
-    /// The sizes at which the bytes were kept, that of no bytes included: whoever goes on from one of them
-    /// must have been told.
+    /// The sizes at which the bytes were kept, including 0. A writer may continue only from one of these.
     kept: BTreeSet<usize>,
-    /// The one that the present writer went on from.
+    /// The size that the present writer continued from.
     from: usize,
     sealed: bool,
 }
@@ -58,7 +57,7 @@ impl Memory {
         Self::with_clock(Clock::system())
     }
 
-    /// The store's own time is that of `clock`.
+    /// A store whose time is that of `clock`.
     #[must_use]
     pub fn with_clock(clock: Clock) -> Self {
         Self {
@@ -71,7 +70,7 @@ impl Memory {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `expected: None` demands that there is no such record; `value: None` deletes.
+    /// `expected: None` requires that there is no record. `value: None` deletes it.
     fn change(
         &self,
         key: &str,
@@ -131,7 +130,7 @@ impl State {
         Ok(())
     }
 
-    /// The blob, if it has this size and its writer was told how to go on.
+    /// The blob, if it has this size and `resume` is the one its writer continues from.
     fn blob_of(&mut self, name: &str, size: u64, resume: &Resume) -> Result<&mut Blob, Failure> {
         contract::check_name(name)?;
         let from = kept_size(resume)?;
@@ -189,8 +188,8 @@ impl Blob {
         }
     }
 
-    /// At the end, or at what was kept: then what lies behind it is cut off, and what was told of that is of
-    /// no use any more.
+    /// Continues at the end, or at a kept size. Then everything behind it is cut off, and later [`Resume`]s
+    /// become invalid.
     fn go_on(&mut self, offset: usize, from: usize) -> Result<(), Failure> {
         if offset == from && self.kept.contains(&from) {
             self.kept.retain(|kept| *kept <= from);
@@ -206,7 +205,7 @@ impl Blob {
     }
 }
 
-/// At which size the bytes were kept, as this store told it.
+/// The size that a [`Resume`] of this store names.
 fn kept_size(Resume(told): &Resume) -> Result<usize, Failure> {
     if told.is_empty() {
         Ok(0)
@@ -272,7 +271,7 @@ impl BlobStore for Memory {
         .boxed()
     }
 
-    /// Says how much was kept, so that who goes on without having been told is found out.
+    /// Returns the size that was kept, so that a caller that continues with the wrong [`Resume`] fails.
     fn keep<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume> {
         async move {
             let mut state = self.state();
@@ -293,7 +292,7 @@ impl BlobStore for Memory {
         .boxed()
     }
 
-    /// Refuses bytes that are not sealed, so that whoever relies on reading them is found out.
+    /// Rejects bytes that are not sealed, so that a caller that relies on reading them fails.
     fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>> {
         async move { self.state().open(name, true) }.boxed()
     }
@@ -329,7 +328,7 @@ impl BlobStore for Memory {
     }
 }
 
-/// Says how much is in it, not what.
+/// Shows how much the store holds, not what.
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state();

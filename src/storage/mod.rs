@@ -1,6 +1,6 @@
-//! Two traits with a written contract, and what implements them. Everything the registry keeps is a record or
-//! a blob; nothing else is assumed of a store, so the same protocol runs on a folder, in memory and on a
-//! bucket.
+//! The two traits that every store implements, with their written contract. Everything the registry keeps is
+//! a record or a blob. Nothing else is assumed of a store, so the same protocol runs on a folder, in memory
+//! and on a bucket.
 
 mod contract;
 pub mod local;
@@ -17,9 +17,9 @@ pub use contract::{
 
 use futures_util::future::BoxFuture;
 
-/// The key of the record that holds the store's own name, which the token service makes. No other key begins
-/// with it.
+/// The key of the record that holds the store's ID. The token service creates it. No other key begins with
+/// it.
 pub const STORE_ID: &str = "i/store";
 
-/// What a store's operation answers with, later.
+/// The future result of a store's operation.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, Failure>>;

@@ -1,4 +1,4 @@
-//! A store whose files fail as those of a disk do, for tests of what relies on them.
+//! A store whose files fail like those of a broken disk, for tests.
 
 use super::{Answer, BlobFile, BlobStore, Failure, Look, Resume, Written};
 use bytes::Bytes;
@@ -13,7 +13,7 @@ pub(crate) enum When {
     Read,
 }
 
-/// The files that `store` has when it begins to fail.
+/// Fails for the files that `store` has when [`Failing::fail`] is called.
 pub(crate) struct Failing {
     store: Arc<dyn BlobStore>,
     fails: Arc<Mutex<Option<Fails>>>,
@@ -64,7 +64,7 @@ impl Failing {
         });
     }
 
-    /// The disk of these files does not answer at all.
+    /// Makes the whole disk fail.
     pub(crate) async fn drop_out(&self, why: Errno) {
         self.fail(When::Opened, why).await;
         self.fails.lock().unwrap().as_mut().unwrap().all = true;

@@ -1,4 +1,4 @@
-//! The one recorder of the process, which all measurements go to.
+//! The recorder of all measurements in the process.
 
 use super::families::{BUCKETS, FAMILIES, Kind};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
-/// Starts recording. What was measured before is lost, so this comes first; calling it again does nothing.
+/// Starts recording. Earlier measurements are lost, so call this first. A second call does nothing.
 pub fn install() {
     RECORDER.get_or_init(|| {
         let handle = PrometheusBuilder::new()
@@ -27,13 +27,13 @@ pub fn install() {
     });
 }
 
-/// Everything that was recorded. Empty before [`install`].
+/// Renders everything that was recorded. Empty before [`install`].
 pub(super) fn rendered() -> String {
     handle().map(PrometheusHandle::render).unwrap_or_default()
 }
 
-/// Puts what histograms have seen into their buckets. Without it their memory grows until somebody reads
-/// them.
+/// Sorts the samples of histograms into their buckets. Without this, their memory grows until the next
+/// scrape.
 pub fn upkeep() {
     if let Some(handle) = handle() {
         handle.run_upkeep();

@@ -1,14 +1,14 @@
-//! Every metric there is. A test holds this list against the sources, and the reference against this list.
+//! Every metric. A test compares this list with the sources, and the reference page with this list.
 
 use std::fmt::Write as _;
 
-/// One metric with all its label values.
+/// A metric with its labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Family {
     pub name: &'static str,
     pub kind: Kind,
     pub labels: &'static [&'static str],
-    /// One sentence without its full stop.
+    /// A sentence without its full stop.
     pub help: &'static str,
 }
 
@@ -57,26 +57,26 @@ const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'
     }
 }
 
-/// Of one source: the issuer or trust domain, the kind of credential, the source.
+/// The labels of a key source: the issuer or trust domain, the kind of credential, the source.
 const SOURCE: &[&str] = &["of", "verifies", "source"];
 
-/// By name.
+/// Sorted by name.
 pub const FAMILIES: &[Family] = &[
     counter(
         "process_cpu_seconds_total",
         &[],
-        "Processor time that the process has used, in seconds",
+        "Processor time used by the process, in seconds",
     ),
     gauge(
         "process_max_fds",
         &[],
-        "How many file descriptors the process may have open; each connection takes one, and so does each blob",
+        "The limit on open file descriptors; each connection and each open blob uses one",
     ),
-    gauge("process_open_fds", &[], "File descriptors that are open"),
+    gauge("process_open_fds", &[], "Open file descriptors"),
     gauge(
         "process_resident_memory_bytes",
         &[],
-        "Memory of the process that is not swapped out, with the files it has mapped",
+        "Resident memory of the process, including mapped files",
     ),
     gauge(
         "process_start_time_seconds",
@@ -91,7 +91,7 @@ pub const FAMILIES: &[Family] = &[
     gauge(
         "wharfinger_authority_expiry_days",
         &["of", "source", "authority", "subject"],
-        "Days until an X.509 authority expires; those of one source are numbered, the first to expire is 0",
+        "Days until an X.509 authority expires; the authorities of one source are numbered from 0, which is the first to expire",
     ),
     counter(
         "wharfinger_blobs_suspected_total",
@@ -106,22 +106,22 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "wharfinger_body_memory_refusals_total",
         &[],
-        "Requests, pulls included, that were answered with 503 since `http.bodyMemory`, or their caller's share of it, was in use",
+        "Requests, pulls included, that were answered with 503 because `http.bodyMemory`, or their caller's share of it, was in use",
     ),
     counter(
         "wharfinger_certificate_judgements_total",
         &[],
-        "Client certificates whose chain was verified: once a connection, and again when the authorities that vouched for it change",
+        "Verifications of a client certificate's chain: once per connection, and again when the authorities that verified it change",
     ),
     gauge(
         "wharfinger_config_generation",
         &[],
-        "Counts the configurations that were in force since the start; the first is 1",
+        "Number of the configuration in force; it is 1 at the start and grows with each applied change",
     ),
     gauge(
         "wharfinger_config_last_reload_applied",
         &[],
-        "1, or 0 if the configuration file as it is now was refused",
+        "1 if the present configuration file is in force, 0 if it was rejected",
     ),
     counter(
         "wharfinger_config_reloads_total",
@@ -131,27 +131,27 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "wharfinger_connections_closed_for_others_total",
         &["reason"],
-        "Connections that had identified nobody and were closed for another: `address`, one more of the same address; `all`, one more",
+        "Unidentified connections that were closed to make room for a new one: `address`, the new one came from the same address; `all`, from any address",
     ),
     counter(
         "wharfinger_connections_refused_total",
         &["reason"],
-        "Connections that were refused: `address`, too many of one address that identified nobody, and a request is being answered on each",
+        "Connections that were refused: `address`, one address has too many unidentified connections, and each is answering a request",
     ),
     gauge(
         "wharfinger_disk_free_bytes",
         &[],
-        "What the registry may still take of the file system that the store is on",
+        "Space that the registry can still use on the store's file system",
     ),
     gauge(
         "wharfinger_disk_free_files",
         &[],
-        "Files that can still be made there (inodes); absent where the file system has no such bound",
+        "Files (inodes) that can still be created on the store's file system; absent where it has no such limit",
     ),
     gauge(
         "wharfinger_disk_size_bytes",
         &[],
-        "The size of the file system that the store is on",
+        "Size of the store's file system",
     ),
     counter(
         "wharfinger_http_received_bytes_total",
@@ -161,28 +161,32 @@ pub const FAMILIES: &[Family] = &[
     histogram(
         "wharfinger_http_request_seconds",
         &["route"],
-        "From a request's header to its answer's header",
+        "Time from a request's header to its answer's header",
     ),
     gauge(
         "wharfinger_http_requests_in_flight",
         &[],
-        "Requests whose answer has not been sent to its end",
+        "Requests whose answer is not completely sent",
     ),
     counter(
         "wharfinger_http_requests_total",
         &["route", "method", "status"],
-        "Requests that were answered",
+        "Answered requests",
     ),
     counter(
         "wharfinger_http_sent_bytes_total",
         &[],
         "Bytes of answers' bodies that were sent",
     ),
-    gauge("wharfinger_info", &["version"], "Always 1; the version that runs"),
+    gauge(
+        "wharfinger_info",
+        &["version"],
+        "Always 1; the label is the running version",
+    ),
     gauge(
         "wharfinger_keys_age_seconds",
         SOURCE,
-        "Since a source last said or confirmed what it holds",
+        "Time since a source last delivered or confirmed its keys",
     ),
     gauge(
         "wharfinger_keys_count",
@@ -192,7 +196,7 @@ pub const FAMILIES: &[Family] = &[
     gauge(
         "wharfinger_keys_in_use",
         SOURCE,
-        "1 for the source whose keys verify now, 0 for those in reserve; absent until the first answer or failure",
+        "1 for the source whose keys are in use, 0 for sources in reserve; absent until the first answer or failure",
     ),
     counter(
         "wharfinger_keys_refresh_failures_total",
@@ -207,37 +211,37 @@ pub const FAMILIES: &[Family] = &[
     gauge(
         "wharfinger_keys_skipped_elements",
         SOURCE,
-        "Elements of what a source holds that cannot be used, without those that a standard says to ignore",
+        "Elements of a source that cannot be used, without those that a standard says to ignore",
     ),
     gauge(
         "wharfinger_keys_stale_in_seconds",
         SOURCE,
-        "Until what a source holds counts no more, unless it answers; absent for files",
+        "Time until a source's keys expire unless it answers; absent for files",
     ),
     gauge(
         "wharfinger_keys_withheld",
         &["of", "verifies"],
-        "Keys of a trust domain that do not count, since another one that comes first in the configuration holds them too",
+        "Keys of a trust domain that are not used, because a trust domain that comes first in the configuration has them too",
     ),
     counter(
         "wharfinger_log_lines_dropped_total",
         &[],
-        "Lines that are missing in the log, since its reader did not take them or has gone",
+        "Lines that are missing in the log because its reader was too slow or has gone",
     ),
     gauge(
         "wharfinger_store_bytes",
         &["part"],
-        "What the store's files hold: `blobs`, with uploads that are not finished; `values`, large records such as manifests; `database`, all other records; `log`, the database's write-ahead log. Blobs and values are counted in the background, more rarely the more there are",
+        "Size of the store's files: `blobs`, with unfinished uploads; `values`, large records such as manifests; `database`, all other records; `log`, the database's write-ahead log. Blobs and values are counted in the background, less often the more there are",
     ),
     gauge(
         "wharfinger_store_files",
         &["part"],
-        "Files of the store's `blobs` and `values`",
+        "Number of files of the store's `blobs` and `values`",
     ),
     counter(
         "wharfinger_streams_reset_total",
         &["reason"],
-        "HTTP/2 streams that were reset: `not_taken`, the client did not take the answer; `address`, refused since one address has too many without a login",
+        "HTTP/2 streams that were reset: `not_taken`, the client did not read the answer; `address`, one address has too many without a login",
     ),
     gauge(
         "wharfinger_tls_certificate_expiry_days",
@@ -247,7 +251,7 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "wharfinger_tokens_several_audiences_total",
         &["credential"],
-        "Tokens accepted that others than this registry could replay",
+        "Accepted tokens that another service could replay, because they are also for other audiences",
     ),
     counter(
         "wharfinger_unknown_key_ids_total",
@@ -257,14 +261,14 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "wharfinger_verdicts_total",
         &["credential", "result", "reason"],
-        "Credentials, `accepted`, `refused` or `undecidable`, and why; a key that is not known is `jwt_unknown_key`, and one that nobody could be asked about `keys_not_fetched`",
+        "Credentials, `accepted`, `refused` or `undecidable`, and why; `jwt_unknown_key` is a key that is not known, `keys_not_fetched` one that could not be looked up because the keys could not be fetched",
     ),
 ];
 
 /// The upper bounds of every histogram's buckets, in seconds.
 pub(super) const BUCKETS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0, 600.0];
 
-/// The page about them, in Markdown.
+/// The reference page, in Markdown.
 #[must_use]
 pub fn reference() -> String {
     let mut text = HEAD.to_owned();
@@ -296,9 +300,9 @@ const HEAD: &str = "# Metrics
 
 <!-- Made from src/telemetry/families.rs by `UPDATE_DOCS=1 cargo test --test docs`. -->
 
-`GET /metrics` answers in Prometheus's text format: on the listener of `http.health` to whoever reaches it, and on the registry's own
-address to those whom `accessControl.metrics.users` names (to any identity where there is no `accessControl`, as in zot). No label has
-a value that a stranger chose, so their number is bounded by the configuration.
+`GET /metrics` answers in Prometheus's text format: on the listener of `http.health` to every caller, and on the registry's own
+address to the users in `accessControl.metrics.users` (to any identity without `accessControl`, as in zot). No label has
+a value that a caller chose, so the configuration bounds their number.
 
 | name | type | labels | meaning |
 |---|---|---|---|

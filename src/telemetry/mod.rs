@@ -1,6 +1,6 @@
-//! What is measured, and how it is read. Anyone measures through the `metrics` crate's macros; what may be
-//! measured is listed in `families`, from which the reference in `docs/` is made, so that nothing is exposed
-//! that nobody can look up. Labels have few values, and never one that a stranger chose.
+//! Metrics and how they are read. Code measures through the macros of the `metrics` crate. `families` lists
+//! every metric, and the reference in `docs/` is made from it, so that every metric is documented. Labels
+//! have few values, and never one that a caller chose.
 //!
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>
 

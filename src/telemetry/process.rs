@@ -1,5 +1,4 @@
-//! What the system says of this process: memory, processor time, open files. Under the names that
-//! Prometheus's own clients use.
+//! Memory, processor time and open files of this process, under the names that Prometheus's own clients use.
 //!
 //! <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>
 
@@ -7,7 +6,8 @@ use super::Samples;
 use rustix::process::{Resource, getrlimit};
 use std::sync::OnceLock;
 
-/// Adds them. What the system does not say is left out, as everything is outside of Linux.
+/// Adds these metrics. Values that the system does not report are left out; outside Linux that is all of
+/// them.
 pub fn process(samples: &mut Samples) {
     if let Some(Stat {
         ticks,
@@ -37,13 +37,13 @@ pub fn process(samples: &mut Samples) {
     }
     let most = getrlimit(Resource::Nofile).current;
     match std::fs::read_dir("/proc/self/fd") {
-        // Without the one that reads the folder.
+        // Without the descriptor that reads the folder.
         Ok(open) => samples.add(
             "process_open_fds",
             &[],
             number((open.count() as u64).saturating_sub(1)),
         ),
-        // None is left to look with.
+        // No descriptor is left to read the folder.
         Err(why) if why.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
             samples.add("process_open_fds", &[], most.map_or(f64::INFINITY, number));
         }
@@ -52,19 +52,19 @@ pub fn process(samples: &mut Samples) {
     samples.add("process_max_fds", &[], most.map_or(f64::INFINITY, number));
 }
 
-/// Of `/proc/self/stat` (proc_pid_stat(5)).
+/// Fields of `/proc/self/stat` (proc_pid_stat(5)).
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
-    /// Processor time of the program and of the kernel for it, in clock ticks.
+    /// Processor time in user and kernel mode, in clock ticks.
     ticks: u64,
-    /// Clock ticks after the boot.
+    /// When the process started, in clock ticks since boot.
     started: u64,
     virtual_bytes: u64,
     resident_pages: u64,
 }
 
 fn stat(text: &str) -> Option<Stat> {
-    // The second field is the program's name in parentheses, and may hold anything.
+    // The second field is the program's name in parentheses, which may contain any character.
     let fields: Vec<_> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
     Some(Stat {

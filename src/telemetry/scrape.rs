@@ -1,4 +1,4 @@
-//! One reading of everything: what was recorded, and what only a look at the present state can say.
+//! One scrape: everything that was recorded, and gauges of the present state.
 
 use super::exposition::rendered;
 use super::families::FAMILIES;
@@ -7,22 +7,23 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// Of the text that [`Scrape::text`] makes.
+/// The content type of [`Scrape::text`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Gauges of the present state. They are asked for at each reading, so what is gone is not shown.
+/// Gauges of the present state. They are collected at each scrape, so a value that no longer exists is not
+/// shown.
 #[derive(Debug, Default)]
 pub struct Samples(BTreeMap<&'static str, Family>);
 
 #[derive(Debug, Default)]
 struct Family {
     lines: String,
-    /// The labels that have a value.
+    /// The sets of labels that have a value.
     known: BTreeSet<String>,
 }
 
 impl Samples {
-    /// One value of the family `name`, which must be listed as a gauge or a counter with these labels.
+    /// Adds one value of the family `name`, which must be listed with these labels.
     pub fn add(&mut self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
         let Family { lines, known } = self.0.entry(name).or_default();
         let labels: Vec<_> = labels
@@ -34,7 +35,7 @@ impl Samples {
         } else {
             format!("{{{}}}", labels.join(","))
         };
-        // Twice the same, and Prometheus would take nothing of the whole reading.
+        // Prometheus rejects the whole scrape if a sample is there twice.
         if known.insert(labels.clone()) {
             let _ = writeln!(lines, "{name}{labels} {value}");
         }
@@ -54,12 +55,12 @@ impl Samples {
     }
 }
 
-/// Reads everything. Cheap to clone.
+/// Collects all metrics. Cheap to clone.
 #[derive(Clone)]
 pub struct Scrape(Arc<dyn Fn(&mut Samples) + Send + Sync>);
 
 impl Scrape {
-    /// `present` adds what the recorder does not know.
+    /// `present` adds the gauges of the present state.
     pub fn new(present: impl Fn(&mut Samples) + Send + Sync + 'static) -> Self {
         Self(Arc::new(present))
     }
@@ -74,7 +75,7 @@ impl Scrape {
     }
 }
 
-/// Only what was recorded.
+/// Without gauges of the present state.
 impl Default for Scrape {
     fn default() -> Self {
         Self::new(|_| {})
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_two_equal_samples_counts() {
+    fn of_two_samples_with_the_same_labels_the_first_is_shown() {
         let mut samples = Samples::default();
         for value in [1.0, 2.0] {
             samples.add("wharfinger_info", &[("version", "a")], value);

@@ -327,16 +327,13 @@ async fn what_cannot_be_done_is_said_with_what_to_do() {
         (store.join("backup"), "overlaps with the store in "),
         (
             full.clone(),
-            "holds `thesis`, and is not a backup: name an empty folder",
+            "contains `thesis`, and is not a backup: name an empty folder",
         ),
         (
             elsewhere.path().join("file"),
             "cannot be written or read: Not a directory",
         ),
-        (
-            running.store(),
-            "is a store that was served since it was a backup",
-        ),
+        (running.store(), "is a store of its own, not a backup"),
         (
             "/proc/backup".into(),
             "/proc/backup cannot be written or read: it does not exist",

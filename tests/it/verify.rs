@@ -294,7 +294,7 @@ fn a_mistake_in_cel_is_told_with_its_place_in_plain_words() {
     let (code, _, err) = verify(&[], &setup);
     assert_eq!(code, 2, "{err}");
     for said in [
-        "username: this is no CEL: line 1, column 14, at the end",
+        "username: this is not valid CEL: line 1, column 14, at the end",
         "line 1, column 15, at `=`: write == to compare",
         "r'..'",
     ] {

@@ -1,6 +1,6 @@
 //! The names that may follow `\p` in Go 1.26: general categories and scripts.
 
-/// In lower case, without spaces, `-` and `_`, which count for nothing there.
+/// In lower case and without spaces, `-` and `_`, which RE2 ignores in names.
 const NAMES: &str = "adlam ahom anatolianhieroglyphs any arabic armenian ascii assigned avestan balinese bamum bassavah batak bengali bhaiksuki \
     bopomofo brahmi braille buginese buhid c canadianaboriginal carian casedletter caucasianalbanian cc cf chakma cham cherokee \
     chorasmian closepunctuation cn cntrl co combiningmark common connectorpunctuation control coptic cs cuneiform currencysymbol \

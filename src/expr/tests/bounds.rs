@@ -1,4 +1,4 @@
-//! What an expression may cost, whatever a stranger's claims hold.
+//! The bounds on the cost of an expression, for any claims.
 
 use super::*;
 use crate::expr::fuel::{self, TANK};
@@ -40,7 +40,7 @@ fn fuel_stops_what_loops_too_long() {
         ("claims.g.exists(a, a == 'x')", true),
         ("claims.g.map(a, a + 'x').size() == 1000", true),
         ("claims.g.exists(a, claims.g.exists(b, b == 'x'))", false),
-        // `||` forgives errors, but not this one.
+        // `||` ignores errors, but not this one.
         ("claims.g.exists(a, claims.g.exists(b, b == 'x')) || true", false),
         ("claims.g.all(a, a in claims.g)", true),
         (
@@ -65,7 +65,7 @@ fn fuel_stops_what_loops_too_long() {
     );
 }
 
-/// What an expression yields on these claims, and how much fuel is left.
+/// The result of an expression on these claims, and the fuel that is left.
 fn spend(source: &str, claims: &Map<String, Json>) -> (Result<Json, Failed>, i64) {
     let scope = Scope::new().with("claims", claims);
     let result = compiled(source, Kind::Any).unwrap_or_else(|why| panic!("{source}: {why}"));
@@ -77,9 +77,9 @@ fn names(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("g{n:03}")).collect()
 }
 
-/// All fit a token. Some took minutes, or gigabytes.
+/// All of these claims fit into a token. Without the bound some took minutes or gigabytes.
 #[test]
-fn claims_of_a_token_buy_no_more_work_than_there_is_fuel() {
+fn no_claims_of_a_token_cause_more_work_than_the_fuel_allows() {
     let text =
         |bytes: usize, groups: usize| object(json!({"sub": "a".repeat(bytes), "groups": names(groups)}));
     let list = |elements: usize, groups: usize| {
@@ -164,7 +164,7 @@ fn claims_of_a_token_buy_no_more_work_than_there_is_fuel() {
             "claims.groups.exists(g, [optional.of(claims)].exists(o, o.d.hasValue() && g == g + 'x'))",
             list(9000, 1000),
         ),
-        // These fail, and the error copies it.
+        // These fail, and the error copies the list.
         (
             "claims.groups.exists(g, claims.groups.exists(h, claims.d[claims.n] == 1))",
             list(11_000, 300),
@@ -187,8 +187,8 @@ fn claims_of_a_token_buy_no_more_work_than_there_is_fuel() {
             matches!(result, Err(Failed::OutOfFuel { .. })),
             "{source}: {result:?}"
         );
-        // A value is paid for bit by bit, and the loops around end too: nothing was asked for after the first
-        // one too many.
+        // A value is paid for step by step, and the enclosing loops end too: nothing ran after the first step
+        // that was too much.
         assert!(left > -TANK / 10, "{source} went on to {left}");
     }
     let doubled = format!("optional.of(claims.sub){}", ".optMap(a, a + a)".repeat(60));
@@ -196,9 +196,9 @@ fn claims_of_a_token_buy_no_more_work_than_there_is_fuel() {
     assert!(matches!(result, Err(Failed::OutOfFuel { .. })), "{result:?}");
 }
 
-/// No machine could hold what these would yield.
+/// The results would not fit into any memory.
 #[test]
-fn what_multiplies_text_is_paid_for_before_it_is_built() {
+fn functions_that_multiply_text_pay_before_they_build_it() {
     let claims =
         object(json!({"text": "a".repeat(8_000_000), "list": vec!["a"; 60_000], "sub": "a".repeat(12_000)}));
     for source in [
@@ -272,7 +272,7 @@ fn ordinary_expressions_take_a_small_part_of_the_fuel() {
 }
 
 #[test]
-fn who_runs_out_of_fuel_reads_which_expression_and_what_to_do() {
+fn the_error_for_too_much_work_names_the_expression_and_what_to_do() {
     let why = out_of_fuel("claims.groups.map(g, claims.groups)").to_string();
     assert!(
         why.starts_with("`claims.groups.map(g, claims.groups)` is too much work on claims of this size"),
@@ -288,9 +288,9 @@ fn who_runs_out_of_fuel_reads_which_expression_and_what_to_do() {
     assert_eq!(expression, format!("{}..", "é".repeat(100)));
 }
 
-/// The crate's own functions, which evaluate the tree as it was parsed, are the measure.
+/// Compares with the crate's own functions on the tree as parsed.
 #[test]
-fn metered_functions_yield_what_those_of_the_crate_yield() {
+fn metered_functions_return_what_those_of_the_crate_return() {
     let texts = ["", "a", "aa", "abcabc", "ta©o©αT", "bananananana", "éé"];
     let parts = ["", "a", "b", "nana", "©", "©α", "abcabcabc", "é"];
     let mut sources = vec![

@@ -1,4 +1,4 @@
-//! The bytes of blobs, a file each, written in place. What blocks runs on the runtime's blocking threads.
+//! The bytes of blobs, one file each, written in place. Blocking work runs on the runtime's blocking threads.
 
 use super::blocking::blocking;
 use super::buffers::Buffers;
@@ -18,7 +18,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// As many files of blobs that are not sealed are kept open.
+/// How many files of unsealed blobs are kept open.
 const WRITTEN: usize = 512;
 
 pub(super) struct Blobs {
@@ -105,7 +105,7 @@ impl Blobs {
         opened(blocking(move || shards.open(&name, OFlags::RDONLY)).await?)
     }
 
-    /// Runs `change` when no other one of that blob is running. It cannot be called back: if this future is
+    /// Runs `change` when no other change of that blob is running. It cannot be cancelled: if this future is
     /// dropped, the change goes on, and the next one waits for it.
     async fn change(
         &self,
@@ -126,16 +126,16 @@ impl Blobs {
     }
 }
 
-/// The folders that the files lie in, by the first two characters of the name.
+/// The folders with the files, by the first two characters of the name.
 struct Shards {
     root: File,
     hold: Hold,
-    /// Those whose own name is known to survive a power cut.
+    /// The folders whose own names are known to survive a power cut.
     durable: Mutex<HashSet<String>>,
-    /// The files of blobs that are not sealed. What the kernel could not write meanwhile it tells for certain
-    /// only to those who had the file open then.
+    /// The open files of unsealed blobs. They stay open because the kernel reports a failed write for certain
+    /// only to those who had the file open at the time.
     written: Mutex<Recent<String, Arc<File>>>,
-    /// Keeps it locked until the last change has ended.
+    /// Keeps the folder locked until the last change has ended.
     folder: Arc<Folder>,
 }
 
@@ -165,8 +165,8 @@ impl Shards {
             rest = after;
         }
         if disk.is_durable() {
-            // Of what could not be written nothing is believed: the caller goes on from what was sealed
-            // before, and this cuts off the rest.
+            // If writing fails, all unsealed bytes are suspect: the caller continues from what was kept
+            // before, and that cuts off the rest.
             writeback::begin(&file, offset, at)
                 .map_err(Failure::from)
                 .inspect_err(|failure| {
@@ -179,7 +179,8 @@ impl Shards {
     }
 
     fn sync(&self, name: &str, size: u64, disk: &Disk) -> Result<(), Failure> {
-        // All that can fail for another reason than the disk, such as too many open files, comes first.
+        // Everything that can fail for another reason than the disk, such as too many open files, comes
+        // first.
         let folder = self.folder(name)?;
         let written = self.written().get(name);
         let file = written.map_or_else(|| open_in(&folder, name, OFlags::WRONLY).map(Arc::new), Ok)?;
@@ -192,8 +193,8 @@ impl Shards {
         }
         self.sync_file(shard(name), &folder, &file)
             .inspect_err(|failure| {
-                // What could not be written is lost, and another sync would not say so: leave nothing that
-                // could be sealed.
+                // What could not be written is lost, and another sync would not report it. So remove the
+                // file: nothing must be left that could be sealed.
                 if !matches!(failure, Failure::Full) || self.remove(name).is_err() {
                     disk.stop(failure);
                 }
@@ -218,11 +219,11 @@ impl Shards {
         Ok(())
     }
 
-    /// A folder at a time: its names are the order's next part. What somebody put beside the blobs is
-    /// skipped, but what may hide some of them, such as a link in a folder's place, is an error.
+    /// Lists one folder at a time, since their order is the order of the names in them. Foreign files are
+    /// skipped. But anything that may hide blobs, such as a link in place of a folder, is an error.
     fn list(&self, after: &str, limit: usize) -> Result<Vec<Written>, Failure> {
         let mut shards = names(&self.root)?;
-        // Behind a folder, not behind a name in it, the next folder comes.
+        // `~` after the name of a folder means that the list continues with the next folder.
         shards.retain(|shard| {
             is_shard(shard)
                 && (shard.as_str() > after || after.strip_prefix(shard).is_some_and(|rest| rest != "~"))
@@ -311,12 +312,12 @@ fn not_opened(error: Errno) -> Failure {
     }
 }
 
-/// How many of the chunks are hashed and written together. For a larger write the kernel looks for larger
-/// pieces of free memory, and on a machine that has been up for long it makes them by moving others':
-/// measured, a third of the CPU time of a push.
+/// How many chunks are hashed and written together. For a larger write the kernel looks for larger pieces of
+/// free memory, and on a machine with a long uptime it moves others' memory to make them. That was a third of
+/// the CPU time of a push in a measurement.
 fn piece(chunks: &[Bytes]) -> usize {
     const ENOUGH: usize = 64 << 10;
-    /// What one call takes (`IOV_MAX`).
+    /// The limit of one call (`IOV_MAX`).
     const MOST: usize = 1024;
     let mut size = 0;
     let smaller = chunks.iter().take(MOST - 1).take_while(|chunk| {
@@ -326,12 +327,12 @@ fn piece(chunks: &[Bytes]) -> usize {
     (smaller.count() + 1).min(chunks.len())
 }
 
-/// How many bytes that were.
+/// Returns the number of bytes written.
 fn write_all(file: &File, chunks: &[Bytes], offset: u64) -> Result<u64, Failure> {
     let mut slices: Vec<_> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
     let mut left = &mut slices[..];
     let mut written = 0;
-    IoSlice::advance_slices(&mut left, 0); // past those that are empty
+    IoSlice::advance_slices(&mut left, 0); // skips empty chunks
     while !left.is_empty() {
         match rustix::io::pwritev(file, left, offset + written) {
             Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
@@ -347,7 +348,7 @@ fn write_all(file: &File, chunks: &[Bytes], offset: u64) -> Result<u64, Failure>
 }
 
 fn unlisted(shard: &str, found: Vec<Written>, error: Errno) -> Failure {
-    // No name follows this and belongs to the folder.
+    // Every name in the folder sorts before this.
     let next = format!("{shard}~");
     Failure::Io(Arc::new(Unlisted {
         found,
@@ -368,7 +369,7 @@ fn is_shard(name: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
-/// When the file was written last. `None` if no file has that name.
+/// When the file was last written. `None` if there is no file of that name.
 fn written(folder: &File, name: &str) -> Result<Option<Timestamp>, Failure> {
     match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(status) if FileType::from_raw_mode(status.st_mode) == FileType::RegularFile => {
@@ -379,7 +380,7 @@ fn written(folder: &File, name: &str) -> Result<Option<Timestamp>, Failure> {
     }
 }
 
-/// Who may change which blob, in the order they asked.
+/// One queue per blob, for the changes of that blob.
 #[derive(Default)]
 struct Turns(Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>);
 

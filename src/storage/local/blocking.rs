@@ -1,4 +1,4 @@
-//! Runs work that blocks on the runtime's threads for that.
+//! Runs blocking work on the runtime's threads for it.
 
 use super::Failure;
 use std::sync::Arc;

@@ -1,21 +1,21 @@
-//! Buffers that downloads are read into. They are used again and again: a fresh one of this size would be
-//! zeroed, and paged in by the kernel, for each 256 KiB that are sent.
+//! Buffers that downloads are read into. They are reused, since a fresh one would be zeroed, and paged in by
+//! the kernel, for every 256 KiB that are sent.
 
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The size of a buffer, and the most that one read answers with.
+/// The size of a buffer, which is also the most that one read returns.
 pub(super) const SIZE: usize = 256 << 10;
-/// Buffers that are kept when nobody uses them: 8 MiB.
+/// How many unused buffers are kept: 8 MiB.
 const KEPT: usize = 32;
-/// What is read into memory of its own, since a whole buffer would wait in a socket for a few bytes.
+/// Smaller reads get memory of their own, since a whole buffer would wait in a socket for a few bytes.
 const SMALL: usize = 32 << 10;
 
 /// Cheap to clone; all clones share the buffers.
 #[derive(Clone, Default)]
 pub(super) struct Buffers(Arc<Mutex<Vec<Box<[u8]>>>>);
 
-/// Memory for one read; goes back where it came from when the last [`Bytes`] of it is dropped.
+/// Memory for one read. It returns to its pool when the last [`Bytes`] of it is dropped.
 pub(super) struct Buffer {
     memory: Box<[u8]>,
     length: usize,

@@ -1,6 +1,7 @@
-//! Records in memory. The process owns the store, and this stands between its readers and its one writer, so
-//! nothing stale is served: before a change is committed the record leaves the cache, and until the commit is
-//! over nobody puts it back. Then the writer does. A reader meanwhile sees what the table says.
+//! Records in memory. The process owns the store, and the cache stands between its readers and its one
+//! writer, so it never serves stale records. Before a change is committed, the record leaves the cache, and
+//! readers cannot put it back until the commit is over. Then the writer puts the new state in. Meanwhile
+//! readers see the table.
 
 use super::{Failure, Record};
 use crate::recent::Recent;
@@ -10,11 +11,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How many parts the cache has, each with its own lock.
 const SHARDS: usize = 16;
-/// Bytes of keys and values in all of it.
+/// The most bytes of keys and values in the whole cache.
 const MOST: usize = 32 << 20;
-/// Larger values are read anew each time.
+/// Larger values are not cached.
 const LARGEST: usize = 512 << 10;
-/// What an entry weighs beside its key and its value, about.
+/// The estimated memory of an entry beside its key and its value.
 const OVERHEAD: usize = 128;
 
 pub(super) struct Cache {
@@ -24,9 +25,9 @@ pub(super) struct Cache {
 
 struct Shard {
     records: Recent<String, Record>,
-    /// What is being committed.
+    /// The keys that are being committed.
     changing: HashSet<String>,
-    /// How often anything began or ceased to change.
+    /// How many times a key was added to or removed from `changing`.
     changes: u64,
 }
 
@@ -45,7 +46,7 @@ impl Default for Cache {
 }
 
 impl Cache {
-    /// The record, by `read` if it is not here.
+    /// Returns the record, and calls `read` if it is not cached.
     pub(super) fn get(
         &self,
         key: &str,
@@ -63,7 +64,7 @@ impl Cache {
             && record.value.len() <= LARGEST
         {
             let mut shard = self.shard(key);
-            // What was read may be older than a commit that began or ended meanwhile.
+            // The record may be older than a commit that began or ended meanwhile.
             if shard.changes == changes && !shard.changing.contains(key) {
                 shard.records.put(
                     key.to_owned(),
@@ -75,7 +76,7 @@ impl Cache {
         Ok(found)
     }
 
-    /// Runs `commit`, which changes these records at most.
+    /// Runs `commit`, which may change only these records.
     pub(super) fn change<'a, T>(
         &self,
         keys: impl Iterator<Item = &'a str> + Clone,
@@ -96,7 +97,7 @@ impl Cache {
         done
     }
 
-    /// Keeps a record that was just committed. Only the one writer calls it, before it changes anything else.
+    /// Caches a record that was just committed. Only the writer calls this, before it changes anything else.
     pub(super) fn put(&self, key: &str, record: Record) {
         if record.value.len() <= LARGEST {
             let weight = key.len() + record.value.len() + OVERHEAD;
@@ -104,7 +105,7 @@ impl Cache {
         }
     }
 
-    /// Forgets a record that was put and then deleted in the same commit.
+    /// Removes a record that was put and then deleted in the same commit.
     pub(super) fn forget(&self, key: &str) {
         self.shard(key).records.remove(key);
     }
@@ -135,7 +136,7 @@ mod tests {
         }
     }
 
-    /// What the cache says of "k" when the table says `version`, and whether it asked the table.
+    /// What the cache returns for "k" when the table has `version`, and whether it read the table.
     fn get(cache: &Cache, version: i64) -> (i64, bool) {
         let asked = Cell::new(false);
         let found = cache.get("k", || {
@@ -157,12 +158,12 @@ mod tests {
         assert_eq!(
             cache.get("other", || Ok(Some(record(3)))).unwrap(),
             Some(record(3)),
-            "what is not there is not kept"
+            "a missing record is not cached"
         );
     }
 
     #[test]
-    fn while_a_record_changes_the_table_is_asked_and_afterwards_once_more() {
+    fn while_a_record_changes_readers_see_the_table_and_once_more_afterwards() {
         let cache = Cache::default();
         get(&cache, 1);
         cache.change(["k"].into_iter(), || {
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_before_a_commit_is_not_put_after_it() {
+    fn a_record_read_before_a_commit_is_not_cached_after_it() {
         let cache = Cache::default();
         let old = cache.get("k", || {
             cache.change(["k", "k"].into_iter(), || ());
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_before_a_commit_is_not_put_while_it_runs() {
+    fn a_record_read_before_a_commit_is_not_cached_while_it_runs() {
         let cache = Cache::default();
         cache.change(["k"].into_iter(), || {
             assert_eq!(get(&cache, 1), (1, true));
@@ -194,12 +195,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_committed_is_not_read_again() {
+    fn a_committed_record_is_not_read_again() {
         let cache = Cache::default();
         cache.change(["k"].into_iter(), || ());
         cache.put("k", record(2));
         assert_eq!(get(&cache, 3), (2, false));
-        // Somebody who read before the commit does not put back what was there.
+        // A reader from before the commit does not put the old record back.
         let old = cache.get("other", || {
             cache.change(["other"].into_iter(), || ());
             cache.put("other", record(5));
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn large_values_are_not_kept() {
+    fn large_values_are_not_cached() {
         let cache = Cache::default();
         cache.put(
             "k",

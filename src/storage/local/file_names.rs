@@ -2,7 +2,8 @@
 
 /// The store's format.
 pub(super) const FORMAT: &str = "format";
-/// The records. Nothing but SQLite may open this file while the store is in use, see `can_clone` in `backup/target.rs`.
+/// The records. While the store is in use, only SQLite may open this file: see `can_clone` in
+/// `backup/target.rs`.
 pub(super) const RECORDS: &str = "records.sqlite3";
 /// The new table while a store of format 1 is converted, and when it is whole.
 pub(super) const CONVERTING: &str = "records.converting";

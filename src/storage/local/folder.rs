@@ -1,4 +1,4 @@
-//! The folder of a local store: who may have it open, and whether this program knows its layout.
+//! The folder of a local store: takes its lock, and checks that this program knows its layout.
 
 use super::file_names::{BACKUP, CONVERTED, RECORDS};
 use super::open_error::{OLD, TITLE, VERSION};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// Blobs, and large values.
 const FOLDERS: [&str; 2] = ["d", "v"];
-/// The file that the probe makes in them.
+/// The file that the probe creates in them.
 const PROBE: &str = "probe";
 
 /// The folder, locked until this is dropped.
@@ -27,16 +27,16 @@ pub(super) struct Folder {
 /// Which layout a folder has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// It is no store yet.
+    /// Not a store yet.
     None,
     Current,
     Old,
-    /// The present one, but the conversion's last steps are missing.
+    /// The current layout, but the last steps of the conversion are missing.
     Unfinished,
 }
 
 impl Folder {
-    /// A store of the present format, which is made if there is none.
+    /// Opens a store of the current format. Creates it if there is none.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let folder = Self::lock(path)?;
         match folder.layout()? {
@@ -48,7 +48,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// The folder, whatever is in it. It is made if it is missing.
+    /// Locks the folder, whatever it contains. Creates it if it is missing.
     pub(super) fn lock(path: &Path) -> Result<Self, OpenError> {
         let failed = |file| {
             move |source: std::io::Error| OpenError::Folder {
@@ -80,7 +80,7 @@ impl Folder {
         &self.root
     }
 
-    /// The folder `name` in it, which is created if it is missing.
+    /// Opens the folder `name` inside. Creates it if it is missing.
     pub(super) fn folder(&self, name: &'static str) -> Result<File, OpenError> {
         match rustix::fs::mkdirat(&self.root, name, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -89,7 +89,7 @@ impl Folder {
         open_folder(&self.root, name).map_err(|error| self.failed(name)(error.into()))
     }
 
-    /// A store without one of these has lost what was in it.
+    /// Fails if one of the store's folders is missing, since the store has then lost what was in it.
     pub(super) fn has_folders(&self) -> Result<(), OpenError> {
         let missing = FOLDERS
             .into_iter()
@@ -101,8 +101,8 @@ impl Folder {
         })
     }
 
-    /// Whether files can be made in the folder, which was `opened` when the store was. A disk without room is
-    /// no reason why not.
+    /// Checks that files can be created in the folder, and that it still is the one that was `opened` with
+    /// the store. A full disk is not an error here.
     pub(super) fn probe(&self, folder: &'static str, opened: &File) -> Result<(), Failure> {
         let failed = |why: std::io::Error| Failure::NotWritable {
             folder,
@@ -116,7 +116,7 @@ impl Folder {
         };
         if !is_opened().map_err(|why| failed(why.into()))? {
             return Err(failed(std::io::Error::other(
-                "another folder took its place, so the registry must be restarted",
+                "another folder has replaced it: restart the registry",
             )));
         }
         let made = open_file(opened, PROBE, OFlags::WRONLY | OFlags::CREATE);
@@ -139,8 +139,8 @@ impl Folder {
         layout(&self.path, &self.root)
     }
 
-    /// A folder without a format becomes a store, unless it looks as if it had been one. The format comes
-    /// last: a folder that has one has records, or has lost them.
+    /// Turns a folder without a file `format` into a store, unless it looks like the remains of one. `format`
+    /// is written last, so a folder with a format but without records has lost them.
     fn make(&self) -> Result<(), OpenError> {
         let begun = self.path.join("format.new").symlink_metadata().is_ok();
         for holds in [RECORDS].into_iter().chain(FOLDERS) {
@@ -157,14 +157,15 @@ impl Folder {
             self.folder(name)?;
         }
         self.rename("format.new", "format")?;
-        // The folder may be new itself. Where we may not even look into its parent, somebody else made it.
+        // The folder itself may be new. If its parent cannot be opened, this process did not create the
+        // folder.
         match self.path.parent().map(File::open) {
             Some(Ok(parent)) => parent.sync_all().map_err(self.failed("the folder above")),
             _ => Ok(()),
         }
     }
 
-    /// Says that the folder has the present format.
+    /// Writes the current format.
     pub(super) fn write_format(&self) -> Result<(), OpenError> {
         self.prepare_format()?;
         self.rename("format.new", "format")
@@ -180,7 +181,7 @@ impl Folder {
         self.sync()
     }
 
-    /// Returns when that survives a power cut. What was `to` is gone.
+    /// Replaces `to`. Returns when the change survives a power cut.
     pub(super) fn rename(&self, from: &'static str, to: &'static str) -> Result<(), OpenError> {
         rustix::fs::renameat(&self.root, from, &self.root, to)
             .map_err(|error| self.failed(to)(error.into()))?;
@@ -204,8 +205,7 @@ impl Folder {
     }
 }
 
-/// What `Folder::open` would find, for whoever changes nothing and takes no lock. An error says why it would
-/// fail.
+/// Checks whether `Folder::open` would succeed, without taking the lock or changing anything.
 pub fn inspect(path: &Path) -> Result<(), OpenError> {
     let failed = |source| OpenError::Folder {
         folder: path.to_owned(),
@@ -297,8 +297,8 @@ fn lock(path: &Path, root: &File) -> Result<File, OpenError> {
         }
         Err(error) => return Err(failed(error.into())),
     }
-    // For the error above only: what counts is the lock, which the kernel takes back when the process ends.
-    // The same length each time needs no new block of a full disk.
+    // The process ID is only for the error above. The kernel releases the lock when the process ends. The
+    // text always has the same length, so that rewriting it needs no new block on a full disk.
     let noted = file
         .rewind()
         .and_then(|()| writeln!(file, "{:<19}", std::process::id()));
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_refused_and_left_alone() {
+    fn a_newer_format_is_rejected_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("format"), "wharfinger store 3\n").unwrap();
         assert!(matches!(
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_no_whole_store_is_refused() {
+    fn a_folder_with_an_incomplete_store_is_rejected() {
         for format in [
             "",
             "wharfinger store 0\n",
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_lost_its_records_is_no_empty_store() {
+    fn a_store_without_its_records_is_not_taken_for_an_empty_one() {
         let folder = tempfile::tempdir().unwrap();
         open(folder.path()).unwrap();
         let records = folder.path().join("records.sqlite3");
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_lost_a_folder_is_refused_with_what_to_do() {
+    fn the_error_for_a_missing_folder_says_what_to_do() {
         for name in FOLDERS {
             let folder = tempfile::tempdir().unwrap();
             open(folder.path()).unwrap();
@@ -406,7 +406,7 @@ mod tests {
                     && error.contains("mkdir"),
                 "{error}"
             );
-            assert!(!lost.exists(), "it is not made again");
+            assert!(!lost.exists(), "it is not created again");
         }
     }
 
@@ -437,14 +437,14 @@ mod tests {
     }
 
     #[test]
-    fn a_store_whose_making_was_cut_short_is_made() {
+    fn an_interrupted_creation_is_completed_by_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
         open(folder.path()).unwrap();
-        // Of the two folders as many are there as were made.
+        // One of the two folders was created before the interruption.
         std::fs::remove_dir(folder.path().join("v")).unwrap();
         std::fs::rename(folder.path().join("format"), folder.path().join("format.new")).unwrap();
         open(folder.path()).unwrap();
-        // But records without any format are a store that was not restored in full.
+        // But records without a file `format` are an incompletely restored store.
         std::fs::remove_file(folder.path().join("format")).unwrap();
         assert!(matches!(
             open(folder.path()),
@@ -469,8 +469,8 @@ mod tests {
         }
     }
 
-    /// These are there only while a process has the store open, or when one was killed. A link may also lead
-    /// to where nothing is yet; what would be a journal is not even looked at then.
+    /// These files exist only while a process has the store open, or after it was killed. A link may also
+    /// point to a missing file; SQLite does not look at a journal then.
     #[test]
     fn links_beside_the_records_are_not_followed() {
         for name in [
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn no_store_is_made_through_a_link() {
+    fn no_store_is_created_through_a_link() {
         for name in ["format", "format.new", "lock", "d", "v", "records.sqlite3"] {
             for content in [Some("somebody's"), None] {
                 let folder = tempfile::tempdir().unwrap();

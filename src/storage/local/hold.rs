@@ -1,9 +1,9 @@
-//! Holds removals back while a backup runs. A file that is to be removed is moved aside instead, so the copy
-//! still finds it, and it is removed when the hold ends. Each of the folders `d` and `v` has its own hold, in
-//! a folder `held` that exists only meanwhile. It holds files and no names in memory, so nothing limits how
-//! many there are, and the next start removes what a crash leaves in it.
+//! Holds removals back while a backup runs. Instead of being removed, a file is moved to a folder `held`,
+//! where the copy still finds it. It is removed when the hold ends. The folders `d` and `v` have a hold each,
+//! and `held` exists only during a backup. The hold keeps no names in memory, so it has no limit, and the
+//! next start removes what a crash left in it.
 //!
-//! A full disk breaks the hold: the removal that meets it gives its space back at once, and the backup fails.
+//! A full disk breaks the hold: the next removal frees its space at once, and the backup fails.
 
 use super::openat::{names, open_file, open_folder};
 use super::space::Space;
@@ -14,26 +14,26 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// The folder for what is moved aside. It cannot be the first two characters of a name.
+/// The folder for held files. No blob's folder can have this name, since those have two characters.
 const HELD: &str = "held";
 
 pub(super) struct Hold {
     root: File,
     space: Arc<Space>,
     state: RwLock<State>,
-    /// Whether anything was moved aside since the hold began.
+    /// Whether any file was held since the hold began.
     used: AtomicBool,
 }
 
 enum State {
     Off,
-    /// With the open folder `held`.
+    /// The hold lasts, with the open folder `held`.
     On(File),
     Broken,
 }
 
 impl Hold {
-    /// For the files below the folder `root`. Removes what a crash left.
+    /// Creates the hold for the files below the folder `root`, and removes what a crash left.
     pub(super) fn open(root: &File, space: Arc<Space>) -> io::Result<Self> {
         let hold = Self {
             root: root.try_clone()?,
@@ -45,7 +45,7 @@ impl Hold {
         Ok(hold)
     }
 
-    /// From now on no file goes. Removals that have begun before are complete when this returns.
+    /// From now on no file is removed. Removals that began before are complete when this returns.
     pub(super) fn begin(&self) -> io::Result<()> {
         match rustix::fs::mkdirat(&self.root, HELD, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -56,13 +56,13 @@ impl Hold {
         Ok(())
     }
 
-    /// Removes all that was moved aside.
+    /// Ends the hold and removes all held files.
     pub(super) fn end(&self) {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::Off;
         self.clear();
     }
 
-    /// Removes a file, or moves it aside while the hold lasts.
+    /// Removes a file, or moves it to `held` while the hold lasts.
     pub(super) fn remove(&self, folder: &File, name: &str) -> Result<(), Errno> {
         let is_held = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Off | State::Broken => None,
@@ -78,14 +78,14 @@ impl Hold {
         };
         match is_held {
             Some(true) => return Ok(()),
-            // First, so that a copy that misses the file learns why.
+            // This comes before the removal, so that a copy that misses the file learns the reason.
             Some(false) => *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::Broken,
             None => {}
         }
         rustix::fs::unlinkat(folder, name, AtFlags::empty())
     }
 
-    /// The folder with what was moved aside.
+    /// The folder with the held files.
     pub(super) fn held(&self) -> Result<File, Errno> {
         match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::On(held) => held
@@ -95,12 +95,13 @@ impl Hold {
         }
     }
 
-    /// Opens a file that was moved aside.
+    /// Opens a held file.
     pub(super) fn open_held(&self, name: &str) -> Result<File, Errno> {
         open_file(self.held()?, name, OFlags::RDONLY)
     }
 
-    /// Whether files may have gone since the hold began, or must go now because the disk is full.
+    /// Whether files may have been removed since the hold began, or must be removed now because the disk is
+    /// full.
     pub(super) fn is_broken(&self) -> bool {
         let broken = !matches!(
             *self.state.read().unwrap_or_else(PoisonError::into_inner),
@@ -122,7 +123,7 @@ impl Hold {
         match cleared {
             Err(why) if why.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(
-                    "what was kept for a backup could not be removed, and the next start tries again: {why}"
+                    "the files that were held for a backup could not be removed; the next start tries again: {why}"
                 );
             }
             _ => {}
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_removed_meanwhile_can_be_read_until_the_end() {
+    fn a_file_removed_during_the_hold_can_be_read_until_its_end() {
         let (folder, files) = with_files();
         let (hold, _) = hold(folder.path());
         hold.remove(&files, "a").unwrap();
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_was_full_before_keeps_nobody_from_a_backup() {
+    fn a_disk_that_was_full_before_does_not_prevent_a_backup() {
         let (folder, _) = with_files();
         let (hold, space) = hold(folder.path());
         space.fill();
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_left_goes_at_the_start() {
+    fn the_next_start_removes_what_a_crash_left() {
         let (folder, files) = with_files();
         let (crashed, _) = hold(folder.path());
         crashed.begin().unwrap();

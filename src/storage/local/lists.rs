@@ -6,9 +6,9 @@ use crate::storage::Show;
 use rusqlite::{Connection, Row, params};
 use std::collections::HashSet;
 
-/// By these queries, whose first parameter is the least key that may be meant and whose second is how many.
-/// Each walks along an index, so what it costs depends on what it answers with and on nothing else. `INDEXED
-/// BY` makes of an index that is missing an error.
+/// The queries. The first parameter is the smallest key that may match, the second is the limit. Each walks
+/// along an index, so its cost depends only on what it returns. `INDEXED BY` turns a missing index into an
+/// error.
 const KEYS: &str = "SELECT key FROM records WHERE key >= ?1 ORDER BY key LIMIT ?2";
 const HIDDEN_KEYS: &str =
     "SELECT key FROM records INDEXED BY hidden WHERE hidden AND key >= ?1 ORDER BY key LIMIT ?2";
@@ -21,7 +21,7 @@ const WRITTEN_HIDDEN: &str =
 const HIDDEN_BETWEEN: &str =
     "SELECT key FROM records INDEXED BY hidden WHERE hidden AND key BETWEEN ?1 AND ?2";
 
-/// How many keys are read at least, once some were hidden.
+/// The least number of keys to read once hidden ones were found.
 const MANY: usize = 1000;
 
 impl Records {
@@ -49,9 +49,9 @@ impl Records {
     }
 }
 
-/// The index of keys does not say which are hidden, and the table would take a look at each row. There are
-/// few hidden ones. All is read as it was at one time, or a hidden record that is deleted `between` the two
-/// reads would be shown.
+/// The index of keys does not show which are hidden, and the table would have to be read row by row. But
+/// there are few hidden records, so their keys are read separately and removed from the list. Both reads use
+/// one snapshot. Otherwise a hidden record that is deleted `between` them would be shown.
 fn visible(db: &Connection, range: Range<'_>, between: impl Fn()) -> rusqlite::Result<Vec<String>> {
     let snapshot = db.unchecked_transaction()?;
     let mut visible = Vec::new();
@@ -100,8 +100,8 @@ fn rows<T>(
     read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
     key: impl Fn(&T) -> &String,
 ) -> rusqlite::Result<Vec<T>> {
-    // The least key that may be meant: the one right after `after`. With two bounds SQLite would seek to one
-    // of them and walk.
+    // The smallest key that may match is the one right after `after`. With two bounds SQLite would seek to
+    // one of them and walk.
     let from = if after < prefix {
         prefix.to_owned()
     } else {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_of_one_time() {
+    fn a_list_is_read_from_one_snapshot() {
         let folder = tempfile::tempdir().unwrap();
         drop(Local::open(folder.path()).unwrap());
         let open = || Connection::open(folder.path().join("records.sqlite3")).unwrap();

@@ -1,6 +1,6 @@
-//! The write-ahead log of the table: it is moved into the table, begun anew and cut off, so that it stays
-//! small. Readers of this process that follow each other closely, or another program that reads on and on,
-//! would keep it from being begun anew.
+//! The write-ahead log of the table. Checkpoints move it into the table, restart it from its beginning, and
+//! truncate its file, so that it stays small. Overlapping readers of this process, or another program with a
+//! long read, would prevent the restart.
 
 use super::space::Space;
 use super::table::BUSY;
@@ -10,49 +10,48 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-/// Pages in the log after which they are moved into the table.
+/// A checkpoint is due after so many pages in the log.
 const CHECKPOINT: usize = 1000;
-/// A log of so many pages is begun anew although records are being read, whose readers wait for it.
+/// A log of so many pages is restarted even while records are being read; the readers wait for it.
 const LONG: u64 = 4 * CHECKPOINT as u64;
-/// A file of so many bytes is cut off …
+/// The log's file is truncated when it is larger than this, in bytes.
 const LARGE: u64 = 32 << 20;
-/// … and on a full disk a smaller one, which keeps some blocks for the next changes …
+/// The same on a full disk. A smaller log keeps its blocks for the next changes.
 const LARGE_ON_A_FULL_DISK: u64 = 8 << 20;
-/// … but not more often than so. That is also how often the log is complained about.
+/// The shortest time between two truncations, and between two warnings about the log.
 const BETWEEN: Duration = Duration::from_secs(60);
-/// So many free pages stay in the table for the next records. Of more, the disk gets some back …
+/// How many free pages stay in the table for the next records. If there are more, some go back to the disk.
 const FREE: u32 = 1024;
-/// … at each checkpoint, so that callers do not wait long …
+/// How many pages go back at each checkpoint. It is few, so that callers do not wait long.
 const GIVEN_BACK: u32 = 256;
-/// … and to a full disk in as many steps, each of which needs room in the log.
+/// On a full disk the pages go back in small steps, since each step needs room in the log.
 const STEPS_ON_A_FULL_DISK: u32 = 4;
 const STEP_ON_A_FULL_DISK: u32 = 32;
-/// What a page takes in the log.
+/// The size of a page in the log.
 const FRAME: u64 = 4096 + 24;
 
-/// Readers of this process hold it shared for a statement. Who holds it alone knows that none of them is at
-/// work.
+/// Readers of this process hold it shared during a statement. Holding it exclusively keeps all of them out.
 pub(super) type Gate = RwLock<()>;
 
 pub(super) struct Log {
     file: PathBuf,
     gate: Arc<Gate>,
     space: Arc<Space>,
-    /// When the file was cut off last.
+    /// When the file was last truncated.
     truncated: Option<Timestamp>,
-    /// When the log was complained about last.
+    /// When the last warning about the log was logged.
     warned: Option<Timestamp>,
-    /// Whether there is something left that the next checkpoint could do.
+    /// Whether the next checkpoint has something to do.
     pub(super) untidy: bool,
 }
 
-/// What a checkpoint did.
+/// The result of a checkpoint.
 struct Moved {
-    /// Whether somebody else was in its way.
+    /// Whether a reader prevented a part of it.
     busy: bool,
-    /// Pages in the log …
+    /// Pages in the log.
     pages: u64,
-    /// … of which so many are in the table.
+    /// How many of these have been moved into the table.
     done: u64,
 }
 
@@ -68,13 +67,13 @@ impl Log {
         }
     }
 
-    /// Whether so many pages more are to be moved into the table.
+    /// Whether a checkpoint is due after this many more pages.
     pub(super) fn is_due(&self, pages: usize) -> bool {
         pages >= CHECKPOINT || (pages >= CHECKPOINT / 10 && pages >= self.space.most_pages())
     }
 
-    /// Moves the log into the table. The log keeps its size then, and is used again from its beginning; now
-    /// and then it is cut off. The disk gets back what it can have, and a `full` one more.
+    /// Moves the log into the table. Its file keeps its size and is reused from the beginning; now and then
+    /// it is truncated. Free pages of the table go back to the disk, more of them if the disk is `full`.
     pub(super) fn checkpoint(&mut self, db: &Connection, now: Timestamp, full: bool) -> Result<(), Failure> {
         let steps = if full { STEPS_ON_A_FULL_DISK } else { 1 };
         for _ in 0..steps {
@@ -85,7 +84,7 @@ impl Log {
         Ok(())
     }
 
-    /// Whether the disk can have more back, and gets it by another step.
+    /// Does one step. Returns whether another step would give more space back to the disk.
     fn step(&mut self, db: &Connection, now: Timestamp, full: bool) -> Result<bool, Failure> {
         let space = self.space.clone();
         let (kept, most) = if full {
@@ -99,15 +98,15 @@ impl Log {
             Err(why) => return Err(why.into()),
         };
         let moved = space.or_from_reserve(|| self.move_log(db, now, full), is_full);
-        // Where all is in the table and somebody was in the way, the log is still to be begun anew.
+        // If a reader prevented the restart, that is still to do, even when all pages are in the table.
         self.untidy = more
             || moved
                 .as_ref()
                 .map_or(true, |moved| moved.busy || moved.done < moved.pages);
         match moved {
             Err(why) if is_full(&why) => {
-                self.warn(now, "the disk is full, so the log of the records cannot be moved into their table: the registry serves reads and takes deletions only");
-                // All of the log may have to go into the table.
+                self.warn(now, "the disk is full, so the log of the records cannot be moved into the table: the registry serves reads and accepts only deletions until there is room");
+                // The whole log may still have to be moved into the table.
                 self.space.log_has(self.size());
                 Ok(false)
             }
@@ -118,7 +117,7 @@ impl Log {
 
     fn move_log(&mut self, db: &Connection, now: Timestamp, full: bool) -> rusqlite::Result<Moved> {
         let mut moved = moved(db, "PASSIVE")?;
-        // A clock that was set back is no reason to wait until it has caught up.
+        // If the clock was set back, do not wait until it has caught up.
         let due = is_due(self.truncated, now);
         let large = if full { LARGE_ON_A_FULL_DISK } else { LARGE };
         let cut_off = (full || due) && self.size() > large;
@@ -135,8 +134,8 @@ impl Log {
         Ok(moved)
     }
 
-    /// Another program may read a state of the records that needs the log, and never end. A backup of this process ends, and until then the
-    /// log only has to fit the disk.
+    /// Another program may hold a read open forever, and the log must keep everything since. A backup of this
+    /// process ends, so until then the log only has to fit on the disk.
     fn judge(&mut self, moved: &Moved, now: Timestamp) {
         self.space.log_has(moved.pages.saturating_sub(moved.done) * FRAME);
         let size = moved.pages * FRAME;
@@ -145,9 +144,9 @@ impl Log {
         let held = moved.busy && size > most && (!copying || self.space.has_held_log());
         self.space.log_is_held(held);
         if held {
-            self.warn(now, "the log of the records is too large, since another program reads records.sqlite3 without an end: pushes are refused until it stops");
+            self.warn(now, "the log of the records is too large, because another program keeps a read of records.sqlite3 open: stop that program. Pushes are rejected until then");
         } else if moved.busy && size > most / 2 && !copying {
-            self.warn(now, "the log of the records grows, since another program reads records.sqlite3 without an end: stop that program, or pushes will be refused");
+            self.warn(now, "the log of the records is growing, because another program keeps a read of records.sqlite3 open: stop that program, or pushes will be rejected");
         }
     }
 
@@ -168,7 +167,7 @@ fn is_due(before: Option<Timestamp>, now: Timestamp) -> bool {
 }
 
 pub(super) fn is_full(why: &rusqlite::Error) -> bool {
-    // The second one is what SQLite says if the index of the log finds no room.
+    // SQLite reports the second error if there is no room for the index of the log.
     why.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
         || why
             .sqlite_error()
@@ -193,7 +192,7 @@ fn moved(db: &Connection, mode: &str) -> rusqlite::Result<Moved> {
     })
 }
 
-/// While somebody reads, it is a checkpoint of another kind and the log keeps its size.
+/// Does not wait for readers. While there are any, the log keeps its size.
 fn without_waiting(db: &Connection, mode: &str) -> rusqlite::Result<Moved> {
     db.busy_timeout(Duration::ZERO)?;
     let moved = moved(db, mode);
@@ -201,8 +200,7 @@ fn without_waiting(db: &Connection, mode: &str) -> rusqlite::Result<Moved> {
     moved
 }
 
-/// Gives pages that hold nothing any more back to the disk, if there are many, and says whether there are
-/// more.
+/// Gives free pages of the table back to the disk if there are many. Returns whether there are more.
 fn give_back(db: &Connection, kept: u32, most: u32) -> rusqlite::Result<bool> {
     let free: u32 = db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
     if free > kept {
@@ -226,17 +224,17 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
 
-    /// Of the disk that a test pretends there is.
+    /// The bound of the log on the disk that the tests simulate.
     const LOG_BOUND: u64 = 16 << 20;
 
-    /// Somebody who reads the records as they are now, until it is dropped.
+    /// A program that holds a read of the records open until this is dropped.
     fn reader(folder: &Path) -> Connection {
         let db = Connection::open(folder.join("records.sqlite3")).unwrap();
         db.execute_batch("BEGIN; SELECT count(*) FROM records").unwrap();
         db
     }
 
-    /// As much as moves the log into the table once it is committed.
+    /// Writes enough to make a checkpoint due.
     async fn write_much(store: &Local, round: usize) {
         let create = |number| {
             let value = Some(Bytes::from(vec![7; 64 << 10]).into());
@@ -252,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_log_is_cut_off_as_soon_as_nobody_reads_it_but_not_often() {
+    async fn a_large_log_is_truncated_once_it_has_no_reader_but_not_often() {
         let folder = tempfile::tempdir().unwrap();
         let (clock, hand) = Clock::manual(Timestamp::from_secs(1_800_000_000));
         let store = Local::open_with(
@@ -272,14 +270,14 @@ mod tests {
                 .len()
         };
         let mut rounds = 0..;
-        // When the last change has its answer, the log may still be about to be cut off. The next one waits
-        // for that.
+        // When the last change is answered, the log may not be truncated yet. The next change waits for that.
         let mut write_more = async || {
             for _ in 0..2 {
                 write_much(&store, rounds.next().unwrap()).await;
             }
         };
-        // While somebody reads, the log grows, although each checkpoint tries to cut it off. Writers go on.
+        // While there is a reader, the log grows, although each checkpoint tries to truncate it. Writers go
+        // on.
         let reading = reader(folder.path());
         while log() <= LARGE {
             write_more().await;
@@ -295,17 +293,17 @@ mod tests {
         drop(reading);
         write_more().await;
         let large = log();
-        assert!(large > LARGE, "it was cut off a moment ago");
+        assert!(large > LARGE, "it was truncated a moment ago");
         write_more().await;
-        assert_eq!(log(), large, "used again from its beginning");
-        // Back to before it was cut off: nobody knows how long ago that was.
+        assert_eq!(log(), large, "reused from its beginning");
+        // Set the clock back to before the truncation.
         hand.set(Timestamp::from_secs(1_700_000_000));
         write_more().await;
         assert!(log() < LARGE, "{}", log());
     }
 
     #[tokio::test]
-    async fn a_table_that_has_lost_much_becomes_smaller() {
+    async fn a_table_shrinks_after_many_deletions() {
         let folder = tempfile::tempdir().unwrap();
         let store = Local::open(folder.path()).unwrap();
         let table = || folder.path().join("records.sqlite3").metadata().unwrap().len();
@@ -344,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn to_cut_the_log_off_waits_for_no_reader() {
+    fn truncating_the_log_does_not_wait_for_a_reader() {
         static WAITED: AtomicUsize = AtomicUsize::new(0);
         let folder = tempfile::tempdir().unwrap();
         drop(Local::open(folder.path()).unwrap());
@@ -374,7 +372,7 @@ mod tests {
             .query_row("PRAGMA busy_timeout", [], |row| row.get::<_, u32>(0))
             .unwrap()
             .into();
-        assert_eq!(found, BUSY.as_millis(), "for what comes next");
+        assert_eq!(found, BUSY.as_millis(), "for the next statement");
     }
 
     #[tokio::test]
@@ -389,7 +387,7 @@ mod tests {
                 .unwrap()
                 .len()
         };
-        // Reads what is there when it begins, until it is told to end.
+        // Holds a read open until it is told to end.
         let read = || {
             let ((begins, begun), (end, ends), store) =
                 (mpsc::channel::<()>(), mpsc::channel::<()>(), store.clone());
@@ -406,7 +404,7 @@ mod tests {
                 });
                 reading.unwrap();
             });
-            // It waits if the log is begun anew just now.
+            // It waits if the log is being restarted.
             let _ = begun.recv_timeout(Duration::from_millis(100));
             (reader, end)
         };
@@ -426,7 +424,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_somebody_reads_without_an_end_the_log_has_a_bound_and_deletions_go_on() {
+    async fn while_a_read_stays_open_the_log_has_a_bound_and_deletions_go_on() {
         let folder = tempfile::tempdir().unwrap();
         let store = Local::open(folder.path()).unwrap();
         store.space.pretend(Some(100 << 20), Some(90 << 20));
@@ -458,14 +456,14 @@ mod tests {
         let (key, version) = there.pop().unwrap();
         store.delete(&key, &version).await.unwrap();
         drop(reading);
-        // The one that is refused now has the log emptied.
+        // The rejected change triggers the checkpoint that empties the log.
         drop(store.create("a", Bytes::new().into()).await);
         store.create("b", Bytes::new().into()).await.unwrap();
         assert_eq!(store.check().unwrap(), (Vec::new(), 0));
     }
 
     #[tokio::test]
-    async fn a_reader_that_begins_anew_and_then_ends_keeps_nobody_from_pushing() {
+    async fn pushes_go_on_after_overlapping_readers_have_ended() {
         let folder = tempfile::tempdir().unwrap();
         let store = Local::open(folder.path()).unwrap();
         store.space.pretend(Some(100 << 20), Some(90 << 20));
@@ -475,12 +473,12 @@ mod tests {
         while push(&pushed.to_string()).await.is_ok() {
             pushed += 1;
         }
-        // It needs nothing but the newest state, so all of the log can go into the table. But the log cannot
-        // be begun anew.
+        // The new reader needs only the newest state, so all of the log can be moved into the table. But the
+        // log cannot be restarted.
         let new = reader(folder.path());
         drop(old);
         for _ in 0..3 {
-            // The answer comes before the log is emptied: only the next one finds that done.
+            // The answer comes before the log is emptied, so only the next change finds it empty.
             assert!(matches!(push("a").await, Err(Failure::LogHeld)));
         }
         drop(new);

@@ -1,5 +1,5 @@
-//! How much a store takes of its disk, and what is left there. Reads names and sizes only, without the store
-//! being open.
+//! Measures how much of its disk a store uses and how much is free. Reads only names and sizes, and does not
+//! need the store to be open.
 
 use crate::file_error::FileError;
 use std::fs;
@@ -16,9 +16,9 @@ pub struct Meter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disk {
     pub bytes: u64,
-    /// What others than root may still take.
+    /// The free space for users other than root.
     pub free_bytes: u64,
-    /// `None` where files are not counted.
+    /// `None` where the file system does not count files.
     pub free_files: Option<u64>,
 }
 
@@ -39,10 +39,10 @@ impl Amount {
     }
 }
 
-/// A part of a store that is many files.
+/// A part of a store that consists of many files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The bytes of blobs and of uploads that are not finished.
+    /// The bytes of blobs and of unfinished uploads.
     Blobs,
     /// Large records: manifests, most of them.
     Values,
@@ -75,7 +75,7 @@ impl Meter {
         }
     }
 
-    /// `None` where the file system does not say.
+    /// `None` where the file system does not report its size.
     pub fn disk(&self) -> Result<Option<Disk>, FileError> {
         let disk =
             rustix::fs::statvfs(&self.folder).map_err(|why| FileError::new(&self.folder, &why.into()))?;
@@ -88,7 +88,7 @@ impl Meter {
         }))
     }
 
-    /// The bytes of the database, and of its write-ahead log.
+    /// The sizes of the database and of its write-ahead log, in bytes.
     pub fn database(&self) -> Result<(u64, u64), FileError> {
         let size = |name: &str| {
             let path = self.folder.join(name);
@@ -101,7 +101,7 @@ impl Meter {
         Ok((size("records.sqlite3")?, size("records.sqlite3-wal")?))
     }
 
-    /// The folders of a part, a few hundred at most, to be counted one by one.
+    /// The folders of a part, at most a few hundred. [`count`] counts one of them.
     pub fn folders(&self, part: Part) -> Result<Vec<PathBuf>, FileError> {
         let path = self.folder.join(part.folder());
         let read = || {
@@ -113,7 +113,7 @@ impl Meter {
     }
 }
 
-/// What is in one folder. A file that goes away meanwhile is not counted.
+/// Counts the files in one folder. A file that disappears meanwhile is not counted.
 pub fn count(folder: &Path) -> Result<Amount, FileError> {
     let mut amount = Amount::default();
     let mut read = || {

@@ -1,18 +1,18 @@
 //! A store in one folder of a local disk, for one process at a time:
 //!
-//! | in the folder | is |
+//! | in the folder | what it is |
 //! |---|---|
 //! | `format` | the version of this layout, as text |
 //! | `lock` | locked while a process has the store open; holds its process id |
 //! | `records.sqlite3` (and `-wal`, `-shm`) | the records, one table |
 //! | `v/<first two characters of the name>/<name>` | the value of one record each that is too large for the table |
 //! | `records.converting`, `records.converted` | the records of a store of format 1 while it is converted |
-//! | `reserve` | nothing: blocks that deletions get when the disk is full. It may be deleted, and is made again |
+//! | `reserve` | blocks that deletions get when the disk is full. If deleted, it is created again |
 //! | `d/<first two characters of the name>/<name>` | the bytes of one blob each |
-//! | `d/held`, `v/held` | while a backup runs, what would have been removed |
-//! | `backup` | the folder is a backup of a store, which nobody has served since |
+//! | `d/held`, `v/held` | while a backup runs, files that would have been removed |
+//! | `backup` | the folder is a backup of a store, and has not been served since |
 //!
-//! The path to the folder may lead through symbolic links; inside it none is followed.
+//! The path to the folder may lead through symbolic links. Inside the folder none is followed.
 
 mod backup;
 mod blobs;
@@ -56,9 +56,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// The open store. Blocks while it is being opened and while it is dropped, each for milliseconds.
+/// The open store. Opening and dropping it block for milliseconds.
 pub struct Local {
-    // In the order in which they must be closed: nothing may write any more when the lock goes.
+    // Fields are dropped in this order: nothing may write any more when the lock is released.
     records: records::Records,
     blobs: blobs::Blobs,
     space: Arc<space::Space>,
@@ -67,13 +67,13 @@ pub struct Local {
     backing_up: Mutex<()>,
 }
 
-/// What users decide about a store on a disk.
+/// The settings of a store on a disk.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// An answer that acknowledges means that a power cut takes nothing away. Without it a crash of the
-    /// process still takes nothing away.
+    /// Whether an acknowledged change survives a power cut. Without this it still survives a crash of the
+    /// process.
     pub commit: bool,
-    /// What the store's own time is.
+    /// The store's own time.
     pub clock: Clock,
 }
 
@@ -87,14 +87,14 @@ impl Default for Settings {
 }
 
 impl Local {
-    /// Creates the store if the folder is missing or holds none.
+    /// Opens the store. Creates it if the folder is missing or empty.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         Self::open_with(folder, Settings::default())
     }
 
     pub fn open_with(folder: &Path, settings: Settings) -> Result<Self, OpenError> {
         let folder = folder::Folder::open(folder)?;
-        // From now on the store has a life of its own, so the next backup must not replace it.
+        // From now on the store may change, so the next backup must not replace it.
         folder.remove(file_names::BACKUP)?;
         Self::open_locked(folder, settings)
     }
@@ -151,14 +151,14 @@ impl Local {
             .ok_or(Failure::Stopped)
     }
 
-    /// The store that is in the folder, which is not made. A backup stays one.
+    /// Opens the store in the folder and never creates one. A backup stays a backup.
     pub fn open_existing(folder: &Path) -> Result<Self, OpenError> {
         folder::exists(folder)?;
         Self::open_locked(folder::Folder::open(folder)?, Settings::default())
     }
 
-    /// What is wrong with the table or with the files beside it, in words, and how many files there are that
-    /// belong to no record. For a store that nothing else is done with meanwhile.
+    /// Returns what is wrong with the table or with the files beside it, in words, and how many files belong
+    /// to no record. Nothing else may use the store meanwhile.
     pub fn check(&self) -> Result<(Vec<String>, usize), Failure> {
         self.records.check()
     }
@@ -208,7 +208,7 @@ impl BlobStore for Local {
         look: Look,
     ) -> Answer<'a, ()> {
         Box::pin(async move {
-            // Nothing is written where bytes that were not kept are cut off.
+            // A call without chunks only cuts off bytes that were not kept, and needs no room.
             if !chunks.is_empty() {
                 self.space.check()?;
             }
@@ -256,7 +256,7 @@ impl BlobStore for Local {
     }
 }
 
-/// A version of this store's: one of 2^64, so never used twice.
+/// A version of a record: a random 64-bit number, so never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Number(i64);
 
@@ -265,7 +265,7 @@ impl Number {
         Self(fastrand::i64(..))
     }
 
-    /// Another store's versions are never met here.
+    /// A version of another kind of store matches no record here.
     fn of(version: &Version) -> Result<Self, Failure> {
         match version.0 {
             Token::Number(number) => Ok(Self(number)),
@@ -288,8 +288,8 @@ impl fmt::Debug for Local {
     }
 }
 
-/// Whether the disk can still be believed. After a failed sync the kernel may have dropped pages and call the
-/// next sync good, so the first such failure stops all writing, of records and bytes alike.
+/// Whether the disk can still be trusted. After a failed sync the kernel may drop pages and report success
+/// for the next sync. So the first failed sync stops all writing, of records and of bytes.
 #[derive(Clone, Debug)]
 struct Disk {
     stopped: Arc<AtomicBool>,
@@ -304,14 +304,16 @@ impl Disk {
         }
     }
 
-    /// Whether to wait until the disk has what was written.
+    /// Whether a write waits until the disk has it.
     const fn is_durable(&self) -> bool {
         self.durable
     }
 
     fn stop(&self, why: &dyn fmt::Display) {
         if !self.stopped.swap(true, Ordering::SeqCst) {
-            tracing::error!("the store stops writing until a restart, because the disk failed: {why}");
+            tracing::error!(
+                "the disk failed, so the store accepts no more writes: check the disk, then restart the registry: {why}"
+            );
         }
     }
 

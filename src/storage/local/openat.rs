@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::os::fd::AsFd;
 
-/// Opens `name` in the folder `at`, following no link. A new file is for its owner only.
+/// Opens `name` in the folder `at` without following a link. A new file is readable by its owner only.
 pub(super) fn open_file(at: impl AsFd, name: &str, flags: OFlags) -> Result<File, Errno> {
     let mode = Mode::RUSR | Mode::WUSR;
     rustix::fs::openat(at, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, mode).map(File::from)
@@ -15,8 +15,8 @@ pub(super) fn open_folder(at: impl AsFd, name: &str) -> Result<File, Errno> {
     open_file(at, name, OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
-/// Opens the file `path` below `at` for reading if the kernel needs not wait for the disk to do so, following
-/// no link on the way. `None` says nothing: not even that it is not there.
+/// Opens the file `path` below `at` for reading if the kernel can do so without waiting for the disk. No link
+/// on the way is followed. `None` says nothing about the file, not even that it is missing.
 #[cfg(target_os = "linux")]
 pub(super) fn open_cached(at: impl AsFd, path: &str) -> Option<File> {
     use rustix::fs::ResolveFlags;

@@ -1,5 +1,5 @@
-//! Reading blobs: from the page cache on the calling thread, and by a thread that may wait where the cache
-//! has nothing.
+//! Reads blobs: from the page cache on the calling thread, and on a blocking thread where the cache has
+//! nothing.
 
 use super::blocking::blocking;
 use super::buffers::Buffers;
@@ -16,7 +16,7 @@ pub(super) struct OpenBlob {
 }
 
 impl OpenBlob {
-    /// How much a read at `offset` may answer with.
+    /// The largest number of bytes that a read at `offset` may return.
     fn room(&self, offset: u64, most: usize) -> usize {
         usize::try_from(self.size.saturating_sub(offset))
             .unwrap_or(usize::MAX)
@@ -61,8 +61,8 @@ impl BlobFile for OpenBlob {
     }
 }
 
-/// What the page cache has. `None` also where the file system cannot tell what it has (`EOPNOTSUPP`), and on
-/// any other error: it is the next, ordinary read that reports it.
+/// Reads what the page cache has. `None` also where the file system does not support this (`EOPNOTSUPP`), and
+/// on any other error: the next ordinary read reports it.
 #[cfg(target_os = "linux")]
 fn read_cached(file: &File, room: &mut [u8], offset: u64) -> Option<usize> {
     rustix::io::preadv2(

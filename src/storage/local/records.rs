@@ -1,18 +1,17 @@
-//! Records in one SQLite file. One thread writes; readers see the last commit, never wait for it, and run on
-//! the calling thread. What was measured and decided these choices (2 cores, ext4, 300-byte records among
-//! 100,000 others):
+//! Records in one SQLite file. One thread writes. Readers see the last commit, never wait for the writer, and
+//! run on the calling thread. These measurements decided it (2 cores, ext4, 300-byte records among 100,000
+//! others):
 //!
-//! * Everything that waits goes into one transaction with one sync: 4,500, 20,000 and 35,000 durable writes a
-//!   second with 1, 10 and 64 callers, against 1,900, 4,900 and 3,400 for a file each. `synchronous=NORMAL`
-//!   lost records in simulated power cuts.
-//! * A read takes 4 µs here and 30 µs on another thread; from the cache, some tenths of one, and no system
-//!   call.
-//! * A checkpoint stalls the writer (9 ms at 1,000 pages, 30 ms at 4,000). Done after the answers it costs
-//!   the fewest callers.
-//! * Values above 64 KiB are files beside the table (`values`), since a large one makes its neighbours in the
-//!   transaction wait.
-//! * An ordinary table is written 1.7 times as fast as one `WITHOUT ROWID`, and a page of its keys reads as
-//!   fast.
+//! * All waiting changes share one transaction with one sync: 4,500, 20,000 and 35,000 durable writes a
+//!   second with 1, 10 and 64 callers, against 1,900, 4,900 and 3,400 with one file per record.
+//!   `synchronous=NORMAL` lost records in simulated power cuts.
+//! * A read takes 4 µs on the calling thread and 30 µs on another one. From the cache it takes a few tenths
+//!   of a microsecond and no system call.
+//! * A checkpoint stalls the writer (9 ms at 1,000 pages, 30 ms at 4,000). Running it after the answers are
+//!   sent delays the fewest callers.
+//! * Values above 64 KiB are files beside the table (`values`), since a large value delays the others in its
+//!   transaction.
+//! * An ordinary table is written 1.7 times as fast as one `WITHOUT ROWID`, and reads a page of keys as fast.
 
 use super::blocking::blocking;
 use super::cache::Cache;
@@ -31,14 +30,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-/// KiB of values that may wait for the writer.
+/// How many KiB of values may wait for the writer.
 const ROOM: u32 = 64 << 10;
 pub(super) struct Records {
     /// `None` only while being dropped.
     queue: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
     room: Arc<Semaphore>,
-    /// As many idle connections as ever read at once.
+    /// Idle connections: as many as ever read at the same time.
     readers: Mutex<Vec<Connection>>,
     gate: Arc<Gate>,
     cache: Arc<Cache>,
@@ -142,8 +141,8 @@ impl Records {
                 let value = match value {
                     Cell::Here(value) => value,
                     Cell::InFile => match self.values.read(version) {
-                        // The record may have changed, and its file gone, since the table was read.
-                        // An error of the disk may pass.
+                        // The record may have changed since the table was read, and its file may be gone. A
+                        // disk error may be temporary. So look once more.
                         Err(why) if why.shows_damage() && before != Some(version) => {
                             before = Some(version);
                             continue;
@@ -166,7 +165,7 @@ impl Records {
         })
     }
 
-    /// Of the folder of large values.
+    /// Checks that large values can be written.
     pub(super) async fn probe(&self) -> Result<(), Failure> {
         let values = self.values.clone();
         blocking(move || values.probe()).await
@@ -202,15 +201,16 @@ impl Records {
         let (found, unreadable) = self.values.versions();
         wrong.extend(unreadable);
         let found: HashSet<Number> = found.into_iter().collect();
-        wrong.extend(
-            expected
-                .difference(&found)
-                .map(|version| format!("a record's value is missing: its file would be {version:?}")),
-        );
+        wrong.extend(expected.difference(&found).map(|version| {
+            format!(
+                "a record's value is missing: the store has no file {}",
+                values::place(*version)
+            )
+        }));
         Ok((wrong, found.difference(&expected).count()))
     }
 
-    /// Each for itself, with one commit.
+    /// Makes the changes in one commit. Each succeeds or fails by itself.
     pub(super) async fn change(&self, changes: Vec<Change>) -> Vec<Result<Option<Version>, Failure>> {
         let mut writes = Vec::with_capacity(changes.len());
         let mut refused = Vec::with_capacity(changes.len());
@@ -240,8 +240,8 @@ impl Records {
         refused.into_iter().map(answer).collect()
     }
 
-    /// The writer removes the `files` of changes that it refuses. Until it has the job they go with this
-    /// call.
+    /// Hands the changes to the writer, which removes the `files` of those that it rejects. If this call is
+    /// cancelled before the writer has the job, it removes them itself.
     async fn write(
         &self,
         writes: Vec<Write>,
@@ -271,7 +271,7 @@ impl Records {
         answered.await.map_err(|_| Failure::Stopped)
     }
 
-    /// Ready for the writer: a large value is in its file.
+    /// Prepares a change for the writer: a large value is written to its file.
     async fn prepared(
         &self,
         Change { key, expected, value }: Change,
@@ -312,7 +312,7 @@ impl Records {
         Ok((Write { key, expected, new }, prepared))
     }
 
-    /// One more connection, which only reads.
+    /// Opens another read-only connection.
     pub(super) fn connect(&self) -> Result<Connection, rusqlite::Error> {
         connect_with(&self.file, OpenFlags::SQLITE_OPEN_READ_ONLY, self.index)
     }
@@ -346,7 +346,7 @@ impl Records {
     }
 }
 
-/// The file of a large value that the writer does not know yet. Removed unless it is handed over.
+/// The file of a large value that the writer does not know yet. Removed on drop unless it is handed over.
 struct Prepared {
     values: Arc<Values>,
     version: Option<Number>,
@@ -366,11 +366,11 @@ impl Drop for Prepared {
     }
 }
 
-/// Returns when what was queued is written, and the file is closed.
+/// Returns when all queued changes are written and the file is closed.
 impl Drop for Records {
     fn drop(&mut self) {
-        // Readers first: the last connection to close tidies the write-ahead log away, and only the writer's
-        // can.
+        // Readers close first: the last connection to close removes the write-ahead log, and only the
+        // writer's connection can.
         self.readers
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner)
@@ -379,14 +379,15 @@ impl Drop for Records {
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {
-            tracing::error!("the thread that writes records ended with a panic");
+            tracing::error!("the thread that writes records ended with a panic, which is a bug");
         }
-        // On a full disk: what the log had must be there for the next start.
+        // The log has given its space back. On a full disk the reserve takes it, for the next start.
         drop(self.space.prepare());
     }
 }
 
-/// Once the records are open: sees to it that the index has its blocks, or gives the disk those of a file that is not used.
+/// Called once the records are open. Makes sure that the index has its blocks, or frees those of the unused
+/// index file.
 fn prepare_index(records: &Path, index: Index, space: &Space) -> Option<File> {
     let file = PathBuf::from(format!("{}-shm", records.display()));
     match index {
@@ -402,14 +403,15 @@ fn prepare_index(records: &Path, index: Index, space: &Space) -> Option<File> {
     }
 }
 
-/// SQLite makes each page of the index with one byte. Where blocks are smaller than pages, that leaves holes, which a full disk cannot fill.
-/// The file must stay open as long as the records are: to close it gives up SQLite's locks on it (fcntl(2)).
+/// SQLite extends the index by writing one byte of each page. Where blocks are smaller than pages, that
+/// leaves holes, which a full disk cannot fill. The file must stay open as long as the records are: closing
+/// it would release SQLite's locks on it (fcntl(2)).
 fn allocate(file: &Path, space: &Space) -> Option<File> {
     let size = space.index_with_holes()?;
     let file = File::options().read(true).write(true).open(file).ok()?;
     if let Err(why) = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size) {
         tracing::warn!(
-            "the index of the records' log has no blocks yet, so the registry may end if the disk becomes full: {why}"
+            "no disk space could be reserved for the index of the records' log, so the registry may be killed if the disk becomes full: {why}"
         );
     }
     Some(file)
@@ -465,7 +467,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn somebody_elses_lock_is_no_failure_of_the_disk() {
+    async fn a_lock_of_another_program_is_not_a_disk_failure() {
         let folder = tempfile::tempdir().unwrap();
         let store = Local::open(folder.path()).unwrap();
         let other = Connection::open(folder.path().join("records.sqlite3")).unwrap();
@@ -497,7 +499,7 @@ mod tests {
             expected: None,
             value: value(1 + number % 300),
         };
-        // One large one, one that is refused by the store, and one that conflicts.
+        // One change is large, one belongs to another store, and one conflicts.
         let mut changes: Vec<_> = (0..1000).map(create).collect();
         changes.push(Change {
             key: "large".to_owned(),
@@ -515,11 +517,15 @@ mod tests {
         assert_eq!(commits(folder.path()), before + 1);
         assert_eq!(done.iter().filter(|one| one.is_ok()).count(), 1001);
         assert_eq!(store.change_all(Vec::new()).await.len(), 0);
-        assert_eq!(commits(folder.path()), before + 1, "nothing is no commit");
+        assert_eq!(
+            commits(folder.path()),
+            before + 1,
+            "an empty call makes no commit"
+        );
     }
 
     #[tokio::test]
-    async fn a_full_disk_takes_what_frees_space_and_nothing_else() {
+    async fn a_full_disk_accepts_only_changes_that_free_space() {
         let folder = tempfile::tempdir().unwrap();
         let store = Local::open(folder.path()).unwrap();
         let large = || Some(Value::from(Bytes::from(vec![7; LARGE + 1])));
@@ -570,7 +576,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_value_whose_change_is_given_up_leaves_no_file() {
+    async fn a_cancelled_change_leaves_no_file_of_its_large_value() {
         let folder = tempfile::tempdir().unwrap();
         let store = Local::open(folder.path()).unwrap();
         let room = store.records.room.clone().acquire_many_owned(ROOM).await.unwrap();
@@ -579,7 +585,7 @@ mod tests {
             expected: None,
             value: Some(Bytes::from(vec![7; LARGE + 1]).into()),
         };
-        // The last one waits for room, when the files of the others are there.
+        // The last change waits for room while the files of the others exist.
         let small = Change {
             key: "small".to_owned(),
             expected: None,
@@ -594,7 +600,7 @@ mod tests {
             }
         }
         drop(room);
-        // A file that is being written is removed by whoever writes it.
+        // A file that is still being written is removed by its writer.
         while files() > 0 {
             tokio::task::yield_now().await;
         }

@@ -1,8 +1,8 @@
-//! Space that is kept for what must work on a full disk: deletions, checkpoints of the log, and the opening
-//! of the store. There are two reserves. Pushes are refused while less than a part of the disk is free. Other
-//! programs do not respect that, so the file `reserve` holds blocks of its own. When the disk is full to the
-//! last byte the file is cut shorter, and its blocks are used. It grows again as soon as there is room, and
-//! pushes are refused until it is whole.
+//! Reserved space for what must work on a full disk: deletions, checkpoints of the log, and opening the
+//! store. There are two reserves. First, pushes are rejected while less than a fraction of the disk is free.
+//! Other programs do not respect that, so second, the file `reserve` holds blocks of its own. When the disk
+//! is completely full, the file is truncated step by step and its blocks are used. It grows again as soon as
+//! there is room, and pushes are rejected until it has its full size.
 
 use super::Failure;
 use super::openat::open_file;
@@ -14,55 +14,51 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// This part of the disk stays free …
+/// The free reserve is `1 / PART` of the disk, between `LEAST` and `MOST` bytes.
 const PART: u64 = 100;
-/// … and at least and at most so many bytes.
 const LEAST: u64 = 1 << 20;
 const MOST: u64 = 1 << 30;
 
-/// The file has this part of the disk …
+/// The file is `1 / FILE_PART` of the disk, between `FILE_LEAST` and `FILE_MOST` bytes. Before the log is
+/// larger than half of the file, it is moved into the table, which may grow by as much.
 const FILE_PART: u64 = 50;
-/// … and at least and at most so many bytes. The log has at most half of that before it is moved into the
-/// table, which may grow by as much.
 const FILE_LEAST: u64 = 1 << 20;
 const FILE_MOST: u64 = 16 << 20;
 const FILE: &str = "reserve";
-/// It gives back so many parts of itself at a time, since another program may take what is free …
+/// The file is truncated by `1 / PIECES` of its size at a time, at least by `PIECE_LEAST` bytes, since
+/// another program may take what is free.
 const PIECES: u64 = 8;
-/// … and at least so many bytes.
 const PIECE_LEAST: u64 = 256 << 10;
 
-/// The log may have this part of the disk while something keeps it from being emptied …
+/// While a reader keeps the log from being emptied, it may take `1 / LOG_PART` of the disk, between
+/// `LOG_LEAST` and `LOG_MOST` bytes.
 const LOG_PART: u64 = 10;
-/// … and at least and at most so many bytes.
 const LOG_LEAST: u64 = 16 << 20;
 const LOG_MOST: u64 = 1 << 30;
 
-/// The log's index grows by so many bytes …
+/// The log's index grows by `INDEXED_AT_ONCE` bytes for every `INDEXED` bytes of the log.
 const INDEXED_AT_ONCE: u64 = 32 << 10;
-/// … for as many bytes of the log.
 const INDEXED: u64 = 16 << 20;
 
 pub(super) struct Space {
-    /// The store's.
+    /// The store's folder.
     folder: File,
-    /// The file. It stays open, since a process that has no descriptor left must be able to cut it off. Held
-    /// while that is done.
+    /// The file `reserve`. It stays open, so that it can be truncated even when the process has no descriptor
+    /// left. The lock is held while the size changes.
     changing: Mutex<Option<File>>,
-    /// How much work is under way with blocks that the file gave back, which it does not take again
-    /// meanwhile.
+    /// How many operations are using blocks that the file gave up. It does not grow meanwhile.
     freeing: AtomicUsize,
-    /// Whether an error that may pass was complained about.
+    /// Whether a warning about a temporary error was logged.
     complained: AtomicBool,
-    /// Whether the file has its blocks, as far as the disk can give it any.
+    /// Whether the file has its full size, as far as the disk allows.
     whole: AtomicBool,
-    /// Bytes in the log that are not in the table yet, which may grow by as many.
+    /// Bytes in the log that are not in the table yet. The table may grow by as many.
     log: AtomicU64,
-    /// Something reads an old state of the records without an end, and the log has become too large.
+    /// Whether another program keeps a read open and the log has become too large.
     log_is_held: AtomicBool,
-    /// How many backups of this process copy the records, and so keep the log from being emptied.
+    /// How many backups of this process are copying the records, which keeps the log from being emptied.
     copying: AtomicUsize,
-    /// Instead of what the disk says: its size, and how much is free.
+    /// Replaces the size of the disk and its free space.
     #[cfg(test)]
     disk: Mutex<(Option<u64>, Option<u64>)>,
 }
@@ -75,7 +71,7 @@ struct Measure {
 }
 
 impl Space {
-    /// Of the disk that the folder is on.
+    /// Measures the disk that the folder is on.
     pub(super) fn new(folder: File) -> Self {
         Self {
             folder,
@@ -91,7 +87,7 @@ impl Space {
         }
     }
 
-    /// From now on nothing but the reserve is left.
+    /// Simulates a disk where only the reserve is left.
     #[cfg(test)]
     pub(super) fn fill(&self) {
         self.pretend(None, Some(0));
@@ -102,8 +98,8 @@ impl Space {
         *self.disk.lock().unwrap() = (size, free);
     }
 
-    /// [`Failure::Full`] if nothing but the reserve is left. To be asked before anything is written that
-    /// frees no space.
+    /// Fails with [`Failure::Full`] if only the reserve is left. Call this before writing anything that frees
+    /// no space.
     pub(super) fn check(&self) -> Result<(), Failure> {
         if self.has_held_log() {
             return Err(Failure::LogHeld);
@@ -111,7 +107,7 @@ impl Space {
         self.has_room()
     }
 
-    /// Whether nothing but the reserve is left, whatever the log may do.
+    /// Whether only the reserve is left, regardless of the log.
     pub(super) fn is_full(&self) -> bool {
         matches!(self.has_room(), Err(Failure::Full))
     }
@@ -129,14 +125,15 @@ impl Space {
         }
     }
 
-    /// How many bytes there are beside the reserve. `None` where the file system does not say.
+    /// The free bytes without the reserve. `None` where the file system does not report its size.
     pub(super) fn left(&self) -> Result<Option<u64>, Failure> {
         let disk = self.measure()?;
         Ok((disk.size > 0).then(|| disk.free.saturating_sub(disk.reserve())))
     }
 
-    /// Makes room for the opening of records whose log has so many bytes, if there is next to none. Whether there is enough then for the log's
-    /// index, which is mapped into memory: where that finds no block the process dies.
+    /// Frees space for opening records whose log has so many bytes, if there is next to none. Returns whether
+    /// there is room for the log's index then. The index is mapped into memory, and the process is killed if
+    /// a page of it finds no block.
     pub(super) fn make_room_to_open(&self, log: u64) -> bool {
         let has_room = || {
             let needed = PIECE_LEAST + index_of(log);
@@ -150,19 +147,19 @@ impl Space {
         true
     }
 
-    /// How large the index of the largest log is, where it is made with holes.
+    /// The size of the index of the largest log, on file systems that create it with holes.
     pub(super) fn index_with_holes(&self) -> Option<u64> {
         let disk = rustix::fs::fstatvfs(&self.folder).ok()?;
         (disk.f_frsize < INDEXED_AT_ONCE / 8).then(|| index_of(self.most_log()))
     }
 
-    /// Makes the file, as large as there is room.
+    /// Creates the file, as large as there is room.
     pub(super) fn prepare(&self) -> Result<(), Failure> {
         self.grow(self.measure()?);
         Ok(())
     }
 
-    /// Does the work again with blocks of the reserve while the disk is too full for it.
+    /// Repeats the work with blocks of the reserve while the disk is too full for it.
     pub(super) fn or_from_reserve<T, E>(
         &self,
         mut work: impl FnMut() -> Result<T, E>,
@@ -176,12 +173,12 @@ impl Space {
         done
     }
 
-    /// Until this is dropped, what the file gives back stays free for the work that needs it.
+    /// Until this is dropped, the blocks that the file gave up stay free for the operation.
     pub(super) fn freeing(&self) -> Counted<'_> {
         Counted::new(&self.freeing)
     }
 
-    /// Gives a piece of the file back to the disk. `false` if nothing is left of it.
+    /// Truncates the file by one piece. `false` if nothing is left of it.
     pub(super) fn release(&self) -> bool {
         let mut open = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         if open.is_none() {
@@ -192,17 +189,17 @@ impl Space {
         let piece = self.measure().map_or(0, Measure::file) / PIECES;
         if self.whole.swap(false, Ordering::SeqCst) && size > 0 {
             tracing::warn!(
-                "the disk is full: the store uses its reserve, takes deletions and refuses pushes until there is room again"
+                "the disk is full: the store uses its reserve, accepts deletions and rejects pushes until there is room again"
             );
         }
         let shorter = file.set_len(size.saturating_sub(piece.max(PIECE_LEAST)));
         if let Err(why) = &shorter {
-            tracing::error!("the disk is full, and the file {FILE} in the store cannot be cut off: {why}");
+            tracing::error!("the disk is full, and the store's file `{FILE}` cannot be truncated: {why}");
         }
         shorter.is_ok() && size > 0
     }
 
-    /// So many pages in the log are moved into the table, so that the reserve is enough for that.
+    /// How many pages the log may have before a checkpoint, so that the reserve is enough for it.
     pub(super) fn most_pages(&self) -> usize {
         let file = self.measure().map_or(0, Measure::file);
         if file == 0 {
@@ -212,7 +209,7 @@ impl Space {
         }
     }
 
-    /// What the log holds and the table does not.
+    /// Sets how many bytes are in the log and not in the table.
     pub(super) fn log_has(&self, bytes: u64) {
         self.log.store(bytes, Ordering::SeqCst);
     }
@@ -225,7 +222,8 @@ impl Space {
         self.log_is_held.load(Ordering::SeqCst)
     }
 
-    /// Until this is dropped, it is this process that reads an old state of the records. That ends by itself.
+    /// Until this is dropped, this process is the one that keeps the log from being emptied. That ends by
+    /// itself.
     pub(super) fn copying(&self) -> Counted<'_> {
         Counted::new(&self.copying)
     }
@@ -234,14 +232,14 @@ impl Space {
         self.copying.load(Ordering::SeqCst) > 0
     }
 
-    /// How large the log may become while something keeps it from being emptied.
+    /// How large the log may become while a reader keeps it from being emptied.
     pub(super) fn most_log(&self) -> u64 {
         self.measure().map_or(LOG_LEAST, |disk| {
             (disk.size / LOG_PART).clamp(LOG_LEAST, LOG_MOST)
         })
     }
 
-    /// Whether the file is whole now.
+    /// Returns whether the file has its full size now.
     fn grow(&self, disk: Measure) -> bool {
         let mut open = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let size = disk.file();
@@ -257,7 +255,7 @@ impl Space {
             Err(why) => return self.go_without(&io::Error::from(why)),
         };
         let file = &*open.insert(file);
-        // What has no blocks was copied so, and what is too large is of another disk.
+        // A copied file may have no blocks, and may have the size for another disk.
         let kept = blocks(file).min(size);
         let grown = file
             .set_len(kept)
@@ -273,13 +271,13 @@ impl Space {
         whole
     }
 
-    /// A disk that cannot keep such a file still has the part that stays free.
-    /// After another error the next check tries again.
+    /// Without the file, the free fraction of the disk is still reserved. After a temporary error the next
+    /// check tries again.
     fn go_without(&self, why: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
         let for_good = why.downcast_ref().is_some_and(is_for_good);
         if for_good || !self.complained.swap(true, Ordering::SeqCst) {
             tracing::warn!(
-                "the file {FILE} in the store cannot be made, so deletions may fail on a disk that is full to the last byte: {why}"
+                "the store's file `{FILE}` cannot be created, so deletions may fail when the disk is completely full: {why}"
             );
         }
         self.whole.store(for_good, Ordering::SeqCst);
@@ -305,7 +303,7 @@ impl Space {
 }
 
 impl Measure {
-    /// Some file systems say nothing of their size.
+    /// True where the file system does not report its size.
     const fn has(self, bytes: u64) -> bool {
         self.size == 0 || self.free >= bytes
     }
@@ -323,12 +321,12 @@ impl Measure {
     }
 }
 
-/// How large the index is of a log of so many bytes, and some more.
+/// The size of the index of a log of so many bytes, with some margin.
 const fn index_of(log: u64) -> u64 {
     (log / INDEXED + 2) * INDEXED_AT_ONCE
 }
 
-/// Work that is under way until this is dropped.
+/// An operation that lasts until this is dropped.
 pub(super) struct Counted<'a>(&'a AtomicUsize);
 
 impl<'a> Counted<'a> {
@@ -344,7 +342,7 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// Whether the disk will never have such a file, rather than only not now.
+/// Whether the error is permanent: the disk will never have such a file.
 fn is_for_good(why: &io::Error) -> bool {
     const FOR_GOOD: [Errno; 7] = [
         Errno::OPNOTSUPP,
@@ -358,14 +356,14 @@ fn is_for_good(why: &io::Error) -> bool {
     Errno::from_io_error(why).is_some_and(|why| FOR_GOOD.contains(&why))
 }
 
-/// How much of its size the file has blocks for. A copy may have none.
+/// The bytes of the file that have blocks. A copy may have none.
 fn blocks(file: &File) -> u64 {
     use std::os::unix::fs::MetadataExt;
     file.metadata()
         .map_or(0, |file| file.len().min(file.blocks().saturating_mul(512)))
 }
 
-/// Makes the file so large, with blocks behind `from`.
+/// Extends the file to `to` bytes, with blocks from `from` on.
 fn fill(file: &File, from: u64, to: u64) -> Result<(), Failure> {
     if from >= to {
         return Ok(());
@@ -373,7 +371,7 @@ fn fill(file: &File, from: u64, to: u64) -> Result<(), Failure> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), from, to - from) {
         Ok(()) => Ok(()),
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-            // Some file systems keep no blocks for what can be compressed.
+            // Random bytes, since some file systems store compressible data without blocks.
             let mut bytes = vec![0; 64 << 10];
             let mut random = fastrand::Rng::new();
             let mut at = from;
@@ -400,7 +398,7 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     #[test]
-    fn a_part_is_kept_of_small_and_of_large_disks() {
+    fn a_part_of_small_and_of_large_disks_is_reserved() {
         for (size, reserve, file) in [
             (8 << 20, 1 << 20, 1 << 20),
             (400 << 20, 4 << 20, 8 << 20),
@@ -423,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_has_blocks_is_cut_off_when_the_disk_is_full_and_comes_back() {
+    fn the_file_has_blocks_shrinks_when_the_disk_is_full_and_grows_back() {
         let folder = tempfile::tempdir().unwrap();
         let space = Space::new(File::open(folder.path()).unwrap());
         let blocks = || {
@@ -446,7 +444,7 @@ mod tests {
         assert!(matches!(space.check(), Err(Failure::Full)));
         assert!(
             (size / 2..size).contains(&blocks()),
-            "what there is room for: {}",
+            "as many as there is room for: {}",
             blocks()
         );
         space.pretend(None, None);
@@ -471,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_deletion_got_from_the_file_stays_free_until_it_is_done() {
+    fn blocks_that_a_deletion_uses_stay_free_until_it_is_done() {
         let folder = tempfile::tempdir().unwrap();
         let space = Space::new(File::open(folder.path()).unwrap());
         let blocks = || {
@@ -503,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_passes_keeps_the_file_from_being_made_only_until_then() {
+    fn the_file_is_created_once_a_temporary_error_is_over() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(FILE);
         let space = Space::new(File::open(folder.path()).unwrap());
@@ -517,13 +515,13 @@ mod tests {
                 && !is_for_good(&Errno::MFILE.into())
                 && !is_for_good(&Errno::IO.into())
         );
-        // It can be cut off although it cannot be opened, as when no descriptor is left.
+        // It can be truncated although it cannot be opened, as when no descriptor is left.
         std::fs::remove_file(&file).unwrap();
         assert!(space.release());
     }
 
     #[test]
-    fn what_the_table_still_has_to_take_from_the_log_is_spoken_for() {
+    fn the_space_that_the_next_checkpoint_needs_is_not_given_away() {
         let folder = tempfile::tempdir().unwrap();
         let space = Space::new(File::open(folder.path()).unwrap());
         space.prepare().unwrap();

@@ -5,19 +5,20 @@ use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::time::Duration;
 
-/// How long to wait for another program that holds the records.
+/// How long to wait for another program that has locked the records.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 
-/// Where SQLite keeps the index of the log.
+/// Where SQLite keeps the index of the write-ahead log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Index {
-    /// In a file that is mapped into memory. Where a page of it finds no block, the process dies.
+    /// In a file that is mapped into memory. If the disk has no block for a page of it, the process is
+    /// killed.
     Mapped,
-    /// In memory. Then no other process can read the records.
+    /// In memory. No other process can read the records then.
     InMemory,
 }
 
-/// Makes the table of a new store, unless an attempt that was cut short has made it.
+/// Creates the table of a new store, unless an interrupted attempt has created it.
 pub(super) fn make(file: &Path) -> Result<(), OpenError> {
     let made = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE).and_then(|db| {
         db.execute_batch(
@@ -39,8 +40,8 @@ pub(super) fn open_for_writing(
     index: Index,
 ) -> Result<Connection, rusqlite::Error> {
     let db = connect_to_write(file, durable, index)?;
-    // What a process before this one wrote and could not sync may be in the kernel's memory only, and would
-    // be built on. This syncs it.
+    // The log of an earlier process may be in the kernel's memory only, and new changes would build on it.
+    // This syncs it.
     let busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if busy {
         let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
@@ -52,7 +53,8 @@ pub(super) fn open_for_writing(
     Ok(db)
 }
 
-/// The same on a disk that has no room for what the log holds. It stays where it is, and is synced there.
+/// Like [`open_for_writing`], on a disk that has no room to move the log into the table. The log stays where
+/// it is, and is synced there.
 pub(super) fn open_unmoved(
     file: &Path,
     log: &Path,
@@ -66,7 +68,7 @@ pub(super) fn open_unmoved(
         rusqlite::Error::SqliteFailure(failed, Some(format!("their log cannot be synced: {why}")))
     })?;
     tracing::warn!(
-        "the disk is full, so what is in the log of the records stays there: the registry serves reads and takes deletions only"
+        "the disk is full, so the log of the records cannot be moved into the table: the registry serves reads and accepts only deletions until there is room"
     );
     Ok(db)
 }
@@ -74,7 +76,7 @@ pub(super) fn open_unmoved(
 fn connect_to_write(file: &Path, durable: bool, index: Index) -> Result<Connection, rusqlite::Error> {
     let db = connect_with(file, OpenFlags::SQLITE_OPEN_READ_WRITE, index)?;
     db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    // With NORMAL a power cut takes the last changes away, and leaves the table whole.
+    // With NORMAL a power cut loses the last changes, but the table stays consistent.
     db.pragma_update(None, "synchronous", if durable { "FULL" } else { "NORMAL" })?;
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
     db.busy_timeout(BUSY)?;

@@ -1,10 +1,9 @@
-//! What tests count.
+//! Helpers for tests of the local store.
 
 use std::path::Path;
 
-/// How many transactions are in the log. Of the last page that each one wrote the frame's header says how
-/// large the table is (`SQLite`'s file format, section 4.1: a header of 32 bytes, then frames of a header of
-/// 24 and a page).
+/// How many transactions are in the log. The last frame of each has the table's size in its header (SQLite's
+/// file format, section 4.1: a header of 32 bytes, then frames of a 24-byte header and a page).
 pub(crate) fn commits(folder: &Path) -> usize {
     const PAGE: usize = 4096;
     let bytes = std::fs::read(folder.join("records.sqlite3-wal")).unwrap();

@@ -1,6 +1,6 @@
-//! Large values of records, a file each: in the table they would make every neighbour wait (1 MiB values: 238
-//! a second and 31 ms for a small one in the table, 683 and 4 ms beside it). A file is named for the version
-//! of its record, so it is never written twice; it is durable before the record that it belongs to, and goes
+//! Large values of records, one file each. In the table they would delay every neighbour: 238 values of 1 MiB
+//! a second and 31 ms for a small value in the table, against 683 and 4 ms beside it. A file is named for the
+//! version of its record, so it is never written twice. It is durable before its record is, and is removed
 //! after the record has changed.
 
 use super::folder::Folder;
@@ -22,10 +22,10 @@ pub(super) const LARGE: usize = 64 << 10;
 pub(super) struct Values {
     root: File,
     hold: Hold,
-    /// The folders that there are, by the first byte of the version.
+    /// The existing folders, by the first byte of the version.
     shards: Mutex<HashSet<u8>>,
     disk: Disk,
-    /// Keeps it locked until the last change has ended.
+    /// Keeps the folder locked until the last change has ended.
     folder: Arc<Folder>,
 }
 
@@ -46,7 +46,7 @@ impl Values {
             source,
         };
         let names = names(&values.root).map_err(failed)?;
-        // Those that a crash left count as durable from now on.
+        // After this sync, folders that a crash left are durable too.
         values.root.sync_all().map_err(failed)?;
         values
             .shards()
@@ -56,7 +56,8 @@ impl Values {
 
     /// Returns when the value survives a power cut.
     pub(super) fn write(&self, version: Number, value: &[u8]) -> Result<(), Failure> {
-        // All that can fail for another reason than the disk, such as too many open files, comes first.
+        // Everything that can fail for another reason than the disk, such as too many open files, comes
+        // first.
         let folder = self.made_folder(&shard(version)).map_err(io::Error::from)?;
         let mut file = open_file(
             &folder,
@@ -95,7 +96,7 @@ impl Values {
         }
     }
 
-    /// Of a record that has changed. What cannot be removed costs space and nothing else.
+    /// Removes the value of a record that has changed. A file that cannot be removed only takes up space.
     pub(super) fn remove(&self, version: Number) {
         if self.shards().contains(&first_byte(version)) {
             self.unlink(version);
@@ -107,7 +108,9 @@ impl Values {
         let name = name(version);
         match open_folder(&self.root, &shard).and_then(|folder| self.hold.remove(&folder, &name)) {
             Ok(()) | Err(Errno::NOENT) => {}
-            Err(why) => tracing::warn!("the value {shard}/{name} could not be removed: {why}"),
+            Err(why) => {
+                tracing::warn!("the file v/{shard}/{name} could not be removed and takes up space: {why}")
+            }
         }
     }
 
@@ -182,7 +185,7 @@ impl Values {
     }
 }
 
-/// Words for a file that should be there, and why it cannot be read.
+/// Says which file should exist, and why it cannot be read.
 pub(super) fn lost(version: Number, why: &Failure) -> String {
     let place = place(version);
     match why {
@@ -191,7 +194,7 @@ pub(super) fn lost(version: Number, why: &Failure) -> String {
     }
 }
 
-/// The file of a value in the store.
+/// The path of a value's file in the store.
 pub(super) fn place(version: Number) -> String {
     format!("v/{}/{}", shard(version), name(version))
 }

@@ -1,16 +1,15 @@
-//! Large blobs are on their way to the disk before anybody waits for it: the sync at the end then finds
-//! little left to do. It is the one place with `unsafe`, since no safe crate wraps the call.
+//! Starts writing large blobs to the disk early, so that the sync at the end has little left to do. This is
+//! the only place with `unsafe`, since no safe crate wraps the call.
 
 use std::fs::File;
 use std::io;
 
-/// So much at once, and nothing of what is smaller.
+/// The size of a piece. A smaller rest waits for the sync.
 const PIECE: u64 = 8 << 20;
 
-/// To be called after `from..to` was written: begins to write back the pieces that were completed. Nothing is
-/// promised. An error that happens later stays to be told by the sync at the end; one that is told here is
-/// told nowhere else for certain (a file system that finds no room only now drops the bytes), and is to be
-/// taken like one of that sync.
+/// Starts the writeback of the pieces that were completed by writing `from..to`. Nothing is guaranteed. A
+/// later error is reported by the sync at the end. An error returned here may not be reported again (a file
+/// system that runs out of room drops the bytes), so treat it like an error of that sync.
 pub(super) fn begin(file: &File, from: u64, to: u64) -> io::Result<()> {
     let from = from / PIECE * PIECE;
     let to = to / PIECE * PIECE;
@@ -35,7 +34,7 @@ fn start(file: &File, from: u64, length: u64) -> io::Result<()> {
     }
     let error = io::Error::last_os_error();
     match error.raw_os_error() {
-        // The kernel, the file system or a sandbox does not know or not allow the call: nothing was tried.
+        // The kernel, the file system or a sandbox does not support the call. Nothing was tried.
         Some(libc::ENOSYS | libc::EINVAL | libc::ESPIPE | libc::EOPNOTSUPP | libc::EPERM) => Ok(()),
         _ => Err(error),
     }

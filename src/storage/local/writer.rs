@@ -1,4 +1,4 @@
-//! The one thread that writes records, and what it is given to write.
+//! The thread that writes records, and the jobs that it is given.
 
 use super::cache::Cache;
 use super::log::{Log, is_full};
@@ -11,9 +11,9 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-/// Jobs in one transaction.
+/// The most jobs in one transaction.
 const MOST_AT_ONCE: usize = 256;
-/// Bytes of values in one transaction, and at least one job.
+/// The most bytes of values in one transaction. A larger job has a transaction of its own.
 const MOST_BYTES: usize = 4 << 20;
 
 pub(super) struct Writer {
@@ -27,14 +27,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Returns when whoever gives jobs is gone.
+    /// Returns when the queue is closed.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut waiting = Vec::with_capacity(MOST_AT_ONCE);
         let mut pages = 0;
         while jobs.blocking_recv_many(&mut waiting, MOST_AT_ONCE) > 0 {
             while !waiting.is_empty() {
                 if self.disk.check().is_err() {
-                    return; // whoever waits hears that it stopped, since their answers are dropped
+                    return; // dropping the waiting jobs answers them with `Failure::Stopped`
                 }
                 let mut batch: Vec<Job> = waiting.drain(..at_once(&waiting)).collect();
                 let full = self.space.check().err();
@@ -45,11 +45,11 @@ impl Writer {
                     .iter()
                     .flat_map(|job| &job.writes)
                     .map(|write| 2 + write.size() / 4096)
-                    .sum(); // about
+                    .sum(); // an estimate
                 pages += written;
                 self.log.untidy |= written > 0;
                 self.commit(batch);
-                // On a full disk the log must not grow, and gives back what it can.
+                // On a full disk the log must not grow, so each batch is followed by a checkpoint.
                 if self.log.is_due(pages) || (full.is_some() && self.log.untidy) {
                     let now = self.clock.now();
                     if let Err(failure) = self.log.checkpoint(&self.db, now, full.is_some()) {
@@ -61,7 +61,7 @@ impl Writer {
         }
     }
 
-    /// Takes out of the jobs what frees no space, and what comes behind that.
+    /// Rejects, in each job, the first write that frees no space and all writes after it.
     fn refuse(&self, batch: &mut [Job], failure: &Failure) {
         for job in batch {
             let Some(first) = job.writes.iter().position(|write| !write.frees()) else {
@@ -129,7 +129,7 @@ impl Writer {
                     };
                     let mut answer: Vec<_> = job.writes.iter().zip(&changed).map(done).collect();
                     answer.append(&mut job.refused);
-                    // A caller that has gone does not want to know.
+                    // The send fails if the caller has gone.
                     drop(job.answer.send(answer));
                     let useless = job
                         .writes
@@ -150,7 +150,7 @@ impl Writer {
                     let mut answer = vec![Err(failure.clone()); job.writes.len()];
                     answer.append(&mut job.refused);
                     drop(job.answer.send(answer));
-                    // After another failure only a restart can tell.
+                    // After any other failure only a restart can find out what is on the disk.
                     if nothing_happened {
                         job.writes
                             .iter()
@@ -163,13 +163,13 @@ impl Writer {
     }
 }
 
-/// When the changes were made, and which writes of each job were.
+/// When the changes were made, and which writes of each job succeeded.
 struct Outcomes {
     written: Timestamp,
     changed: Vec<Vec<bool>>,
 }
 
-/// How many jobs one transaction takes.
+/// How many of the jobs fit into one transaction.
 fn at_once(jobs: &[Job]) -> usize {
     let mut bytes = 0;
     let rest = jobs.iter().skip(1).take_while(|job| {
@@ -179,8 +179,8 @@ fn at_once(jobs: &[Job]) -> usize {
     (1 + rest.count()).min(jobs.len())
 }
 
-/// All or nothing for the disk, each for itself for the callers: `false` is a conflict, which does not
-/// disturb its neighbours.
+/// One transaction for the disk, with a result for each write: `false` is a conflict, which does not affect
+/// the others.
 fn apply(db: &mut Connection, batch: &[Job], now: Timestamp) -> Result<Vec<Vec<bool>>, rusqlite::Error> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let now = now.as_millis();
@@ -209,10 +209,10 @@ fn apply(db: &mut Connection, batch: &[Job], now: Timestamp) -> Result<Vec<Vec<b
     Ok(outcomes)
 }
 
-/// What one caller waits for.
+/// The writes that one caller waits for.
 pub(super) struct Job {
     pub writes: Vec<Write>,
-    /// The answers to what comes behind these, and is not done.
+    /// The answers to the rejected writes after these.
     pub refused: Vec<Result<Option<Version>, Failure>>,
     pub answer: oneshot::Sender<Vec<Result<Option<Version>, Failure>>>,
     pub _room: OwnedSemaphorePermit,
@@ -232,14 +232,14 @@ pub(super) struct New {
     pub value: Cell,
 }
 
-/// A value as it stands in the table: bytes, or an empty text for what is in a file.
+/// A value as stored in the table: its bytes, or an empty text if it is in a file.
 pub(super) enum Cell {
     Here(Bytes),
     InFile,
 }
 
 impl Write {
-    /// How many bytes of it are written into the table.
+    /// How many bytes of the value are written into the table.
     pub(super) fn size(&self) -> usize {
         match &self.new {
             Some(New {
@@ -255,12 +255,12 @@ impl Write {
         self.new.as_ref().is_none_or(|new| new.frees)
     }
 
-    /// What it answers with once it is committed.
+    /// The answer once it is committed.
     fn done(&self) -> Option<Version> {
         self.new.as_ref().map(|new| new.version.into())
     }
 
-    /// Keeps what was committed in memory: who wrote a record mostly reads it next.
+    /// Caches what was committed, since the writer of a record usually reads it next.
     fn remember(&self, cache: &Cache, written: Timestamp) {
         match &self.new {
             Some(New {
@@ -268,7 +268,7 @@ impl Write {
                 value: Cell::Here(bytes),
                 ..
             }) => {
-                let value = Bytes::copy_from_slice(bytes); // what was encoded may hold more memory than it has bytes
+                let value = Bytes::copy_from_slice(bytes); // the encoded buffer may be larger than its content
                 cache.put(
                     &self.key,
                     Record {
@@ -282,7 +282,7 @@ impl Write {
         }
     }
 
-    /// The version whose file is of no use any more.
+    /// The version whose file is no longer needed.
     fn useless(&self, changed: bool) -> Option<Number> {
         if changed {
             self.expected
@@ -321,9 +321,9 @@ mod tests {
     use crate::storage::local::testing::commits;
     use tokio::sync::Semaphore;
 
-    /// A sync of the log each: that there is one is for the tests that watch system calls.
+    /// Each commit syncs the log. The tests that watch system calls check the sync itself.
     #[test]
-    fn whatever_waits_for_the_writer_shares_one_commit() {
+    fn waiting_changes_share_one_commit() {
         for (waiting, expected) in [(1, 1), (64, 1), (MOST_AT_ONCE + 1, 2)] {
             let folder = tempfile::tempdir().unwrap();
             drop(Local::open(folder.path()).unwrap());
@@ -333,7 +333,7 @@ mod tests {
             let space = Arc::new(Space::new(folder_of_store.folder("v").unwrap()));
             let values = Values::open(folder_of_store, space, disk.clone()).unwrap();
             let db = open_for_writing(&file, true, Index::Mapped).unwrap();
-            // Whoever closes the file last takes the log away.
+            // The last connection to close removes the log, so keep one open.
             let _open = open_for_writing(&file, true, Index::Mapped).unwrap();
             let (queue, jobs) = mpsc::channel(1024);
             let room = Arc::new(Semaphore::new(waiting));

@@ -1,4 +1,4 @@
-//! Bytes.
+//! The contract for bytes.
 
 use super::*;
 
@@ -14,11 +14,11 @@ contract! {
         what_is_at_hand_is_what_a_read_answers_with,
         a_large_blob_comes_back_whole,
         a_blob_removed_is_missing_and_removing_again_is_fine,
-        bytes_are_removed_by_whoever_knows_their_name,
+        bytes_can_be_removed_without_their_resume,
         an_open_blob_outlives_its_name,
         a_name_of_another_shape_is_refused,
         names_are_listed_in_order,
-        writes_that_nobody_waits_for_do_not_disturb_later_ones,
+        cancelled_writes_do_not_disturb_later_ones,
     ],
     places: [
         another_process_goes_on_from_what_was_kept,
@@ -109,13 +109,13 @@ async fn what_is_at_hand_is_what_a_read_answers_with(store: Arc<impl BlobStore>)
     store.seal(NAME, 10, &NEW).await.unwrap();
     let file = store.open(NAME).await.unwrap();
     for (offset, most, expected) in [(0, 4, "0123"), (2, 100, "23456789"), (9, usize::MAX, "9")] {
-        // Whether anything is at hand is the store's own affair.
+        // The store decides whether anything is available at once.
         let Some(found) = file.at_hand(offset, most) else {
             continue;
         };
         assert!(
             !found.is_empty() && text(expected).starts_with(&found),
-            "{found:?} is no part of {expected:?}"
+            "{found:?} is not a part of {expected:?}"
         );
     }
     for nothing in [(10, 1), (11, 1), (u64::MAX, 1), (0, 0)] {
@@ -123,7 +123,7 @@ async fn what_is_at_hand_is_what_a_read_answers_with(store: Arc<impl BlobStore>)
     }
 }
 
-/// In more pieces than one call of the system takes, and larger than what one read answers with.
+/// More chunks than one system call takes, and more bytes than one read returns.
 async fn a_large_blob_comes_back_whole(store: Arc<impl BlobStore>) {
     let chunks: Vec<Bytes> = (0..3000_u16)
         .map(|i| i.to_be_bytes().repeat(1 + usize::from(i) % 400).into())
@@ -221,8 +221,8 @@ async fn names_are_listed_in_order(store: Arc<impl BlobStore>) {
     assert_eq!(list(&*store, "", 0).await, [""; 0]);
 }
 
-/// A request may go away in the middle of a write, and its successor goes on from what was kept.
-async fn writes_that_nobody_waits_for_do_not_disturb_later_ones(store: Arc<impl BlobStore>) {
+/// A request may be cancelled during a write. The next one continues from what was kept.
+async fn cancelled_writes_do_not_disturb_later_ones(store: Arc<impl BlobStore>) {
     write(&*store, NAME, 0, vec![text("start ")]).await.unwrap();
     let kept = store.keep(NAME, 6, &NEW).await.unwrap();
     for _ in 0..50 {
@@ -247,7 +247,7 @@ async fn bytes_are_kept_by_their_size(store: Arc<impl BlobStore>) {
         .unwrap();
     write_on(&*store, NAME, 5, &first, vec![text("f")]).await.unwrap();
     let second = store.keep(NAME, 6, &first).await.unwrap();
-    // Nothing came since.
+    // Nothing was written since.
     let third = store.keep(NAME, 6, &second).await.unwrap();
     assert!(is_missing(store.seal(NAME, 3, &third).await));
     store.seal(NAME, 6, &third).await.unwrap();
@@ -255,7 +255,7 @@ async fn bytes_are_kept_by_their_size(store: Arc<impl BlobStore>) {
     assert_eq!(all(&*store, NAME).await, b"abcdef");
 }
 
-async fn bytes_are_removed_by_whoever_knows_their_name(store: Arc<impl BlobStore>) {
+async fn bytes_can_be_removed_without_their_resume(store: Arc<impl BlobStore>) {
     write(&*store, OTHER, 0, vec![text("abc")]).await.unwrap();
     let others = store.keep(OTHER, 3, &NEW).await.unwrap();
     for sealed in [false, true] {
@@ -296,12 +296,12 @@ async fn another_process_goes_on_from_what_was_kept(place: impl Place) {
         .unwrap();
     let kept = store.keep(NAME, 15, &kept).await.unwrap();
     drop(store);
-    // Sealed with not a byte more.
+    // Seal without another byte.
     let store = place.open();
     write_on(&*store, NAME, 15, &kept, Vec::new()).await.unwrap();
     store.seal(NAME, 15, &kept).await.unwrap();
     assert_eq!(all(&*store, NAME).await, b"start and go on");
-    // What was never kept is begun anew.
+    // An upload that was never kept starts again.
     write(&*store, OTHER, 0, vec![text("lost with the process")])
         .await
         .unwrap();
@@ -312,7 +312,7 @@ async fn another_process_goes_on_from_what_was_kept(place: impl Place) {
     assert_eq!(all(&*store, OTHER).await, b"new");
 }
 
-/// Whoever did not hear what [`BlobStore::keep`] told goes on with what it had before.
+/// A writer that missed the answer of [`BlobStore::keep`] continues with the [`Resume`] it had before.
 async fn an_earlier_answer_is_good_until_a_later_one_was_used(place: impl Place) {
     let store = place.open();
     write(&*store, NAME, 0, vec![text("start ")]).await.unwrap();

@@ -1,4 +1,4 @@
-//! Lists of records.
+//! The contract for lists of records.
 
 use super::*;
 
@@ -99,7 +99,7 @@ async fn a_list_goes_on_after_any_key(store: Arc<impl RecordStore>) {
 
 const SHOWN: [Show; 3] = [Show::Visible, Show::Hidden, Show::All];
 
-/// All pages of a list, each of `limit` keys at most. With times and without it is the same list.
+/// All pages of a list, each of at most `limit` keys. Checks that the list with times has the same keys.
 async fn paged(store: &impl RecordStore, prefix: &str, show: Show, limit: usize) -> Vec<String> {
     let mut listed = Vec::new();
     let mut after = String::new();
@@ -117,7 +117,7 @@ async fn paged(store: &impl RecordStore, prefix: &str, show: Show, limit: usize)
             page.iter().collect::<Vec<_>>()
         );
         assert!(page.len() <= limit);
-        // As long as there are more, a page is full.
+        // A page is full as long as there are more keys.
         let full = page.len() == limit;
         listed.extend(page);
         let Some(last) = listed.last().filter(|_| full) else {

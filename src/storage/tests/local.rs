@@ -1,4 +1,4 @@
-//! What a store in a folder promises beyond the contract.
+//! What a store in a folder guarantees beyond the contract.
 
 use super::*;
 
@@ -13,7 +13,7 @@ async fn a_store_is_closed_tidily() {
 }
 
 #[tokio::test]
-async fn a_large_value_that_is_refused_leaves_no_file() {
+async fn a_rejected_large_value_leaves_no_file() {
     let place = InFolder::new();
     let store = place.open();
     let large = || Value::from(Bytes::from(vec![7; 100_000]));
@@ -41,7 +41,7 @@ async fn a_large_value_that_is_refused_leaves_no_file() {
 }
 
 #[tokio::test]
-async fn what_lies_beside_the_blobs_is_not_listed() {
+async fn foreign_files_beside_the_blobs_are_not_listed() {
     let folder = tempfile::tempdir().unwrap();
     let store = Local::open(folder.path()).unwrap();
     write(&store, NAME, 0, vec![text("bytes")]).await.unwrap();
@@ -95,7 +95,7 @@ async fn a_local_store_follows_no_link_to_a_blob() {
     assert_eq!(std::fs::read_to_string(&outside).unwrap(), "secret");
 }
 
-/// Puts a link in the folder's place, and says where it is now.
+/// Replaces the folder by a link, and returns its new place.
 fn moved(folder: &std::path::Path, outside: &tempfile::TempDir) -> std::path::PathBuf {
     let to = outside.path().join("moved");
     std::fs::rename(folder, &to).unwrap();
@@ -175,7 +175,7 @@ async fn a_local_store_writes_no_value_through_a_link() {
 }
 
 #[tokio::test]
-async fn a_large_value_is_a_file_as_long_as_it_counts() {
+async fn a_large_value_is_a_file_until_it_is_replaced_or_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let files = || -> Vec<std::path::PathBuf> {
         let shards = std::fs::read_dir(folder.path().join("v")).unwrap();
@@ -206,7 +206,7 @@ async fn a_large_value_is_a_file_as_long_as_it_counts() {
     let store = Local::open(folder.path()).unwrap();
     let (wrong, left_over) = store.check().unwrap();
     assert_eq!((wrong.len(), left_over), (1, 1), "{wrong:?}");
-    // What is left of it can be replaced.
+    // The record without its value can still be replaced.
     let Err(Failure::Lost { version, what }) = store.get("l").await else {
         panic!("it is not lost")
     };
@@ -238,14 +238,14 @@ async fn a_store_that_does_not_wait_for_the_disk_keeps_the_same_contract() {
     assert_eq!(all(&store, NAME).await, b"sealed");
 }
 
-/// In a process of its own, since the limit counts for all of one.
+/// Runs in a process of its own, since the limit applies to the whole process.
 #[test]
-fn too_many_open_files_are_no_failure_of_the_disk() {
+fn too_many_open_files_are_not_a_disk_failure() {
     const CHILD: &str = "WHARFINGER_TEST_FEW_OPEN_FILES";
     if std::env::var_os(CHILD).is_some() {
         return with_few_open_files();
     }
-    let name = "storage::tests::local::too_many_open_files_are_no_failure_of_the_disk";
+    let name = "storage::tests::local::too_many_open_files_are_not_a_disk_failure";
     let child = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name])
         .env(CHILD, "1")
@@ -274,7 +274,7 @@ fn with_few_open_files() {
     };
     setrlimit(Resource::Nofile, few).unwrap();
     let done = Arc::new(AtomicBool::new(false));
-    // Takes all that are left, gives some back, and so on.
+    // Uses up all descriptors, frees some, and so on.
     let until = done.clone();
     let hog = std::thread::spawn(move || {
         let mut held = Vec::new();
@@ -335,7 +335,7 @@ async fn a_value_is_not_removed_through_a_link() {
 }
 
 #[cfg(target_os = "linux")]
-/// So that a sync hears of every byte that could not be written, whenever that was.
+/// Otherwise a sync might not report bytes that the kernel could not write earlier.
 #[tokio::test]
 async fn a_blobs_file_stays_open_until_it_is_sealed() {
     let folder = tempfile::tempdir().unwrap();

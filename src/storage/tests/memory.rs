@@ -1,10 +1,10 @@
-//! What a store in memory promises beyond the contract: it finds out whoever does not keep to it.
+//! What a store in memory guarantees beyond the contract: it detects callers that break it.
 
 use super::*;
 use std::time::Duration;
 
 #[tokio::test]
-async fn bytes_are_not_gone_on_with_without_what_was_told() {
+async fn an_upload_continues_only_with_the_resume_that_was_returned() {
     let store = Memory::new();
     write(&store, NAME, 0, vec![text("start ")]).await.unwrap();
     let first = store.keep(NAME, 6, &NEW).await.unwrap();
@@ -36,7 +36,7 @@ async fn bytes_are_not_gone_on_with_without_what_was_told() {
 }
 
 #[tokio::test]
-async fn a_later_answer_is_of_no_use_once_an_earlier_one_was_used() {
+async fn a_later_resume_is_invalid_once_an_earlier_one_was_used() {
     let store = Memory::new();
     write(&store, NAME, 0, vec![text("start ")]).await.unwrap();
     let first = store.keep(NAME, 6, &NEW).await.unwrap();

@@ -1,7 +1,7 @@
-//! The contract, as tests that every implementation passes, and what each of them promises beyond it.
+//! The contract as tests that every implementation passes, and what each implementation guarantees beyond it.
 
-/// Makes a test for each implementation of each `async fn rule(store: Arc<impl Store>)`, and of each `async
-/// fn rule(place: impl Place)`, which opens a store as often as it likes and moves its clock.
+/// Generates a test for each implementation from each `async fn rule(store: Arc<impl Store>)`, and from each
+/// `async fn rule(place: impl Place)`, which can open a store several times and move its clock.
 macro_rules! contract {
     (stores: [$($rule:ident),* $(,)?], places: [$($moved:ident),* $(,)?] $(,)?) => {
         contract!(in memory = InMemory, stores: [$($rule),*], places: [$($moved),*]);
@@ -44,14 +44,14 @@ use std::sync::{Arc, Mutex};
 const NAME: &str = "0123456789abcdef0123456789abcdef";
 const OTHER: &str = "01zzzzzzzzzzzzzzzzzzzzzzzzzzzzzz";
 
-/// Nothing was kept yet.
+/// The [`Resume`] before anything was kept.
 static NEW: Resume = Resume(String::new());
 
-/// Where a store lies.
+/// The place of a store.
 trait Place {
     type Store: RecordStore + BlobStore + 'static;
 
-    /// As another process sees it, when the one before it has ended.
+    /// Opens the store again, as another process does after the first has ended.
     fn open(&self) -> Arc<Self::Store>;
     /// Moves the store's clock.
     fn hand(&self) -> &ManualClock;
@@ -118,7 +118,7 @@ fn hidden(text: &'static str) -> Value {
     }
 }
 
-/// Visible keys.
+/// The visible keys of a range.
 async fn list(store: &impl RecordStore, prefix: &str, after: &str, limit: usize) -> Vec<String> {
     store
         .list(Range {
@@ -147,12 +147,12 @@ async fn value(store: &impl RecordStore, key: &str) -> Option<Bytes> {
     store.get(key).await.unwrap().map(|record| record.value)
 }
 
-/// What nobody looks at on its way.
+/// Ignores the bytes.
 fn write<'a>(store: &'a impl BlobStore, name: &'a str, offset: u64, chunks: Vec<Bytes>) -> Answer<'a, ()> {
     write_on(store, name, offset, &NEW, chunks)
 }
 
-/// The same by who was told something when the bytes were kept.
+/// The same with the [`Resume`] that [`BlobStore::keep`] returned.
 fn write_on<'a>(
     store: &'a impl BlobStore,
     name: &'a str,

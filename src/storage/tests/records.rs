@@ -1,4 +1,4 @@
-//! Single records.
+//! The contract for single records.
 
 use super::*;
 use crate::storage::contract::Token;
@@ -128,7 +128,7 @@ async fn a_value_may_become_large_and_small_again(store: Arc<impl RecordStore>) 
     assert_eq!(value(&*store, "k").await, None);
 }
 
-/// Two that no store gave out.
+/// Two versions that no store has issued.
 fn foreign() -> [Version; 2] {
     [
         Version(Token::Number(7)),
@@ -162,7 +162,7 @@ async fn a_hidden_record_is_read_and_changed_as_any_other(store: Arc<impl Record
     store.delete("k", &second).await.unwrap();
     assert_eq!(value(&*store, "k").await, None);
     store.create("k", value_of("once more")).await.unwrap();
-    // A large one, too.
+    // A large record, too.
     let large = Value {
         bytes: Bytes::from(vec![7; 100_000]),
         hidden: true,

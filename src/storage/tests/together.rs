@@ -1,4 +1,4 @@
-//! Several changes in one call.
+//! The contract for several changes in one call.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn change(key: &str, expected: Option<&Version>, value: Option<Value>) -> Change
     }
 }
 
-/// What came of each: a version, none after a deletion, or a conflict.
+/// The result of each change: a version, none after a deletion, or a conflict.
 #[derive(Debug, PartialEq, Eq)]
 enum Came {
     Written,
@@ -113,7 +113,7 @@ async fn many_changes_and_large_ones_are_done_together(store: Arc<impl RecordSto
         ]))
     };
     let keys: Vec<String> = (0..300).map(|number| format!("{number:03}")).collect();
-    // Every tenth is there already.
+    // Every tenth exists already.
     for key in keys.iter().step_by(10) {
         store.create(key, value_of("first")).await.unwrap();
     }
@@ -167,7 +167,7 @@ async fn versions_are_never_used_twice(store: Arc<impl RecordStore>) {
     assert_eq!(seen.len(), 75);
 }
 
-/// A store that has room for nothing but what it has, and does several changes one after the other.
+/// A full store that makes several changes one by one.
 struct FullStore(Memory);
 
 impl RecordStore for FullStore {

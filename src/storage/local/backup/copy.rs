@@ -1,4 +1,4 @@
-//! Copies files, one after the other.
+//! Copies files one by one.
 
 use super::super::hold::Hold;
 use super::super::openat::{open_file, open_folder};
@@ -12,10 +12,10 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-/// A backup can be stopped after so many bytes.
+/// A large file is copied in pieces of so many bytes, between which a backup can be stopped.
 const PIECE: u64 = 64 << 20;
 
-/// Copies the files of `d`, or of `v`. They come in the order of their folders.
+/// Copies the files of `d` or of `v`, in the order of their folders.
 pub(super) struct Copier<'a> {
     from: &'a File,
     hold: &'a Hold,
@@ -23,13 +23,13 @@ pub(super) struct Copier<'a> {
     files: &'static str,
     to: File,
     hard_link: bool,
-    /// Until it turns out that the file system cannot.
+    /// Whether to try sharing blocks. Turned off when the file system cannot.
     clones: bool,
     progress: &'a Progress,
     shard: Option<Shard>,
 }
 
-/// The folder that files are in at present.
+/// The folder whose files are being copied.
 struct Shard {
     name: String,
     /// `None` if the store has no such folder.
@@ -37,14 +37,14 @@ struct Shard {
     to: File,
 }
 
-/// How a file came to be there.
+/// How a file got into the backup.
 enum Way {
     Linked,
     Cloned,
     Copied,
 }
 
-/// What a file of the store is like.
+/// A file of the store.
 enum Source {
     There(File, Metadata),
     Missing,
@@ -73,8 +73,8 @@ impl<'a> Copier<'a> {
         })
     }
 
-    /// Sees to it that the file is in the backup, or says that the store has lost it. `size` is what the
-    /// record says; of a file that is not sealed, so many bytes are copied.
+    /// Makes sure that the file is in the backup, or reports that the store has lost it. `size` comes from
+    /// the record; of an unsealed file so many bytes are copied.
     pub(super) fn copy(
         &mut self,
         shard: &str,
@@ -168,7 +168,8 @@ impl<'a> Copier<'a> {
             return Ok(());
         }
         self.leave()?;
-        // Without it, each file is told to be missing. After another error nobody knows what the store has.
+        // If the folder is missing, each of its files is reported as missing. After any other error it is
+        // unknown what the store has.
         let from = match open_folder(self.from, name) {
             Ok(from) => Some(from),
             Err(Errno::NOENT) => None,
@@ -195,14 +196,14 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// The size and the time of the file in the backup.
+    /// The size and time of the file in the backup.
     fn there(&self, name: &str) -> Result<Option<(u64, i64)>, BackupError> {
         let Some(shard) = &self.shard else { return Ok(None) };
         stat(&shard.to, name).map_err(|error| self.failed(name)(error.into()))
     }
 
-    /// In its folder, or among those that were to be removed meanwhile. A file moves from the one to the
-    /// other and not back.
+    /// Opens the file in its folder or among the held files. A file moves from the first to the second and
+    /// not back.
     fn source(&self, name: &str) -> Result<Source, BackupError> {
         let in_folder = self.shard.as_ref().and_then(|shard| shard.from.as_ref());
         let opened = in_folder.map_or(Err(Errno::NOENT), |folder| {
@@ -227,8 +228,8 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Makes the file under a name of its own and renames it when it is whole. The inner error is the
-    /// source's.
+    /// Writes the file under a temporary name and renames it when it is complete. The inner error belongs to
+    /// the source.
     fn make(
         &mut self,
         name: &str,
@@ -248,7 +249,7 @@ impl<'a> Copier<'a> {
         }
         let linked = self.hard_link && kind != Kind::Unsealed && self.link(name, &to, &part)?;
         let way = if linked {
-            // It may not be on the disk yet where the store does not wait for that.
+            // The file may not be on the disk yet if the store does not wait for that.
             source.sync_all().map_err(self.failed(&part))?;
             Way::Linked
         } else {
@@ -281,7 +282,7 @@ impl<'a> Copier<'a> {
         Ok(Ok(way))
     }
 
-    /// `false` if the file has as many links as it can have.
+    /// `false` if the file already has the most links that it can have.
     fn link(&self, name: &str, to: &File, part: &str) -> Result<bool, BackupError> {
         let in_folder = self.shard.as_ref().and_then(|shard| shard.from.as_ref());
         let link = |from: &File| rustix::fs::linkat(from, name, to, part, AtFlags::empty());
@@ -320,7 +321,7 @@ impl<'a> Copier<'a> {
         while at < length {
             self.progress.check()?;
             let most = PIECE.min(length - at);
-            // Within the kernel, if it can.
+            // The kernel copies the bytes itself if it can.
             match io::copy(&mut reader.take(most), &mut writer) {
                 Ok(0) => return Ok(Err(io::ErrorKind::UnexpectedEof.into())),
                 Ok(copied) => {
@@ -342,7 +343,7 @@ impl<'a> Copier<'a> {
         self.progress.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// An error of this file of the backup.
+    /// Turns an error into one about this file of the backup.
     fn failed(&self, name: &str) -> impl Fn(io::Error) -> BackupError + use<> {
         let to = self.target.path().to_owned();
         let shard = self.shard.as_ref().map_or("", |shard| shard.name.as_str());
@@ -351,7 +352,7 @@ impl<'a> Copier<'a> {
     }
 }
 
-/// Whether these bytes can be read: a copy that fails does not say which side failed.
+/// Checks whether these bytes can be read, since a failed copy does not tell which side failed.
 fn read_through(from: &File, mut at: u64, length: u64) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 20];
     let end = at + length;

@@ -1,4 +1,4 @@
-//! The copy of the records, and the files that it names.
+//! The copy of the records, and the list of files that they refer to.
 
 use super::super::records::Records;
 use super::super::table::{BUSY, connect};
@@ -13,11 +13,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-/// Knows which records name bytes. The store does not.
+/// Knows which records refer to bytes, which the store itself does not.
 pub trait Names: fmt::Debug + Send + Sync {
-    /// What the keys of such records begin with.
+    /// The prefixes of the keys of such records.
     fn prefixes(&self) -> Vec<String>;
-    /// The bytes that the record needs. An error says why the record cannot be read.
+    /// The bytes that the record refers to. An error says why the record cannot be read.
     fn named(
         &self,
         key: &str,
@@ -25,7 +25,7 @@ pub trait Names: fmt::Debug + Send + Sync {
     ) -> Result<Option<Named>, Box<dyn std::error::Error + Send + Sync>>;
 }
 
-/// The bytes that a record names.
+/// The bytes that a record refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     pub name: String,
@@ -33,22 +33,22 @@ pub struct Named {
     pub kind: Kind,
 }
 
-/// Of several records that name the same bytes, the first kind decides.
+/// If several records refer to the same bytes, the first kind in this order applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Nobody writes them any more.
+    /// They are never written again.
     Sealed,
     /// More may be appended. The first `size` bytes do not change.
     Unsealed,
-    /// They may be gone, and nothing is wrong then. Sealed if they are there.
+    /// They may be missing, which is not damage. If they are there, they are sealed.
     Spare,
 }
 
-/// All files that the copied records name.
+/// All files that the copied records refer to.
 pub(super) struct Inventory {
-    /// By name.
+    /// Sorted by name.
     pub(super) blobs: Vec<Item>,
-    /// In order.
+    /// Sorted.
     pub(super) values: Vec<Number>,
 }
 
@@ -65,9 +65,9 @@ impl Item {
 }
 
 impl Inventory {
-    /// What the records in `db` name. A record whose value is lost (`read_value` gives `None`), or makes no
-    /// sense, is told as a damage of the store. Any other failure ends the backup: what such a record names
-    /// would be missing from it, and from an earlier one.
+    /// Lists the files that the records in `db` refer to. A record whose value is lost (`read_value` returns
+    /// `None`) or makes no sense is reported as damage. Any other failure ends the backup, since files of
+    /// that record would be missing from it, and would be removed from an earlier backup.
     pub(super) fn read(
         db: &Connection,
         names: &dyn Names,
@@ -154,9 +154,9 @@ fn item(
     }))
 }
 
-/// Copies the table of the store as it is now into the empty file `to`, and opens that. The source is read in one
-/// transaction, so that writers, who go on meanwhile, do not make it begin again; the log grows by what they
-/// write until it is done.
+/// Copies the table of the store as it is now into the empty file `to`, and opens that. One transaction reads
+/// the source, so the copy does not restart when writers go on. Until it is done, the log grows by what they
+/// write.
 pub(super) fn copy_records(
     from: &Records,
     to: &Path,
@@ -165,14 +165,14 @@ pub(super) fn copy_records(
     copy_table(from, to, || progress.check()).map_err(|failed| failed.at(to))
 }
 
-/// Why the records were not copied, or not read.
+/// Why the records could not be copied or read.
 pub(super) enum Failed {
     Ended(BackupError),
     Records(rusqlite::Error),
 }
 
 impl Failed {
-    /// `file` has the copy of the records.
+    /// `file` is the copy of the records.
     pub(super) fn at(self, file: &Path) -> BackupError {
         match self {
             Self::Ended(why) => why,
@@ -199,7 +199,7 @@ fn copy_table(
     let source = from.connect()?;
     source.busy_timeout(BUSY)?;
     let mut db = connect(to, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    // A copy that is cut short is begun anew, and the whole one is synced before it is used.
+    // An interrupted copy is started again, and a complete one is synced before it is used.
     db.pragma_update_and_check(None, "journal_mode", "OFF", |_| Ok(()))?;
     db.pragma_update(None, "synchronous", "OFF")?;
     let snapshot = source.unchecked_transaction()?;
@@ -223,12 +223,12 @@ fn copy_table(
     }
     drop(copying);
     drop(snapshot);
-    // One file that needs no other. Whoever opens the store chooses the log again.
+    // The copy needs no other file. Opening the store turns the log on again.
     db.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
     Ok(db)
 }
 
-/// Of 4 KiB.
+/// Pages of 4 KiB to copy in one step.
 const PAGES: std::ffi::c_int = if cfg!(test) { 1 } else { 2560 };
 
 #[cfg(test)]
@@ -269,7 +269,7 @@ mod tests {
         let Ok(db) = db else { panic!("no copy") };
         assert!(
             steps.get() > 40,
-            "{}: it was not begun anew, but it took several steps",
+            "{}: it took several steps and was not restarted",
             steps.get()
         );
         let found: (u32, String) = db
@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(to.parent().unwrap()).unwrap().count(), 1);
     }
 
-    /// The log may become as large as other programs must not make it, and nobody is told to stop one.
+    /// The log may grow beyond the bound for other programs, since a backup ends by itself.
     #[test]
     fn pushes_are_not_refused_for_the_log_while_the_records_are_copied() {
         let (store, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

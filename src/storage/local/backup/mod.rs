@@ -1,16 +1,16 @@
-//! A consistent copy of an open store in another folder, which is a store itself: to restore it, start on it.
+//! A consistent copy of an open store in another folder. The copy is a store itself: to restore it, start the
+//! registry on it.
 //!
-//! 1. Removals are held back ([`Hold`]), so everything that a record names from now on stays readable.
-//! 2. The records are copied as they are at one moment, in one read transaction. Writers go on meanwhile.
-//! 3. Every file that these records name is copied: to a name of its own, then synced, then renamed. So a
-//!    file under its final name is whole, and a later run keeps it if its size and time are those of the
+//! 1. Removals are held back ([`Hold`]), so everything that a record refers to from now on stays readable.
+//! 2. The records are copied as of one moment, in one read transaction. Writers go on meanwhile.
+//! 3. Every file that these records refer to is copied to a temporary name, synced, and renamed. So a file
+//!    under its final name is complete, and a later run keeps it if its size and time are those of the
 //!    source.
-//! 4. The records take their place, then the file `format` does. Last, files that the records do not name are
-//!    removed.
+//! 4. The records get their final name, then the file `format` does. Last, files that the records do not
+//!    refer to are removed.
 //!
-//! Step 4 is the only one that changes what is there already. So when an earlier backup is refreshed, it
-//! stays usable until the new one takes its place, and it stays as it was if the run fails. A first backup
-//! has no `format` until it is complete, and nothing starts on it.
+//! Only step 4 changes existing files. So an earlier backup stays usable while it is refreshed, and stays as
+//! it was if the run fails. A first backup has no `format` until it is complete, so no store opens on it.
 
 mod copy;
 mod error;
@@ -37,18 +37,19 @@ use std::sync::TryLockError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use target::Target;
 
-/// What is to be copied where.
+/// The parameters of a backup.
 #[derive(Clone, Copy, Debug)]
 pub struct Backup<'a> {
     pub to: &'a Path,
-    /// Share the bytes with the store where nobody writes them any more, instead of copying them.
+    /// Whether to make hard links to files of the store that are never written again, instead of copying
+    /// them.
     pub hard_link: bool,
-    /// The store's own name: a later run writes only into a backup of the same store.
+    /// The store's ID. A later run writes only into a backup of the same store.
     pub store_id: &'a str,
     pub names: &'a dyn Names,
 }
 
-/// How far a backup is. The one who waits for it may stop it.
+/// The progress of a backup. It can also stop the backup.
 #[derive(Debug, Default)]
 pub struct Progress {
     files: AtomicU64,
@@ -58,7 +59,7 @@ pub struct Progress {
     stopped: AtomicBool,
 }
 
-/// How much has been looked at, of how much.
+/// How much is done, of how much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Copied {
@@ -68,25 +69,25 @@ pub struct Copied {
     pub of_bytes: u64,
 }
 
-/// What a complete backup consists of.
+/// The result of a complete backup.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackedUp {
-    /// Files beside the records, and their bytes.
+    /// Files in addition to the records, and their bytes.
     pub files: u64,
     pub bytes: u64,
-    /// Of these: files that an earlier run had copied.
+    /// Of these, files that an earlier run had copied.
     pub kept: u64,
     pub linked: u64,
-    /// Files that share their blocks with the store's until one of them changes.
+    /// Files that share their blocks with the store until one of them changes.
     pub cloned: u64,
     pub copied: u64,
     pub copied_bytes: u64,
-    /// Files of an earlier backup that nothing needs any more.
+    /// Files of an earlier backup that were no longer needed.
     pub removed: u64,
-    /// What the store itself has lost, as far as it was noticed.
+    /// How many damaged or missing files of the store the backup met.
     pub damages: u64,
-    /// The first of them, in words.
+    /// The first of these, in words.
     pub damaged: Vec<String>,
 }
 
@@ -126,8 +127,8 @@ impl BackedUp {
 }
 
 impl Local {
-    /// Copies the store as it is at one moment, while it is in use. Blocks meanwhile. What is damaged in the
-    /// store itself does not keep the rest from being copied, and is told at the end.
+    /// Copies the store as of one moment, while it is in use. Blocks until it is done. Damage in the store
+    /// does not stop the copy of the rest, and is reported in the result.
     pub fn back_up(&self, backup: Backup<'_>, progress: &Progress) -> Result<BackedUp, BackupError> {
         let _only = match self.backing_up.try_lock() {
             Ok(only) => only,
@@ -161,7 +162,7 @@ impl Local {
         Ok(done)
     }
 
-    /// The value of a record, which may have been removed meanwhile. `None` if the store has lost it.
+    /// Reads the value of a record, which may have been removed meanwhile. `None` if the store has lost it.
     fn read_value(&self, version: Number, held: &Held<'_>) -> Result<Option<Bytes>, BackupError> {
         let read = match self.records.values().read(version) {
             Err(Failure::Missing) => held.read_value(version),
@@ -217,7 +218,7 @@ impl<'a> Held<'a> {
         Ok(held)
     }
 
-    /// The value of a record that was removed meanwhile. `None` if there is none.
+    /// Reads the value of a record that was removed meanwhile. `None` if there is none.
     fn read_value(&self, version: Number) -> io::Result<Option<Bytes>> {
         let [values, _] = self.0;
         let mut file = match values.open_held(&values::name(version)) {
@@ -241,5 +242,5 @@ impl Drop for Held<'_> {
     }
 }
 
-/// So many damages are told in words.
+/// The most damages that are listed in words.
 const NAMED: usize = 100;

@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 
 const NEW_MARKER: &str = "backup.new";
 const TITLE: &str = "wharfinger backup of store ";
-/// The records until they are complete.
+/// The copy of the records until it is complete.
 const NEW_RECORDS: &str = "records.sqlite3.part";
-/// What a file is called until it is complete, behind its name.
+/// The suffix of a file until it is complete.
 pub(super) const PART: &str = ".part";
-/// What may lie in an empty folder: a lock that an earlier attempt left, and what file systems make by
+/// What an empty folder may contain: a lock that an earlier attempt left, and what file systems create by
 /// themselves.
 const NOTHING: [&str; 3] = ["lock", "lost+found", NEW_MARKER];
 
@@ -27,7 +27,7 @@ pub(super) struct Target {
     folder: Folder,
 }
 
-/// What is in a folder.
+/// The content of a folder.
 enum Holds {
     Nothing,
     /// A backup of this store.
@@ -35,8 +35,8 @@ enum Holds {
 }
 
 impl Target {
-    /// The folder, which is made if it is missing, and is marked and locked then. Changes nothing if it must
-    /// not be written to.
+    /// Opens, locks and marks the folder. Creates it if it is missing. Changes nothing if the folder must not
+    /// be written to.
     pub(super) fn open(to: &Path, store: &Path, store_id: &str) -> Result<Self, BackupError> {
         apart(&resolved(to), store)?;
         holds(to, store_id)?;
@@ -56,8 +56,8 @@ impl Target {
         let path = target.folder.path();
         match holds(path, store_id)? {
             Holds::Nothing => target.mark(store_id)?,
-            // A check of the backup may have been killed, and a log that is left beside a table is taken for
-            // that table's.
+            // A killed check of the backup may have left a log. SQLite would take it for a part of the new
+            // table, so empty it.
             Holds::Backup if path.join("records.sqlite3-wal").symlink_metadata().is_ok() => {
                 let table = path.join(RECORDS);
                 drop(
@@ -74,12 +74,12 @@ impl Target {
         self.folder.path()
     }
 
-    /// The folder `d` or `v` in it.
+    /// The folder `d` or `v` inside.
     pub(super) fn files(&self, name: &'static str) -> Result<File, BackupError> {
         Ok(self.folder.folder(name)?)
     }
 
-    /// An empty file for the records that only its owner may read, and its path.
+    /// Creates an empty file for the records, readable by its owner only, and returns its path.
     pub(super) fn new_records(&self) -> Result<PathBuf, BackupError> {
         self.folder.remove(NEW_RECORDS)?;
         let path = self.path().join(NEW_RECORDS);
@@ -104,10 +104,9 @@ impl Target {
         move |error| BackupError::of_file(self.path().to_owned(), path.clone(), error.into())
     }
 
-    /// Whether files can share their blocks with this one, which is the store's, so that a copy takes no
-    /// room. It must be a file that SQLite never opens: to close any descriptor of a file gives up all locks
-    /// that the process has on it (fcntl(2)), and without SQLite's locks another program may delete the log
-    /// under a running registry.
+    /// Whether a copy of the store's `file` can share its blocks, so that it takes no space. SQLite must never
+    /// open this file: closing any descriptor of a file releases all locks of the process on it (fcntl(2)).
+    /// Without SQLite's locks another program may delete the log under a running registry.
     pub(super) fn can_clone(&self, file: &Path) -> bool {
         const TRIED: &str = "clone.part";
         let clone = || -> io::Result<()> {
@@ -123,7 +122,7 @@ impl Target {
         cloned
     }
 
-    /// Before anything is copied that would find no room in the end.
+    /// Fails before the copy starts if there is not enough room for it.
     pub(super) fn check_room(&self, inventory: &Inventory) -> Result<(), BackupError> {
         let files = self.files("d")?;
         let mut needed = 0;
@@ -152,8 +151,8 @@ impl Target {
         }
     }
 
-    /// The new records take the place of those that were there, and a first backup becomes a store. To be
-    /// called when all files that the records name survive a power cut.
+    /// Replaces the earlier records by the new ones. A first backup becomes a store. Call this when all files
+    /// that the records refer to survive a power cut.
     pub(super) fn publish(&self) -> Result<(), BackupError> {
         let path = self.path().join(NEW_RECORDS);
         let failed = |source| BackupError::of_file(self.path().to_owned(), path.clone(), source);
@@ -165,8 +164,8 @@ impl Target {
         Ok(self.folder.write_format()?)
     }
 
-    /// Removes what earlier runs copied and the records do not name, and parts that were cut short. How many
-    /// files that were.
+    /// Removes files of earlier runs that the records do not refer to, and incomplete files. Returns the
+    /// number of complete files removed.
     pub(super) fn remove_others(&self, inventory: &Inventory) -> Result<u64, BackupError> {
         let blob = |name: &str| check_name(name).is_ok() && !inventory.has_blob(name);
         let value = |name: &str| {
@@ -211,7 +210,7 @@ impl Target {
     }
 }
 
-/// Lets the empty file `to` have the blocks of `from`, if the file system can.
+/// Makes the empty file `to` share the blocks of `from`, if the file system supports it.
 #[cfg(target_os = "linux")]
 pub(super) fn clone_file(to: &File, from: &File) -> io::Result<()> {
     Ok(rustix::fs::ioctl_ficlone(to, from)?)
@@ -222,7 +221,7 @@ pub(super) fn clone_file(_: &File, _: &File) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// The size of a file, and the second in which it was last written. `None` if no file has that name.
+/// The size of a file, and when it was last written, in seconds. `None` if there is no file of that name.
 pub(super) fn stat(folder: &File, name: &str) -> Result<Option<(u64, i64)>, Errno> {
     match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(status) if FileType::from_raw_mode(status.st_mode) == FileType::RegularFile => {
@@ -233,7 +232,7 @@ pub(super) fn stat(folder: &File, name: &str) -> Result<Option<(u64, i64)>, Errn
     }
 }
 
-/// The folder `name` in another one, which is made if it is missing.
+/// Opens the folder `name` in another one. Creates it if it is missing.
 pub(super) fn made(at: &File, name: &str) -> Result<File, Errno> {
     match rustix::fs::mkdirat(at, name, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => open_folder(at, name),
@@ -241,7 +240,7 @@ pub(super) fn made(at: &File, name: &str) -> Result<File, Errno> {
     }
 }
 
-/// Neither folder may be in the other.
+/// Fails if one folder is inside the other.
 fn apart(to: &Path, store: &Path) -> Result<(), BackupError> {
     if to.starts_with(store) || store.starts_with(to) {
         return Err(BackupError::Overlap {
@@ -252,7 +251,7 @@ fn apart(to: &Path, store: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// The path without links, as far as it exists.
+/// The path without symbolic links, as far as it exists.
 fn resolved(path: &Path) -> PathBuf {
     let found = path
         .ancestors()
@@ -264,7 +263,7 @@ fn resolved(path: &Path) -> PathBuf {
     }
 }
 
-/// An error if it is neither empty nor a backup of this store.
+/// Fails if the folder is neither empty nor a backup of this store.
 fn holds(to: &Path, store_id: &str) -> Result<Holds, BackupError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -301,7 +300,7 @@ fn holds(to: &Path, store_id: &str) -> Result<Holds, BackupError> {
     }
 }
 
-/// Whether the backup is of this store, in a format that this program writes.
+/// Fails unless the folder is a backup of this store, in a format that this program writes.
 fn is_of(to: &Path, store_id: &str) -> Result<(), BackupError> {
     let path = to.join(BACKUP);
     let failed = |source| BackupError::File {

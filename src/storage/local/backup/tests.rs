@@ -1,4 +1,4 @@
-//! Backups of a store whose records name bytes in plain words.
+//! Backups of a store whose records refer to bytes in plain words.
 
 use super::super::values::LARGE;
 use super::super::{Local, OpenError};
@@ -13,8 +13,8 @@ use tempfile::TempDir;
 
 const ID: &str = "5f1e0c9a77b0d3e45f1e0c9a77b0d3e4";
 
-/// Reads records such as `sealed 5 <name>`. Something may happen when the records have been copied, and
-/// before their files are.
+/// Reads records such as `sealed 5 <name>`. A test may hook in after the records have been copied and before
+/// their files are.
 #[derive(Default)]
 struct Plain<'a>(Mutex<Option<Box<dyn FnOnce() + Send + 'a>>>);
 
@@ -56,7 +56,7 @@ impl Names for Plain<'_> {
 struct Store {
     folder: TempDir,
     local: Arc<Local>,
-    /// Where its backups go.
+    /// The folder for its backups.
     elsewhere: TempDir,
 }
 
@@ -71,7 +71,7 @@ impl Store {
         }
     }
 
-    /// With a sealed blob `a`, an upload `b` of which five bytes count, and a large value.
+    /// A store with a sealed blob `a`, an upload `b` whose first five bytes are kept, and a large value.
     async fn with_files() -> Self {
         let store = Self::new();
         store.blob("a", "alpha", "sealed").await;
@@ -122,7 +122,7 @@ impl Store {
         self.back_up_while(|_| ())
     }
 
-    /// Something happens after the records were copied.
+    /// Backs up, and runs `then` after the records were copied.
     fn back_up_while(&self, happens: impl FnOnce(&Progress) + Send) -> Result<BackedUp, BackupError> {
         let progress = Progress::default();
         let names = Plain(Mutex::new(Some(Box::new(|| happens(&progress)))));
@@ -168,7 +168,7 @@ impl Store {
     }
 }
 
-/// A name that begins as the store's folders do.
+/// A name in the folder of that letter.
 fn name(short: &str) -> String {
     format!("{short:x<32}")
 }
@@ -182,7 +182,7 @@ fn large(letter: char) -> crate::storage::Value {
     Bytes::from(letter.to_string().repeat(LARGE + 1)).into()
 }
 
-/// Runs to its end what must happen in the middle of a backup.
+/// Runs a future to its end in the middle of a backup.
 fn wait(work: impl Future) {
     tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work));
 }
@@ -205,7 +205,7 @@ async fn keys(store: &Local) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_is_a_store_with_what_the_records_name() {
+async fn a_backup_is_a_store_with_everything_the_records_refer_to() {
     let store = Store::with_files().await;
     store.blob("c", "nobody's", "sealed").await;
     store.delete("b/c").await;
@@ -251,7 +251,7 @@ async fn a_backup_is_a_store_with_what_the_records_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_removed_meanwhile_is_in_the_backup_and_gone_afterwards() {
+async fn files_removed_meanwhile_are_in_the_backup_and_gone_afterwards() {
     let store = Store::with_files().await;
     let version = store.local.get("r/large").await.unwrap().unwrap().version;
     let done = store.back_up_while(|_| {
@@ -295,7 +295,7 @@ async fn what_is_removed_meanwhile_is_in_the_backup_and_gone_afterwards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_starts_on_an_unfinished_backup_and_the_next_run_finishes_it() {
+async fn an_unfinished_backup_cannot_be_opened_and_the_next_run_finishes_it() {
     let store = Store::with_files().await;
     assert!(matches!(
         store.back_up_while(Progress::stop),
@@ -307,7 +307,7 @@ async fn nothing_starts_on_an_unfinished_backup_and_the_next_run_finishes_it() {
             "{opened:?}"
         );
     }
-    // The first file was copied, and the second one in part.
+    // The first file was copied completely, the second one in part.
     let whole = store.bytes("a");
     std::fs::create_dir_all(store.copy("a").parent().unwrap()).unwrap();
     std::fs::create_dir_all(store.copy("b").parent().unwrap()).unwrap();
@@ -361,7 +361,7 @@ async fn an_earlier_backup_is_brought_up_to_date_and_usable_until_then() {
 async fn an_upload_that_went_on_is_copied_again() {
     let store = Store::with_files().await;
     store.back_up().unwrap();
-    // What it wrote behind the first five bytes did not count.
+    // Bytes behind the first five were not kept.
     store.delete("b/b").await;
     let chunks = vec![Bytes::from_static(b" brings")];
     store
@@ -380,7 +380,7 @@ async fn an_upload_that_went_on_is_copied_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn damage_of_the_store_is_told_and_takes_nothing_from_an_earlier_backup() {
+async fn damage_of_the_store_is_reported_and_an_earlier_backup_keeps_its_files() {
     let store = Store::with_files().await;
     store.blob("c", "charlie", "sealed").await;
     store.back_up().unwrap();
@@ -436,14 +436,14 @@ async fn a_folder_of_the_store_that_cannot_be_opened_ends_the_backup() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hard_links_are_made_of_what_nobody_writes_any_more() {
+async fn hard_links_are_made_of_files_that_are_never_written_again() {
     let store = Store::with_files().await;
     let done = store.link().unwrap();
     assert_eq!((done.linked, done.copied + done.cloned), (2, 1), "{done:?}");
     let inode = |path: PathBuf| path.metadata().unwrap().ino();
     assert_eq!(inode(store.copy("a")), inode(store.bytes("a")));
     assert_ne!(inode(store.copy("b")), inode(store.bytes("b")));
-    // The store's own work changes nothing in it.
+    // Later changes of the store do not change the backup.
     store.local.remove(&name("a"), &Resume::default()).await.unwrap();
     let version = store.local.get("r/large").await.unwrap().unwrap().version;
     store.local.swap("r/large", &version, large('2')).await.unwrap();
@@ -481,7 +481,7 @@ async fn one_backup_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn folders_that_are_not_for_it_are_left_as_they_are() {
+async fn unsuitable_folders_are_rejected_and_left_unchanged() {
     let store = Store::with_files().await;
     let inside = store.folder.path().join("x/backup");
     let around = store.folder.path().parent().unwrap().to_owned();
@@ -523,7 +523,7 @@ async fn folders_that_are_not_for_it_are_left_as_they_are() {
         matches!(&refused, Err(BackupError::OtherStore { found, .. }) if found == ID),
         "{refused:?}"
     );
-    // A check leaves it a backup, and a server makes it a store.
+    // A check leaves it a backup. Serving it makes it a store.
     let checking = Local::open_existing(&other).unwrap();
     let refused = store.back_up_to(&other, ID);
     assert!(
@@ -537,7 +537,7 @@ async fn folders_that_are_not_for_it_are_left_as_they_are() {
     assert!(matches!(&refused, Err(BackupError::AStore { .. })), "{refused:?}");
 }
 
-/// What it names would be missing from the backup, and would be removed from an earlier one.
+/// Its files would be missing from the backup, and would be removed from an earlier one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_record_that_cannot_be_read_ends_the_backup_unless_it_is_lost() {
     let store = Store::with_files().await;
@@ -584,8 +584,8 @@ async fn a_large_record_that_cannot_be_read_ends_the_backup_unless_it_is_lost() 
     );
 }
 
-/// Without these locks another program that reads the records takes itself for their only user, and deletes
-/// the log under the running registry.
+/// Without these locks another program that reads the records takes itself for the only user, and deletes the
+/// log under the running registry.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_leaves_sqlites_locks_in_place() {
     let store = Store::with_files().await;

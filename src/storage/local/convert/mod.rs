@@ -1,16 +1,16 @@
-//! Conversion of a store of format 1, under the lock of its folder. A stop at any point leaves a store that
-//! the next start goes on with, and never one that is half of each:
+//! Converts a store of format 1 while its folder is locked. An interruption at any point leaves a store that
+//! the next start can continue with, and never a mixture of both formats:
 //!
-//! | in the folder | is |
+//! | in the folder | what it is |
 //! |---|---|
 //! | `format` 1, `records.sqlite3` | a store of format 1; a `records.converting` beside it is a part of the new table |
 //! | `format` 1, `records.sqlite3`, `records.converted` | a store of format 1 still, and the whole new table |
-//! | `format` 2, `records.sqlite3`, `records.converted` | a store of format 2, which older programs refuse; the old table is still to be replaced |
+//! | `format` 2, `records.sqlite3`, `records.converted` | a store of format 2, which older programs reject; the old table is still to be replaced |
 //! | `format` 2, `records.sqlite3`, an empty `records.converting` | a store of format 2; the values of the old table are still to be removed |
 //! | `format` 2, `records.sqlite3` | a store of format 2 |
 //!
-//! The bytes of blobs are not touched. Large values are written anew, since a file belongs to one version of
-//! a record.
+//! The bytes of blobs are not touched. Large values are rewritten, since a file belongs to one version of a
+//! record.
 
 mod new;
 mod old;
@@ -34,10 +34,10 @@ use std::sync::Arc;
 
 /// Turns the records of format 1 into those of format 2.
 pub trait Convert {
-    /// The records that take the place of this one.
+    /// Returns the records that replace this one.
     fn convert(&mut self, key: &str, value: &Bytes) -> Result<Vec<Converted>, Unconverted>;
 
-    /// Whether this record stays as it is if it cannot be read. Otherwise it is dropped.
+    /// Whether to keep this record unchanged if it cannot be read. Otherwise it is dropped.
     fn keeps(&self, key: &str) -> bool;
 
     /// Called after each durable batch with the number of records done and the total.
@@ -50,7 +50,7 @@ pub enum Unconverted {
     /// The record is damaged. The others are converted.
     #[error("{0}")]
     Unreadable(Box<dyn std::error::Error + Send + Sync>),
-    /// It is not the fault of the record, so the conversion stops.
+    /// The record is not at fault, so the conversion stops.
     #[error("{0}")]
     Failed(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -60,7 +60,7 @@ pub enum Unconverted {
 pub struct Converted {
     pub key: String,
     pub value: Value,
-    /// When the store says that it took this state of the record.
+    /// The time at which the store wrote this state of the record.
     pub written: Timestamp,
 }
 
@@ -69,8 +69,8 @@ pub enum ConvertError {
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(
-        "the store in {} has format 1, and the rest of its conversion needs {} MB of free space, where its disk has {} MB: make room, or move the store to a larger disk. {}",
-        folder.display(), needed.div_ceil(MB), left / MB, if *begun { "What is converted stays so" } else { "Nothing was changed" }
+        "the store in {} has format 1, and the rest of its conversion needs {} MB of free space, but its disk has {} MB: free some space, or move the store to a larger disk. {}",
+        folder.display(), needed.div_ceil(MB), left / MB, if *begun { "Records that are already converted are kept" } else { "Nothing was changed" }
     )]
     NoSpace {
         folder: PathBuf,
@@ -79,7 +79,7 @@ pub enum ConvertError {
         begun: bool,
     },
     #[error(
-        "the clock says {now}, but {} was last written at {written}: set the clock, since the conversion gives records their times. If the clock is right, `touch` the file",
+        "the clock says {now}, but {} was last written at {written}: correct the clock, since the conversion gives times to records. If the clock is right, `touch` the file",
         file.display()
     )]
     Clock {
@@ -88,21 +88,21 @@ pub enum ConvertError {
         now: Timestamp,
     },
     #[error(
-        "a part of {} is damaged, so its records cannot all be read: restore the store from a backup, or let `sqlite3` make a new table of what is left with its command .recover. Nothing was changed: {source}",
+        "a part of {} is damaged, so not all of its records can be read: restore the store from a backup, or salvage the rest with the command .recover of `sqlite3`. Nothing was changed: {source}",
         file.display()
     )]
     Malformed { file: PathBuf, source: Failure },
-    #[error("the conversion of the store stopped at {}: {source}. The old records are as they were; mend this and start again", file.display())]
+    #[error("the conversion of the store stopped at {}: {source}. The old records are unchanged. Fix the cause and start again", file.display())]
     Stopped { file: PathBuf, source: Failure },
 }
 
-/// Converts the store in the folder to format 2, if it has format 1. Whether there was something to do.
-/// Blocks meanwhile. `now` becomes the time of a record that cannot be read.
+/// Converts the store in the folder to format 2 if it has format 1. Returns whether there was anything to do.
+/// Blocks until it is done. `now` becomes the time of records that cannot be read.
 pub fn convert(folder: &Path, now: Timestamp, convert: &mut dyn Convert) -> Result<bool, ConvertError> {
     convert_if_room(folder, now, convert, &Space::left)
 }
 
-/// The same, where somebody says how much room there is.
+/// Like [`convert`], with the free space as a parameter.
 fn convert_if_room(
     path: &Path,
     now: Timestamp,
@@ -112,13 +112,13 @@ fn convert_if_room(
     match inspect(path) {
         Err(OpenError::Older { .. } | OpenError::Unfinished { .. }) => {}
         Ok(()) if path.join(CONVERTING).symlink_metadata().is_ok() => {}
-        _ => return Ok(false), // whoever opens it says what else is the matter
+        _ => return Ok(false), // opening the store reports any other problem
     }
     let folder = Arc::new(Folder::lock(path)?);
     let layout = folder.layout()?;
     let to_tidy = layout == Layout::Current && path.join(CONVERTING).symlink_metadata().is_ok();
     if !to_tidy && !matches!(layout, Layout::Old | Layout::Unfinished) {
-        return Ok(false); // somebody was faster
+        return Ok(false); // another process has converted it
     }
     let space = Arc::new(Space::new(folder.folder("v")?));
     let values = Values::open(folder.clone(), space, Disk::new(true))?;
@@ -148,7 +148,7 @@ struct Conversion<'a> {
 }
 
 impl Conversion<'_> {
-    /// Leaves the whole new table beside the old one, and says how many records that one has.
+    /// Makes the complete new table beside the old one. Returns how many records the old one has.
     fn convert_records(&self, convert: &mut dyn Convert, left: Left<'_>) -> Result<u64, ConvertError> {
         let made = self.make_new_table(convert, left);
         match &made {
@@ -161,10 +161,10 @@ impl Conversion<'_> {
                     ..
                 },
             ) => {}
-            // After a failed sync nobody knows what is on the disk.
+            // After a failed sync the content of the disk is unknown.
             Err(_) => {
                 if let Err(why) = self.begin_anew() {
-                    tracing::error!("the new table could not be removed: {why}");
+                    tracing::error!("the incomplete new table could not be removed: {why}");
                 }
             }
         }
@@ -179,10 +179,10 @@ impl Conversion<'_> {
         let begun = of_mark(CONVERTING);
         if whole.is_none() && begun.is_none() {
             self.check_clock()?;
-            // Whatever was converted before, somebody may have changed or replaced the old table since.
+            // The old table may have been changed or replaced since an earlier conversion began.
             self.begin_anew()?;
         }
-        tracing::info!(store.folder = %self.folder.path().display(), "counting the records that are to be converted");
+        tracing::info!(store.folder = %self.folder.path().display(), "counting the records to convert");
         let of = self.at(RECORDS, old.count())?;
         if whole.is_none() {
             self.check_space(&old, begun.is_some(), left)?;
@@ -213,7 +213,7 @@ impl Conversion<'_> {
         Ok(of)
     }
 
-    /// Whether the new table was made of the old one that has this mark.
+    /// Whether the new table was made from the old table with this mark.
     fn is_marked(&self, name: &str, mark: Mark) -> bool {
         let file = self.path(name);
         file.symlink_metadata().is_ok()
@@ -234,7 +234,8 @@ impl Conversion<'_> {
         self.folder.sync()
     }
 
-    /// Converts some records more, durably. How many have been so far, and whether these were the last.
+    /// Converts another batch of records, durably. Returns how many are done so far, and whether this was the
+    /// last batch.
     fn batch(
         &self,
         old: &OldTable,
@@ -245,14 +246,14 @@ impl Conversion<'_> {
         let batch = self.at(CONVERTING, new.begin())?;
         if progress.done == 0 {
             for key in self.at(RECORDS, old.keys_of_no_text())? {
-                tracing::error!(record.key = %key, "the record is not converted: no program can read one with this key");
+                tracing::error!(record.key = %key, "the record is not converted: its key is not text, so no program can read it");
                 progress.done += 1;
                 progress.left += 1;
             }
         }
         let mut records = 0;
         let mut bytes = 0;
-        // A failure is the old table's, but for those of the other files.
+        // The file that a failure belongs to, unless it is the old table.
         let mut failed = None;
         let walked = old.walk(
             &progress.after.clone(),
@@ -269,7 +270,7 @@ impl Conversion<'_> {
                     } else {
                         tracing::error!(
                             record.key = row.key,
-                            "the record is not converted, since another one took its place"
+                            "the record is not converted, because another record has its new key"
                         );
                         progress.left += 1;
                     }
@@ -286,15 +287,14 @@ impl Conversion<'_> {
         Ok((progress.done, whole))
     }
 
-    /// The rows of the new table that take the place of one of the old table, and whether that one could be
-    /// read.
+    /// The rows of the new table that replace one of the old table, and whether the old one could be read.
     fn converted(
         &self,
         OldRow { key, version, cell }: OldRow,
         convert: &mut dyn Convert,
     ) -> Result<(Vec<NewRow>, bool), Failure> {
         let Some(key) = key.as_str() else {
-            tracing::error!(record.key = %key, "the record is not converted: no program can read one with this key, which is not UTF-8");
+            tracing::error!(record.key = %key, "the record is not converted: its key is not UTF-8, so no program can read it");
             return Ok((Vec::new(), false));
         };
         let value = match (&cell, version) {
@@ -303,8 +303,8 @@ impl Conversion<'_> {
                 Err(Failure::Missing) => Err("its value is missing"),
                 read => Ok(read?),
             },
-            (Cell::InFile, None) => Err("its version is no number, so nobody knows where its value is"),
-            (Cell::Damaged(_), _) => Err("its value is not one that a program wrote"),
+            (Cell::InFile, None) => Err("its version is not a number, so the file of its value is unknown"),
+            (Cell::Damaged(_), _) => Err("its value is not of a type that a program writes"),
         };
         let value = value.map_err(|why| Unconverted::Unreadable(why.into()));
         let why = match value.and_then(|value| convert.convert(key, &value)) {
@@ -329,9 +329,9 @@ impl Conversion<'_> {
         }
         tracing::error!(
             record.key = key,
-            "the record cannot be read and stays as it is; `wharfinger fsck` names it: {why}"
+            "the record cannot be read and is kept unchanged; `wharfinger fsck` lists it: {why}"
         );
-        // With its version: the file that may be its value is named for that.
+        // It keeps its version, since the file of its value is named for that.
         let version = version.unwrap_or_else(Number::random);
         Ok((
             vec![NewRow {
@@ -372,7 +372,7 @@ impl Conversion<'_> {
         })
     }
 
-    /// The new table takes the place of the old one.
+    /// Replaces the old table by the new one.
     fn replace(&self) -> Result<(), ConvertError> {
         let new = self.at(
             CONVERTED,
@@ -380,7 +380,7 @@ impl Conversion<'_> {
         )?;
         let left = self.at(CONVERTED, new.forget_progress())?;
         self.at(CONVERTED, new.close())?;
-        // A log that is left beside a table is taken for that table's.
+        // SQLite would apply a log of the old table to the new one.
         for log in [
             "records.sqlite3-wal",
             "records.sqlite3-shm",
@@ -390,7 +390,7 @@ impl Conversion<'_> {
         ] {
             self.folder.remove(log)?;
         }
-        // The old values go last, so this says that they are still there.
+        // The old values are removed last. Until then this file marks that they are there.
         self.folder.remove(CONVERTING)?;
         let marked = OpenOptions::new()
             .write(true)
@@ -404,7 +404,7 @@ impl Conversion<'_> {
         if left > 0 {
             tracing::warn!(
                 records = left,
-                "some records were not converted: the log above names them"
+                "some records were not converted: the log lines above name them"
             );
         }
         Ok(())
@@ -454,8 +454,8 @@ fn is_malformed(why: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     )
 }
 
-/// So many records become durable together, or so many bytes of them, large values too. A kill loses that
-/// much work.
+/// A batch ends after so many records or so many bytes, including large values. A kill loses at most one
+/// batch of work.
 const RECORDS_AT_ONCE: u64 = if cfg!(test) { 10 } else { 20_000 };
 const BYTES_AT_ONCE: usize = 16 << 20;
 const MB: u64 = 1_000_000;

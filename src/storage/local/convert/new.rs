@@ -1,4 +1,4 @@
-//! The table of format 2 while it is being made. A second table in the same file says how far that is; both
+//! The table of format 2 while it is being made. A second table in the same file holds the progress. Both
 //! change in one transaction.
 
 use super::super::table::{connect, make};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub(super) struct NewTable(Connection);
 
-/// How far the conversion is.
+/// The progress of the conversion.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
     /// The old table's rows up to this key are converted.
@@ -20,7 +20,7 @@ pub(super) struct Progress {
     pub done: u64,
     /// How many of them could not be converted.
     pub left: u64,
-    /// How many rows the new table has.
+    /// The number of rows in the new table.
     pub rows: u64,
 }
 
@@ -29,17 +29,17 @@ pub(super) struct NewRow {
     pub version: Number,
     pub hidden: bool,
     pub written: Timestamp,
-    /// How many bytes its value has, in a file or in the table.
+    /// The size of its value in bytes, in a file or in the table.
     pub size: usize,
     pub cell: Cell,
 }
 
 impl NewTable {
-    /// Makes it where there is none, or where that was cut short.
+    /// Opens the new table. Creates it, or completes an interrupted creation.
     pub(super) fn open(file: &Path, mark: Mark) -> Result<Self, Failure> {
         make(file).map_err(|why| Failure::Io(Arc::new(why)))?;
         let table = Self::open_whole(file)?;
-        // What is appended needs no journal, so this writes less than a write-ahead log, which has every page
+        // Appending needs no journal, so this writes less than a write-ahead log, which writes every page
         // twice.
         table
             .0
@@ -78,7 +78,7 @@ impl NewTable {
         Ok(progress.optional()?.unwrap_or_default())
     }
 
-    /// Fails unless all `of` the old rows are done and everything that was written is there.
+    /// Fails unless all `of` the old rows are done and every row that was written is there.
     pub(super) fn check(&self, of: u64) -> Result<(), Failure> {
         let wrong = |why: String| Err(Failure::Io(Arc::new(std::io::Error::other(why))));
         let found: String = self.0.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -103,7 +103,7 @@ impl NewTable {
         ))
     }
 
-    /// Of the records whose values are files.
+    /// The versions of the records whose values are files.
     pub(super) fn versions_in_files(&self) -> Result<HashSet<Number>, Failure> {
         let mut select = self
             .0
@@ -113,7 +113,7 @@ impl NewTable {
             .collect::<Result<_, _>>()?)
     }
 
-    /// Says how many records were not converted, as far as that is known still.
+    /// Removes the progress. Returns how many records were not converted, if that is still known.
     pub(super) fn forget_progress(&self) -> Result<u64, Failure> {
         let known = self.0.table_exists(None, "conversion")?;
         let left = if known { self.progress()?.left } else { 0 };
@@ -130,7 +130,7 @@ impl NewTable {
 pub(super) struct Batch<'a>(Transaction<'a>);
 
 impl Batch<'_> {
-    /// `false` if there is a record under that key.
+    /// `false` if there already is a record with that key.
     pub(super) fn insert(
         &self,
         NewRow {
@@ -165,6 +165,6 @@ impl Batch<'_> {
     }
 }
 
-/// KiB of pages in memory. The conversion adds keys out of their order, whose pages would be read again and
-/// again.
+/// The page cache in KiB. The conversion does not add keys in order, so it would read the same pages again
+/// and again.
 const CACHE: i64 = 64 << 10;

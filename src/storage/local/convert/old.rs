@@ -1,5 +1,4 @@
-//! The table of format 1: `records(key, version, value)`, where an empty text stands for a value that is a
-//! file.
+//! The table of format 1: `records(key, version, value)`. An empty text stands for a value in a file.
 
 use super::super::table::connect;
 use super::super::{Failure, Number};
@@ -12,24 +11,24 @@ use std::path::Path;
 
 pub(super) struct OldTable(Connection);
 
-/// A row as it stands there.
+/// A row of the table.
 pub(super) struct OldRow {
     pub key: Text,
-    /// `None` if it is no number.
+    /// `None` if it is not a number.
     pub version: Option<Number>,
     pub cell: Cell,
 }
 
-/// What a conversion writes into the old table and into the new one, so that it knows which was made of
-/// which.
+/// A number that the conversion writes into both tables, so that it knows which new table was made from which
+/// old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark(pub i32);
 
-/// A value as it stands in a table.
+/// A value as stored in a table.
 pub(super) enum Cell {
     Here(Bytes),
     InFile,
-    /// What no program wrote.
+    /// A value of a type that no program writes.
     Damaged(Value),
 }
 
@@ -44,8 +43,8 @@ impl OldTable {
         Ok(Self(db))
     }
 
-    /// The mark, if nobody but conversions had the table open since [`OldTable::mark`]. A program of format 1
-    /// turns the write-ahead log on when it opens the store, and may have changed records then.
+    /// The mark, if only conversions have opened the table since [`OldTable::mark`]. A program of format 1
+    /// turns the write-ahead log on when it opens the store, and may have changed records.
     pub(super) fn marked(&self) -> Result<Option<Mark>, Failure> {
         let mode: String = self.0.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
         let mark = self
@@ -54,8 +53,7 @@ impl OldTable {
         Ok(Some(mark).filter(|mark| mode != "wal" && *mark != Mark(0)))
     }
 
-    /// Moves what is in the write-ahead log into the table, turns the log off, and gives the table a new
-    /// mark.
+    /// Moves the write-ahead log into the table, turns the log off, and gives the table a new mark.
     pub(super) fn mark(&self) -> Result<Mark, Failure> {
         let mode: String = self
             .0
@@ -75,8 +73,8 @@ impl OldTable {
         Ok(count.unsigned_abs())
     }
 
-    /// The rows with a text as their key after this one, in order, for as long as `each` wants more. Whether
-    /// it has seen the last one. Where `each` fails, what it says goes to `failed`.
+    /// Calls `each` for the rows with a text key after `after`, in order, for as long as it returns `true`.
+    /// Returns whether the last row was reached. An error of `each` goes to `failed`.
     pub(super) fn walk<E>(
         &self,
         after: &Text,
@@ -107,7 +105,7 @@ impl OldTable {
         Ok(true)
     }
 
-    /// The keys that are no texts.
+    /// The keys that are not text.
     pub(super) fn keys_of_no_text(&self) -> Result<Vec<Text>, Failure> {
         let mut select = self.0.prepare("SELECT key FROM records WHERE key >= x''")?;
         Ok(select
@@ -115,7 +113,7 @@ impl OldTable {
             .collect::<Result<_, _>>()?)
     }
 
-    /// The versions of the records whose values are files, and whether each is after this key.
+    /// The versions of the records whose values are files, and whether each key is after `after`.
     pub(super) fn versions_in_files(&self, after: &Text) -> Result<HashMap<Number, bool>, Failure> {
         let select = "SELECT version, key > ?1 FROM records WHERE typeof(value) = 'text' AND typeof(version) = 'integer'";
         let mut select = self.0.prepare(select)?;
@@ -132,7 +130,7 @@ impl Text {
 }
 
 impl Cell {
-    /// How many bytes of it are written into the table.
+    /// How many bytes of the value are in the table.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Here(bytes) => bytes.len(),

@@ -1,4 +1,4 @@
-//! How much room the conversion needs. While it goes on, both tables are there, and so are both files of each
+//! Computes how much space the conversion needs. Until it is done, both tables exist, and both files of each
 //! large value.
 
 use super::super::file_names::{CONVERTED, CONVERTING, RECORDS};
@@ -15,8 +15,8 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 impl Conversion<'_> {
-    /// Fails if what is still to be converted needs more room than there is. Then the files go that a killed
-    /// conversion left and no table names.
+    /// Fails if the rest of the conversion needs more space than there is. Otherwise removes files that an
+    /// interrupted conversion left and no table refers to.
     pub(super) fn check_space(
         &self,
         old: &OldTable,
@@ -61,12 +61,12 @@ impl Conversion<'_> {
         Ok(())
     }
 
-    /// Fails if the clock is far behind the time of the last write: what is written now would look old as
+    /// Fails if the clock is far behind the time of the last write. Records written now would look old as
     /// soon as the clock is right.
     pub(super) fn check_clock(&self) -> Result<(), ConvertError> {
         for name in [RECORDS, "records.sqlite3-wal"] {
             let file = self.path(name);
-            // The log is empty if it was made just now, for reading.
+            // An empty log may have been created just now, for reading.
             let found = file.symlink_metadata().ok().filter(|file| file.len() > 0);
             let written = found.and_then(|file| file.modified().ok());
             let Some(since) = written.and_then(|written| written.duration_since(UNIX_EPOCH).ok()) else {
@@ -85,8 +85,8 @@ impl Conversion<'_> {
     }
 }
 
-/// Fails if a conversion of the store in this folder would be refused for lack of room. Opens no table and
-/// changes nothing. What cannot be looked at, or is being converted already, counts as good.
+/// Fails if a conversion of the store in this folder would fail for lack of space. Opens no table and changes
+/// nothing. Succeeds if the folder cannot be inspected, or if the conversion has already begun.
 pub fn room_to_convert(folder: &Path) -> Result<(), ConvertError> {
     room_if_left(folder, &Space::left)
 }
@@ -124,15 +124,15 @@ pub(super) fn room_if_left(folder: &Path, left: Left<'_>) -> Result<(), ConvertE
     }
 }
 
-/// For the table, of which a part may be there, and for values of this size. The new table is about as large
-/// as the old one.
+/// The space for the new table, part of which may exist, and for values of this size. The new table is about
+/// as large as the old one.
 fn needed(folder: &Path, values: u64) -> u64 {
     let size = |name| folder.join(name).symlink_metadata().map_or(0, |file| file.len());
     let table = size(RECORDS) + size("records.sqlite3-wal");
     (table + table / 2).saturating_sub(size(CONVERTING)) + values + MB
 }
 
-/// How far a conversion was that has begun, and the versions whose values it wrote.
+/// How far an interrupted conversion got, and the versions whose values it wrote.
 fn so_far(file: &Path) -> Result<(Text, HashSet<Number>), Failure> {
     let new = NewTable::open_whole(file)?;
     Ok((new.progress()?.after, new.versions_in_files()?))

@@ -1,4 +1,4 @@
-//! A store of format 1 becomes one of format 2 whatever happens meanwhile.
+//! A store of format 1 becomes one of format 2, whatever happens meanwhile.
 
 use super::super::{Local, Settings};
 use super::*;
@@ -12,8 +12,8 @@ use tempfile::TempDir;
 const NOW: Timestamp = Timestamp::from_secs(4_000_000_000);
 const THEN: Timestamp = Timestamp::from_secs(1_700_000_000);
 
-/// Writes `old <value>` anew as `new <value>`, and under a key that begins with `two` a hidden record beside
-/// it.
+/// Converts `old <value>` to `new <value>`, and adds a hidden record to each record whose key begins with
+/// `two`.
 #[derive(Default)]
 struct Mapping<'a> {
     at_each_step: Option<&'a mut dyn FnMut(u64, u64)>,
@@ -105,7 +105,7 @@ fn convert_all(folder: &Path) -> Result<bool, ConvertError> {
     convert(folder, NOW, &mut Mapping::default())
 }
 
-/// What a conversion of [`old_store`] comes to: everything that can be read, and the keys of hidden records.
+/// The expected result for [`old_store`]: all readable records, and the keys of hidden ones.
 async fn check(folder: &Path, case: &str) {
     let (clock, _) = Clock::manual(NOW);
     let store = Local::open_with(
@@ -203,7 +203,7 @@ fn copy_into(from: &Path, to: &Path) {
     }
 }
 
-/// What is in the folder's files, but for the lock.
+/// The content of the folder's files, without the lock.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -225,7 +225,7 @@ async fn a_store_of_format_1_is_converted_once() {
 }
 
 #[tokio::test]
-async fn what_is_only_in_the_log_of_a_killed_process_is_converted_too() {
+async fn records_in_the_log_of_a_killed_process_are_converted_too() {
     let folder = old_store();
     let db = Connection::open(folder.path().join("records.sqlite3")).unwrap();
     db.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
@@ -254,7 +254,7 @@ async fn what_is_only_in_the_log_of_a_killed_process_is_converted_too() {
     check(killed.path(), "killed").await;
 }
 
-/// What a kill leaves at each step, and what stands in the folder while the next step goes on.
+/// The state that a kill leaves at each step, and the files in the folder while the next step runs.
 #[tokio::test]
 async fn a_conversion_that_is_killed_at_any_step_goes_on() {
     let folder = old_store();
@@ -310,7 +310,7 @@ async fn a_conversion_that_is_killed_at_any_step_goes_on() {
 }
 
 #[tokio::test]
-async fn what_an_older_program_changed_since_is_converted_anew() {
+async fn records_changed_by_an_older_program_since_are_converted_again() {
     for whole in [false, true] {
         let folder = old_store();
         let mut left = Vec::new();
@@ -330,7 +330,7 @@ async fn what_an_older_program_changed_since_is_converted_anew() {
                 && fs::read_to_string(left.path().join("format")).unwrap() == "wharfinger store 1\n"
         });
         let stopped = stopped.unwrap().path();
-        // As a program of format 1 opens its records.
+        // Open the records as a program of format 1 does.
         let db = Connection::open(stopped.join("records.sqlite3")).unwrap();
         db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
             .unwrap();
@@ -365,7 +365,7 @@ fn a_conversion_without_room_changes_nothing() {
     assert_eq!(contents(folder.path()), before);
     let said = refused.to_string();
     assert!(
-        said.contains("MB of free space") && said.contains("make room"),
+        said.contains("MB of free space") && said.contains("free some space"),
         "{said}"
     );
     assert!(
@@ -377,7 +377,7 @@ fn a_conversion_without_room_changes_nothing() {
 }
 
 #[test]
-fn what_is_no_old_store_is_left_alone() {
+fn a_folder_without_an_old_store_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     assert!(!convert_all(folder.path()).unwrap());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -412,7 +412,7 @@ fn db(folder: &TempDir) -> Connection {
     Connection::open(folder.path().join("records.sqlite3")).unwrap()
 }
 
-/// The folders that a conversion leaves at each step.
+/// The folders as a conversion leaves them at each step.
 fn steps(folder: &TempDir) -> Vec<TempDir> {
     let mut left = Vec::new();
     let mut keep = |_, _| left.push(copy(folder.path()));
@@ -464,7 +464,7 @@ async fn rows_that_no_program_can_read_do_not_stop_it() {
 }
 
 #[tokio::test]
-async fn what_is_not_the_fault_of_a_record_stops_it() {
+async fn a_failure_that_no_record_caused_stops_it() {
     let folder = old_store();
     let value = folder.path().join("v/0b/0b00000000000001");
     let bytes = fs::read(&value).unwrap();
@@ -501,7 +501,7 @@ async fn what_is_not_the_fault_of_a_record_stops_it() {
 }
 
 #[tokio::test]
-async fn a_new_table_that_lacks_a_record_is_not_taken() {
+async fn a_new_table_that_lacks_a_record_is_not_accepted() {
     let left = steps(&old_store());
     let folder = left
         .iter()
@@ -553,7 +553,7 @@ async fn the_values_of_a_batch_that_was_lost_and_old_ones_that_were_left_are_rem
     fs::write(&lost, "x".repeat(3_000_000)).unwrap();
     let mut first = true;
     let mut removed = |_, _| assert!(!std::mem::take(&mut first) || !lost.exists());
-    // Room for everything but for the lost file.
+    // Room for everything except the lost file.
     let room = |_: &Space| Ok(Some(500_000));
     convert_if_room(
         begun.path(),
@@ -566,7 +566,7 @@ async fn the_values_of_a_batch_that_was_lost_and_old_ones_that_were_left_are_rem
     .unwrap();
     check(begun.path(), "lost batch").await;
 
-    // As a kill leaves it after the new table has taken its place.
+    // The state after a kill when the new table has replaced the old one.
     fs::write(&lost, "of the old table").unwrap();
     fs::write(begun.path().join(CONVERTING), "").unwrap();
     assert!(convert_all(begun.path()).unwrap());
@@ -577,7 +577,7 @@ async fn the_values_of_a_batch_that_was_lost_and_old_ones_that_were_left_are_rem
 #[test]
 fn only_what_is_still_to_be_converted_needs_room() {
     let folder = old_store();
-    // All other large values come after it in the order of keys.
+    // Its key sorts before those of all other large values.
     db(&folder)
         .execute("INSERT INTO records VALUES ('a', 0x0a00000000000001, '')", [])
         .unwrap();
@@ -607,13 +607,16 @@ fn only_what_is_still_to_be_converted_needs_room() {
             continue;
         }
         let refused = resumed(100_000).unwrap_err().to_string();
-        assert!(refused.contains("What is converted stays so"), "{refused}");
+        assert!(
+            refused.contains("Records that are already converted are kept"),
+            "{refused}"
+        );
         assert!(resumed(2_000_000).unwrap());
     }
 }
 
 #[test]
-fn a_clock_that_is_far_behind_is_refused() {
+fn a_clock_that_is_far_behind_is_rejected() {
     let folder = old_store();
     let before = contents(folder.path());
     let refused = convert(folder.path(), Timestamp::from_secs(1000), &mut Mapping::default()).unwrap_err();
@@ -622,7 +625,7 @@ fn a_clock_that_is_far_behind_is_refused() {
 }
 
 #[test]
-fn a_table_with_a_damaged_page_is_refused_with_advice() {
+fn a_table_with_a_damaged_page_is_rejected_with_advice() {
     let folder = old_store();
     db(&folder)
         .query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))

@@ -1,7 +1,7 @@
 //! The functions: CEL's standard library, and the extensions that zot adds: strings, encoders, sets, and the
 //! list functions for optional values.
 
-use super::{fuel, regexes, rewrite, strings};
+use super::{equality, fuel, regexes, rewrite, strings};
 use cel::common::types::{CelBool, CelList, CelOptional, CelString, LIST_TYPE};
 use cel::common::value::{CowVal, Val};
 use cel::{DeclarationError, Env, ExecutionError, extensions};
@@ -16,6 +16,7 @@ static SHARED: LazyLock<Arc<Env>> = LazyLock::new(|| {
         sets,
         matching,
         fuel::declare,
+        equality::declare,
         strings::declare,
         rewrite::declare,
     ] {
@@ -94,7 +95,8 @@ fn holds_all(left: &Elements<'_>, right: &Elements<'_>) -> bool {
 
 #[expect(clippy::borrowed_box, reason = "what a list's iterator yields")]
 fn holds<'v>(list: &Elements<'v>, element: &Box<dyn Val + 'v>) -> bool {
-    list.iter().any(|one| one.equals(element.as_ref()))
+    list.iter()
+        .any(|one| equality::same(one.as_ref(), element.as_ref()))
 }
 
 fn lists(env: &mut Env) -> Result<(), DeclarationError> {

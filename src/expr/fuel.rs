@@ -19,6 +19,10 @@ pub(super) const TANK: i64 = 3_200_000;
 const TURN: i64 = 32;
 /// The price of each part of a longer body, per iteration.
 const PART: i64 = 4;
+/// The price of a clause of `format`.
+const CLAUSE: i64 = 50;
+/// The price of `%f` and `%e`, which may write 400 exact digits.
+const DIGITS: i64 = 1000;
 
 /// The price of a value: a fixed number of units, and one unit for so many bytes of text.
 #[derive(Clone, Copy)]
@@ -37,6 +41,7 @@ pub(super) const READS: &str = "@read";
 pub(super) const KEEPS: &str = "@keep";
 pub(super) const GLANCES: &str = "@glance";
 pub(super) const INDEX: &str = "@index";
+pub(super) const CLAUSES: &str = "@clauses";
 pub(super) const GOES_ON: &str = "@goes_on";
 
 thread_local!(static LEFT: Cell<i64> = const { Cell::new(0) });
@@ -113,6 +118,9 @@ pub(super) fn declare(env: &mut Env) -> Result<(), DeclarationError> {
         of_one(args, |value| pay(value, KEEP).map(drop))
     })?;
     env.add_overload(GLANCES, "glance_dyn", vec![DYN_TYPE], |args| of_one(args, glance))?;
+    env.add_overload(CLAUSES, "clauses_dyn", vec![DYN_TYPE], |args| {
+        of_one(args, clauses)
+    })?;
     env.add_overload(GOES_ON, "goes_on_bool", vec![BOOL_TYPE], |args| {
         of_one(args, |_| spend(0))
     })?;
@@ -166,6 +174,20 @@ fn index(value: &(dyn Val + '_)) -> Result<(), ExecutionError> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Pays for the clauses of a text for `format`.
+fn clauses(format: &(dyn Val + '_)) -> Result<(), ExecutionError> {
+    let format = format.downcast_ref::<CelString<'_>>();
+    let clauses = format.map_or("", CelString::inner).split('%').skip(1);
+    spend(clauses.fold(0, |units: i64, clause| {
+        let conversion = clause.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+        units.saturating_add(if conversion.starts_with(['e', 'f']) {
+            DIGITS
+        } else {
+            CLAUSE
+        })
+    }))
 }
 
 /// The fuel left after the last evaluation on this thread. Negative if it ran out.

@@ -8,6 +8,7 @@
 
 mod check;
 mod env;
+mod equality;
 mod failed;
 mod fuel;
 mod infer;

@@ -9,14 +9,15 @@ use regex::{Regex, RegexBuilder};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock, Weak};
 
-/// The largest size of a compiled pattern, in bytes. The smaller limits are tried first, to measure the
-/// pattern.
-const COMPILED_BYTES: [usize; 5] = [4096, 16 * 1024, 64 * 1024, 256 * 1024, 1024 * 1024];
-/// The price of compiling a pattern from the claims, which takes up to 20 ms.
+/// The largest size of a compiled pattern, in bytes.
+const LARGEST: usize = 1024 * 1024;
+/// The limits that are tried in turn, to measure a pattern.
+const COMPILED_BYTES: [usize; 5] = [4096, 16 * 1024, 64 * 1024, 256 * 1024, LARGEST];
+/// The longest pattern that may come from claims, in bytes.
+const MADE_UP_BYTES: usize = 128;
+/// The price of compiling such a pattern, and of each of its bytes: `(?i)\pL` takes a millisecond.
 const COMPILE: i64 = 160_000;
-/// The price of each byte of such a pattern, since a long one takes memory before it is found to be too
-/// large.
-const COMPILE_BYTE: i64 = 64;
+const COMPILE_BYTE: i64 = 16_000;
 
 /// A compiled pattern.
 #[derive(Debug)]
@@ -48,10 +49,14 @@ pub(super) fn matches(text: &CelString<'_>, pattern: &CelString<'_>) -> Result<C
     if let Some(kept) = find(pattern.inner()) {
         return is_match(&kept, text);
     }
+    let fail = |why| ExecutionError::function_error("matches", why);
+    if pattern.len() > MADE_UP_BYTES {
+        return Err(fail("the pattern is too long"));
+    }
     fuel::spend(COMPILE)?;
     fuel::spend_each(pattern.len(), COMPILE_BYTE)?;
-    let compiled = build(pattern.inner())
-        .map_err(|_| ExecutionError::function_error("matches", "not a regular expression"))?;
+    // It is built once, so its text is charged as for the largest.
+    let compiled = build_within(pattern.inner(), &[LARGEST]).map_err(|_| fail("not a regular expression"))?;
     is_match(&compiled, text)
 }
 
@@ -68,9 +73,13 @@ fn find(pattern: &str) -> Option<Arc<Pattern>> {
 }
 
 pub(super) fn build(pattern: &str) -> Result<Pattern, regex::Error> {
+    build_within(pattern, &COMPILED_BYTES)
+}
+
+fn build_within(pattern: &str, sizes: &[usize]) -> Result<Pattern, regex::Error> {
     let translated = re2::translate(pattern)?;
     let mut last = Err(regex::Error::CompiledTooBig(0));
-    for bytes in COMPILED_BYTES {
+    for &bytes in sizes {
         match RegexBuilder::new(&translated).size_limit(bytes).build() {
             Ok(regex) => {
                 let byte = i64::try_from(bytes / 4096).unwrap_or(i64::MAX);

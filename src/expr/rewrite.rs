@@ -5,7 +5,7 @@
 //! metered if it was paid for when it was built, or if it is a literal.
 
 use super::signatures::{self, NAMESPACES, Style};
-use super::{fuel, strings};
+use super::{equality, fuel, strings};
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, ListExpr, LiteralValue, SelectExpr, operators,
 };
@@ -41,12 +41,10 @@ impl Rewrite {
     fn expression(&mut self, expression: &mut IdedExpr) {
         match &mut expression.expr {
             Expr::Call(call) => {
+                let metered = self.copies(call);
                 self.call(call);
-                if matches!(
-                    call.func_name.as_str(),
-                    operators::OPT_SELECT | operators::OPT_INDEX
-                ) {
-                    meter(expression, fuel::KEEPS);
+                if let Some(price) = metered {
+                    meter(expression, price);
                 }
             }
             Expr::Comprehension(parts) => self.comprehension(parts),
@@ -68,6 +66,15 @@ impl Rewrite {
                 }
             }
             Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) | Expr::Unspecified => {}
+        }
+    }
+
+    /// The price of a field or an element that the crate copies, which it does to wrap it into an optional.
+    fn copies(&self, call: &CallExpr) -> Option<&'static str> {
+        match (call.func_name.as_str(), call.args.as_slice()) {
+            (operators::OPT_SELECT | operators::OPT_INDEX, _) => Some(fuel::KEEPS),
+            (operators::INDEX, [of, _]) if !self.is_of_claims(of) => Some(fuel::GLANCES),
+            _ => None,
         }
     }
 
@@ -126,6 +133,7 @@ impl Rewrite {
         call.args
             .iter_mut()
             .for_each(|argument| self.expression(argument));
+        let own = equality::metered(&function).unwrap_or_default();
         let all = |call: &mut CallExpr, function: &str| {
             call.target
                 .iter_mut()
@@ -145,8 +153,12 @@ impl Rewrite {
                 if !is_paid(right, fuel::READS) {
                     meter(left, fuel::READS);
                 }
+                if !matches!(right.expr, Expr::Literal(_)) {
+                    own.clone_into(&mut call.func_name);
+                }
             }
             (operators::IN, [searched, list]) => {
+                own.clone_into(&mut call.func_name);
                 if !matches!(list.expr, Expr::List(_)) {
                     meter(searched, fuel::READS);
                     meter(list, fuel::READS);
@@ -166,6 +178,14 @@ impl Rewrite {
                 arguments.iter_mut().for_each(|zone| meter(zone, fuel::GLANCES));
             }
             (function, _) if passes_on(function) || pays_itself(function) || of_sets => {}
+            // The text of a number may be long, so the list pays even if it stands in the source.
+            ("format", [arguments]) => {
+                wrap(arguments, fuel::KEEPS, None);
+                if let Some(target) = &mut call.target {
+                    meter(target, fuel::KEEPS);
+                    wrap(target, fuel::CLAUSES, None);
+                }
+            }
             ("size", _) => all(call, fuel::GLANCES),
             (function, _) if only_reads(function) => all(call, fuel::READS),
             (function, _) => match strings::metered(function) {
@@ -279,9 +299,7 @@ fn only_reads(function: &str) -> bool {
             | "bool"
             | "contains"
             | "double"
-            | "duration"
             | "int"
-            | "timestamp"
             | "uint"
     )
 }

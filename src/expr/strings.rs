@@ -44,15 +44,16 @@ fn add<'b, 'v>(args: &[CowVal<'b, 'v>]) -> Result<CowVal<'b, 'v>, ExecutionError
     };
     fuel::pay(left.as_ref(), KEEP)?;
     fuel::pay(right.as_ref(), KEEP)?;
-    let types = || {
-        [left, right]
-            .map(|value| value.get_type().name().to_owned())
-            .to_vec()
-    };
     let adder = left
         .as_adder()
-        .ok_or_else(|| ExecutionError::no_such_overload("add", types()))?;
+        .ok_or_else(|| ExecutionError::no_such_overload("add", type_names(args)))?;
     Ok(CowVal::Owned(adder.add(right.as_ref())?.into_owned()))
+}
+
+pub(super) fn type_names(args: &[CowVal<'_, '_>]) -> Vec<String> {
+    args.iter()
+        .map(|value| value.get_type().name().to_owned())
+        .collect()
 }
 
 fn join<'b, 'v>(args: &[CowVal<'b, 'v>]) -> Result<CowVal<'b, 'v>, ExecutionError> {

@@ -164,6 +164,10 @@ fn no_claims_of_a_token_cause_more_work_than_the_fuel_allows() {
             "claims.groups.exists(g, [optional.of(claims)].exists(o, o.d.hasValue() && g == g + 'x'))",
             list(9000, 1000),
         ),
+        (
+            "[optional.of(claims)].exists(o, claims.groups.exists(g, o['d'].hasValue() && g == 'x'))",
+            list(11_000, 300),
+        ),
         // These fail, and the error copies the list.
         (
             "claims.groups.exists(g, claims.groups.exists(h, claims.d[claims.n] == 1))",
@@ -181,6 +185,21 @@ fn no_claims_of_a_token_cause_more_work_than_the_fuel_allows() {
             "claims.groups.exists(g, claims.groups.exists(h, claims.d < 1))",
             list(11_000, 300),
         ),
+        // These take long for each byte or each digit.
+        (
+            "claims.groups.exists(g, duration(claims.sub) == duration('1s'))",
+            object(json!({"sub": "1h".repeat(10_000), "groups": names(1000)})),
+        ),
+        (
+            "claims.groups.exists(g, timestamp(claims.sub) == timestamp(1))",
+            object(
+                json!({"sub": format!("2026-01-01T00:00:00.{}Z", "0".repeat(20_000)), "groups": names(1000)}),
+            ),
+        ),
+        (
+            "claims.groups.exists(g, '%.100f %.99e %f %e'.format([1e300, 1e300, 1e300, 1e300]) == g)",
+            text(10, 1000),
+        ),
     ] {
         let (result, left) = spend(source, &claims);
         assert!(
@@ -191,9 +210,52 @@ fn no_claims_of_a_token_cause_more_work_than_the_fuel_allows() {
         // that was too much.
         assert!(left > -TANK / 10, "{source} went on to {left}");
     }
+    let claims = list(11_000, 300);
+    let scope = Scope::new().with("claims", &claims);
+    let mut vars = Vars::default();
+    let held = compiled("[optional.of(claims)]", Kind::Any).unwrap();
+    vars.insert("team", held.value(&scope).unwrap());
+    let source = "claims.groups.exists(g, vars.team[0]['d'].hasValue() && g == 'x')";
+    let indexed = compiled(source, Kind::Bool).unwrap();
+    assert_eq!(indexed.truth(&scope.with_vars(&vars)), Err(out_of_fuel(source)));
     let doubled = format!("optional.of(claims.sub){}", ".optMap(a, a + a)".repeat(60));
     let (result, _) = spend(&doubled, &text(100, 0));
     assert!(matches!(result, Err(Failed::OutOfFuel { .. })), "{result:?}");
+}
+
+/// Each of these took hours, when a number that met a list copied it.
+#[test]
+fn values_of_unlike_kinds_are_not_copied_to_be_compared() {
+    let claims = object(json!({
+        "d": vec![1; 500_000], "m": {"d": vec![1; 500_000]}, "nested": [vec![1; 500_000]], "ones": vec![[1]; 100_000], "groups": names(200),
+    }));
+    for source in [
+        "claims.d in claims.d",
+        "claims.nested in claims.ones",
+        "sets.contains(claims.d, claims.nested)",
+        "sets.intersects(claims.ones, claims.nested)",
+        "claims.groups.exists(g, claims.groups.exists(h, 1 == claims.d))",
+        "claims.groups.exists(g, claims.groups.exists(h, claims.d in [1, 2]))",
+        "claims.groups.exists(g, claims.groups.exists(h, {'d': 1} == claims.m))",
+        "claims.groups.exists(g, claims.groups.exists(h, !(1 != claims.m)))",
+    ] {
+        assert_eq!(spend(source, &claims).0, Ok(json!(false)), "{source}");
+    }
+}
+
+/// 9 KB of `\pL` took twelve seconds.
+#[test]
+fn a_pattern_that_claims_made_is_short_and_dear() {
+    let claims = object(json!({"short": "a".repeat(128), "long": "a".repeat(129)}));
+    let (result, left) = spend("'b'.matches(claims.short)", &claims);
+    assert_eq!(result, Ok(json!(false)));
+    assert!(left < TANK / 3, "{left}");
+    let failed = Failed::Function {
+        function: "matches".to_owned(),
+    };
+    assert_eq!(spend("'b'.matches(claims.long)", &claims).0, Err(failed));
+    let written = format!("'a'.matches('{}')", "a".repeat(129));
+    assert_eq!(spend(&written, &claims).0, Ok(json!(false)));
 }
 
 /// The results would not fit into any memory.
@@ -320,6 +382,54 @@ fn metered_functions_return_what_those_of_the_crate_return() {
                     .replace('#', &number.to_string());
                 sources.push(format!("'{text}'.{call}"));
             }
+        }
+    }
+    let values = [
+        "1",
+        "2",
+        "1u",
+        "1.0",
+        "2.5",
+        "double('NaN')",
+        "'a'",
+        "b'a'",
+        "true",
+        "null",
+        "type(1)",
+        "[]",
+        "[1]",
+        "[1u]",
+        "[1.0]",
+        "['a']",
+        "[[1]]",
+        "[1, 2]",
+        "[null]",
+        "{}",
+        "{'a': 1}",
+        "{'a': 1u}",
+        "{'a': [1]}",
+        "{'b': 1}",
+        "{1: 'a'}",
+        "{1u: 'a'}",
+        "{1: 'a', 2: 'a'}",
+        "{true: 1}",
+        "optional.none()",
+        "optional.of(1)",
+        "optional.of(1.0)",
+        "optional.of([1])",
+        "duration('1s')",
+        "timestamp(1)",
+    ];
+    for (left, right) in values.iter().flat_map(|left| values.map(|right| (left, right))) {
+        for comparison in [
+            "[#][0] == [@][0]",
+            "[#][0] != [@][0]",
+            "[#][0] in [@][0]",
+            "[#] == [@]",
+            "{'x': #} != {'x': @}",
+            "# in [[@], @]",
+        ] {
+            sources.push(comparison.replace('#', left).replace('@', right));
         }
     }
     let claims = Map::new();

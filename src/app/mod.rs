@@ -1,5 +1,5 @@
-//! Assembles the registry: a [`Config`] becomes sources, an authenticator, a policy, a store, a registry and
-//! a server. No decisions are made here.
+//! Assembles the registry: a [`Config`](crate::config::Config) becomes sources, an authenticator, a policy, a
+//! store, a registry and a server. No decisions are made here.
 
 mod backup;
 mod check;

@@ -37,7 +37,7 @@ fn who_only_reads_says_what_it_found_and_changes_nothing() {
     let before = contents(&setup.path("store"));
     let (code, out, errors) = output(&["fsck", file.to_str().unwrap()], setup.folder.path());
     assert_eq!(code, 1, "{out}{errors}");
-    let said = "has format 1, and this program works with format 2: `wharfinger serve` (or `wharfinger dev`) converts the store when it starts";
+    let said = "has format 1, and this version of wharfinger uses format 2: `wharfinger serve` (or `wharfinger dev`) converts the store when it starts";
     assert!(errors.contains(said), "{errors}");
     let (code, out, errors) = output(&["verify", file.to_str().unwrap()], setup.folder.path());
     assert_eq!(code, 0, "`serve` would start: {out}{errors}");
@@ -53,7 +53,7 @@ fn who_only_reads_says_what_it_found_and_changes_nothing() {
     for command in ["fsck", "verify"] {
         let (_, _, errors) = output(&[command, file.to_str().unwrap()], setup.folder.path());
         assert!(
-            errors.contains("was interrupted at its end: `wharfinger serve`"),
+            errors.contains("was interrupted in its last steps: `wharfinger serve`"),
             "{command}: {errors}"
         );
     }
@@ -70,7 +70,7 @@ fn a_store_of_a_later_version_is_refused_by_its_format() {
         let (code, out, errors) = output(&[command, file.to_str().unwrap()], setup.folder.path());
         assert_eq!(code, expected, "{command}: {out}{errors}");
         assert!(
-            errors.contains("has format 3, and this program knows formats up to 2"),
+            errors.contains("has format 3, and this version of wharfinger supports formats up to 2"),
             "{command}: {errors}"
         );
     }

@@ -17,9 +17,9 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0 | [`oci`], [`budget`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`source_address`], [`telemetry`], [`file_error`], [`shell`], [`descriptors`], `object`: shared vocabulary, no I/O |
-//! | 1 | [`trust`] verifies, [`storage`] keeps records and bytes, [`expr`] wraps CEL |
-//! | 2 | [`identity`]: from a credential to an identity; [`workload`]: a workload's own token, for the clients beside it |
+//! | 0 | [`oci`], [`budget`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`source_address`], [`telemetry`], [`file_error`], [`shell`], [`descriptors`], [`object`], [`tls_failure`]: shared vocabulary, no I/O |
+//! | 1 | [`trust`] verifies, [`storage`] keeps records and bytes, [`expr`] wraps CEL, [`workload`] finds a workload's own token |
+//! | 2 | [`identity`]: from a credential to an identity; [`login_check`]: why a client cannot log in |
 //! | 3 | [`access`]: from an identity to a permit |
 //! | 4 | [`registry`]: the OCI core, and [`exchange`]: the token service, both free of HTTP |
 //! | 5 | [`http`]: requests, answers, the live configuration |
@@ -27,31 +27,33 @@
 //! | 7 | [`config`]: from a file to settings; [`control`]: the operator's questions |
 //! | 8 | [`app`]: puts it all together |
 //! | 9 | [`cli`]: one file per command |
+//!
+//! Some modules are crates of their own in `crates/` (D-56): [`workload`], of which the small programs for
+//! clients are made, and the modules of rank 0 that it shares with the registry. Here they are re-exported, and
+//! everything names them by that path.
 
 pub mod access;
 pub mod app;
 pub mod budget;
 pub mod cli;
-pub mod clock;
 pub mod config;
 pub mod control;
 pub mod descriptors;
 pub mod exchange;
 pub mod expr;
-pub mod file_error;
 pub mod http;
 pub mod identity;
 pub mod limits;
-mod object;
+pub mod login_check;
 pub mod oci;
 pub mod recent;
 pub mod registry;
-pub mod secret;
 pub mod server;
-pub mod shell;
 pub mod source_address;
 pub mod spiffe_id;
 pub mod storage;
 pub mod telemetry;
 pub mod trust;
-pub mod workload;
+
+pub use wharfinger_base::{clock, file_error, object, secret, shell, tls_failure};
+pub use wharfinger_workload as workload;

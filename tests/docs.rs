@@ -52,7 +52,11 @@ fn the_metrics_are_those_that_the_sources_measure() {
     check("docs/reference/metrics.md", &wharfinger::telemetry::reference());
     let listed: BTreeSet<_> = FAMILIES.iter().map(|family| family.name.to_owned()).collect();
     let mut measured = BTreeSet::new();
-    for text in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for text in ["src", "crates"]
+        .iter()
+        .flat_map(|folder| sources(&root.join(folder)))
+    {
         for prefix in ["wharfinger_", "process_"] {
             let opened = format!("\"{prefix}");
             let names = text
@@ -95,12 +99,28 @@ fn the_commands_are_what_the_program_says() {
             .arg("--help")
             .output()
             .unwrap();
-        let help = String::from_utf8(output.stdout).unwrap();
-        let lines: Vec<_> = help.lines().map(str::trim_end).collect();
-        let title = [vec!["wharfinger"], command].concat().join(" ");
-        text += &format!("\n## `{title}`\n\n```text\n{}\n```\n", lines.join("\n"));
+        text += &section(&[vec!["wharfinger"], command].concat().join(" "), output.stdout);
+    }
+    for (name, program) in [
+        (
+            "docker-credential-wharfinger",
+            env!("CARGO_BIN_EXE_docker-credential-wharfinger"),
+        ),
+        (
+            "wharfinger-credential-provider",
+            env!("CARGO_BIN_EXE_wharfinger-credential-provider"),
+        ),
+    ] {
+        text += &section(name, Command::new(program).arg("--help").output().unwrap().stdout);
     }
     check("docs/reference/commands.md", &text);
+}
+
+/// A program's help under its name.
+fn section(title: &str, help: Vec<u8>) -> String {
+    let help = String::from_utf8(help).unwrap();
+    let lines: Vec<_> = help.lines().map(str::trim_end).collect();
+    format!("\n## `{title}`\n\n```text\n{}\n```\n", lines.join("\n"))
 }
 
 const COMMANDS: &str = "# Commands
@@ -121,7 +141,8 @@ with the registry's address appears at every log level. If the reader of the log
 then they are dropped. A line with `log.dropped` says how many. A text that is too long is cut and marked.
 
 `wharfinger completion SHELL` prints completions for bash, zsh, fish, elvish and PowerShell. `wharfinger man FOLDER` writes manual pages. This
-page, the completions and the manual pages are generated from the same definitions.
+page, the completions and the manual pages are generated from the same definitions. `docker-credential-wharfinger` and
+`wharfinger-credential-provider` are small programs of their own for the machines of clients.
 
 SIGTERM or SIGINT (Ctrl-C) stops `serve` and `dev` after running requests have finished. A second signal stops them at once, with exit code 1.
 
@@ -303,8 +324,10 @@ fn links_lead_somewhere() {
 #[test]
 fn files_that_pages_name_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = ["src", "tests", "benches", "fuzz", "testdata", "docs", ".ci"];
-    let names: BTreeSet<_> = folders[..4]
+    let folders = [
+        "src", "crates", "tests", "benches", "fuzz", "testdata", "docs", ".ci",
+    ];
+    let names: BTreeSet<_> = folders[..5]
         .iter()
         .flat_map(|folder| file_names(&root.join(folder)))
         .collect();
@@ -488,9 +511,9 @@ fn settings_of_the_helper_load() {
             .unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(&file, blocks(&page, "yml").concat()).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_docker-credential-wharfinger"));
     let output = command
-        .args(["docker-credential", "list"])
+        .arg("list")
         .env("WHARFINGER_CREDENTIALS", file.path())
         .output()
         .unwrap();

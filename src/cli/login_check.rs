@@ -3,9 +3,9 @@
 use super::{FAILED, SUCCESS, WRONG, say, say_error};
 use crate::clock::Clock;
 use crate::file_error::FileError;
+use crate::login_check::{self, Credentials, Probe};
 use crate::oci::RepositoryName;
 use crate::secret::Secret;
-use crate::workload::login_check::{self, Credentials, Probe};
 use crate::workload::{Asker, Found, RegistryHost, Surroundings, Workload};
 use clap::Args;
 use std::path::{Path, PathBuf};

@@ -1,16 +1,11 @@
 //! The commands, one file each.
 //!
-//! Under two other names the binary runs one command only: `docker-credential-wharfinger` and
-//! `wharfinger-credential-provider`.
-//!
 //! Exit codes: 0 success; 1 the command ran and failed; 2 the arguments or the configuration are wrong.
 
 mod backup;
 mod bar;
 mod completion;
-mod credential_provider;
 mod dev;
-mod docker_credential;
 mod explain;
 mod fsck;
 mod logging;
@@ -25,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Mistake};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -90,19 +85,6 @@ enum Command {
         after_help = "Examples:\n  wharfinger login-check registry.example.org\n  wharfinger login-check localhost:5000 --ca ca.pem --token-file token --cert svid.pem --key svid.key --repository team/app\n\nNo secret is printed. Exit codes: 0 all is well, 1 something needs to be fixed, 2 the arguments are wrong."
     )]
     LoginCheck(login_check::Options),
-    /// Credential helper: give this workload's token to docker, podman, skopeo, crane, helm and others
-    #[command(
-        after_help = "Clients run this command as docker-credential-wharfinger. Put the binary, or a link to it, on the PATH under that name.\n\nExample:\n  echo registry.example.org | wharfinger docker-credential get"
-    )]
-    DockerCredential {
-        /// The operation that the client requests
-        verb: docker_credential::Wanted,
-    },
-    /// Image credential provider: give a pod's or the node's token to the kubelet
-    #[command(
-        after_help = "The kubelet runs this command as wharfinger-credential-provider. Put the binary, or a link to it, into --image-credential-provider-bin-dir under that name."
-    )]
-    CredentialProvider,
     /// Print a completion script for a shell
     #[command(
         after_help = "Examples:\n  wharfinger completion bash > /etc/bash_completion.d/wharfinger\n  wharfinger completion zsh > \"${fpath[1]}/_wharfinger\"\n  wharfinger completion fish > ~/.config/fish/completions/wharfinger.fish"
@@ -137,7 +119,7 @@ pub fn definition() -> clap::Command {
 /// Runs the command line and returns the exit code.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let command = match Arguments::try_parse_from(by_name(arguments)) {
+    let command = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments.command,
         Err(why) => {
             let code = if why.use_stderr() { WRONG } else { SUCCESS };
@@ -159,8 +141,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Dev(options) => dev::run(&options).await,
             Command::Explain(options) => explain::run(options).await,
             Command::LoginCheck(options) => login_check::run(options).await,
-            Command::DockerCredential { verb } => docker_credential::run(verb).await,
-            Command::CredentialProvider => credential_provider::run().await,
             Command::Completion { shell } => completion::run(shell),
             Command::Man { folder } => man::run(&folder),
         }
@@ -169,40 +149,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     runtime.shutdown_background();
     logging::flush();
     ExitCode::from(code)
-}
-
-/// Inserts the command that the program's name stands for in front of the arguments.
-fn by_name(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
-    let name = arguments
-        .first()
-        .and_then(|path| Path::new(path).file_name())
-        .and_then(|name| name.to_str());
-    let command = NAMES
-        .iter()
-        .find(|(other, _)| name == Some(*other))
-        .map(|(_, command)| *command);
-    if let Some(command) = command {
-        arguments.insert(1, command.into());
-        // Docker's own helpers accept these flags.
-        if let Some(flag) = arguments
-            .get_mut(2)
-            .filter(|flag| command == DOCKER_CREDENTIAL && (*flag == "--version" || *flag == "-v"))
-        {
-            *flag = "version".into();
-        }
-    }
-    arguments
-}
-
-/// Reads standard input to its end.
-fn standard_input() -> std::io::Result<String> {
-    let mut text = String::new();
-    std::io::stdin()
-        .lock()
-        .take(LARGEST_INPUT)
-        .read_to_string(&mut text)?;
-    Ok(text)
 }
 
 /// Reads a configuration for a command that does not serve. Prints every mistake, including those in the files
@@ -300,14 +246,6 @@ impl Signals {
     }
 }
 
-/// Other names of the binary, and the command that each name runs.
-const NAMES: [(&str, &str); 2] = [
-    ("docker-credential-wharfinger", DOCKER_CREDENTIAL),
-    ("wharfinger-credential-provider", "credential-provider"),
-];
-const DOCKER_CREDENTIAL: &str = "docker-credential";
-/// The longest request that a client may send, in bytes.
-const LARGEST_INPUT: u64 = 1 << 20;
 const SUCCESS: u8 = 0;
 const FAILED: u8 = 1;
 const WRONG: u8 = 2;

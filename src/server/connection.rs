@@ -13,7 +13,7 @@ use super::{Connection, Limits, Tls};
 use crate::http::{ActiveRequest, More, Standing};
 use crate::identity::{CredentialType, Peer};
 use crate::limits::HTTP2_STREAMS;
-use crate::trust::tls::explain_peer;
+use crate::tls_failure::explain_peer;
 use axum::body::Body;
 use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response};

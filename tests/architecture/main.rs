@@ -1,13 +1,16 @@
 //! The shape of the code. A module imports only from lower ranks, and modules of one rank above 0 do not know
 //! each other. Files that share a folder form no circle. Every path in the sources counts, not only `use`
 //! lines. Test code may look anywhere.
+//!
+//! A crate of `crates/` is a module of the main crate, which re-exports it under that name. `base` is several
+//! modules of rank 0.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 mod circles;
 mod paths;
 
-use paths::{files, is_test, paths_of};
+use paths::{crates, files, is_test, paths_of};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use syn::visit::Visit;
@@ -27,10 +30,11 @@ const RANKS: &[&[&str]] = &[
         "recent",
         "source_address",
         "telemetry",
+        "tls_failure",
         "descriptors",
     ],
-    &["trust", "storage", "expr"],
-    &["identity", "workload"],
+    &["trust", "storage", "expr", "workload"],
+    &["identity", "login_check"],
     &["access"],
     &["registry", "exchange"],
     &["http"],
@@ -40,17 +44,24 @@ const RANKS: &[&[&str]] = &[
     &["cli"],
 ];
 
+/// The crates that are several modules: the main one and `base`.
+const SEVERAL: &[&str] = &["", "base"];
+/// The programs for the machines of clients.
+const PROGRAMS: &str = "src/bin";
+/// For tests. It has types of its own.
+const KIT: &str = "wharfinger_testkit";
+
 /// Crates that stop at one place, and the modules that may name them.
 const FENCES: &[(&str, &[&str])] = &[
     ("axum", &["http", "server", "app"]),
     ("hyper", &["http", "server", "control"]),
     ("hyper_util", &["server", "control"]),
-    ("rustls", &["trust", "server"]),
+    ("rustls", &["trust", "server", "tls_failure"]),
     ("tokio_rustls", &["server"]),
     ("cel", &["expr"]),
     ("rusqlite", &["storage"]),
     ("tonic", &["trust"]),
-    ("reqwest", &["trust", "workload", "cli"]),
+    ("reqwest", &["trust", "workload", "login_check", "cli"]),
     ("spiffe", &["workload"]),
     ("rcgen", &["cli"]),
     ("metrics_exporter_prometheus", &["telemetry"]),
@@ -60,20 +71,20 @@ const FENCES: &[(&str, &[&str])] = &[
 /// Files that may call serde_json: they read what this program wrote or signed itself, or into a map or a
 /// `Value`, not into a struct.
 const OWN_JSON: &[&str] = &[
-    "src/object.rs",
+    "crates/base/src/object.rs",
+    "crates/workload/src/clients.rs",
+    "crates/workload/src/token.rs",
     "src/cli/trust.rs",
     "src/control/backup.rs",
     "src/config/mod.rs", // after its schema was checked
     "src/exchange/keys.rs",
+    "src/login_check/judge.rs",
     "src/oci/annotations.rs",  // into a map, what was checked before
     "src/registry/convert.rs", // what earlier versions wrote
     "src/registry/records.rs",
     "src/trust/jwt/unverified.rs",
     "src/trust/minted.rs",
     "src/trust/refresh/last_good.rs",
-    "src/workload/clients.rs",
-    "src/workload/login_check/judge.rs",
-    "src/workload/token.rs",
 ];
 
 #[test]
@@ -84,8 +95,7 @@ fn modules_import_only_from_lower_ranks() {
             wrong.push(format!("{}: module {module} has no rank", file.display()));
             continue;
         };
-        for other in paths.iter().filter_map(|path| path.strip_prefix("crate::")) {
-            let other = other.split("::").next().unwrap_or_default();
+        for other in paths.iter().filter_map(|path| module_of(path)) {
             let Some(theirs) = rank(other) else { continue };
             let siblings_of_rank_0 = own == 0 && theirs == 0;
             if other != module && theirs >= own && !siblings_of_rank_0 {
@@ -97,6 +107,80 @@ fn modules_import_only_from_lower_ranks() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The main crate re-exports the others, so that each of their types has one path in it.
+#[test]
+fn the_main_crate_names_the_others_in_one_file() {
+    let others: Vec<_> = crates()
+        .iter()
+        .map(|(name, _)| format!("wharfinger_{name}"))
+        .collect();
+    let mut wrong = Vec::new();
+    for folder in ["src", "tests/it", "tests/examples", "benches"] {
+        for file in files(Path::new(folder)) {
+            let named = paths_of(&std::fs::read_to_string(&file).unwrap());
+            let first = |path: &str| path.split("::").next().unwrap_or_default().to_owned();
+            let named: BTreeSet<_> = named.iter().map(|path| first(path)).collect();
+            let named = named.iter().filter(|name| others.contains(name) && *name != KIT);
+            let may = file == Path::new("src/lib.rs") || file.starts_with(PROGRAMS);
+            wrong.extend(
+                named
+                    .filter(|_| !may)
+                    .map(|name| format!("{}: names {name}; use its module of wharfinger", file.display())),
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// They start thousands of times a day on nodes, so they are small: no database, no CEL, no HTTP server.
+#[test]
+fn the_programs_beside_clients_link_the_workloads_crate_alone() {
+    for file in files(Path::new(PROGRAMS)) {
+        let named = paths_of(&std::fs::read_to_string(&file).unwrap());
+        let foreign: Vec<_> = named
+            .iter()
+            .filter(|path| path.contains("::"))
+            .filter(|path| {
+                !["std::", "wharfinger_workload::"]
+                    .iter()
+                    .any(|own| path.starts_with(own))
+            })
+            .collect();
+        assert!(foreign.is_empty(), "{}: {foreign:?}", file.display());
+    }
+    let linked = linked("wharfinger-workload");
+    assert!(
+        linked.contains("reqwest") && linked.contains("wharfinger-base"),
+        "{linked:?}"
+    );
+    for heavy in [
+        "axum",
+        "cel",
+        "clap",
+        "libsqlite3-sys",
+        "metrics",
+        "rcgen",
+        "rusqlite",
+        "schemars",
+        "wharfinger",
+    ] {
+        assert!(!linked.contains(heavy), "wharfinger-workload links {heavy}");
+    }
+}
+
+/// The packages that a package links, itself included.
+fn linked(package: &str) -> BTreeSet<String> {
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args(["tree", "--package", package, "--edges", "normal,no-proc-macro"])
+        .args(["--prefix", "none", "--locked", "--offline"])
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let lines = String::from_utf8(tree.stdout).unwrap();
+    let name = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+    lines.lines().map(name).collect()
 }
 
 #[test]
@@ -137,7 +221,7 @@ fn other_peoples_json_is_read_by_object_alone() {
 #[test]
 fn every_file_says_what_it_owns_and_none_is_too_long() {
     let mut wrong = Vec::new();
-    for file in files(Path::new("src")) {
+    for file in crates().iter().flat_map(|(_, folder)| files(folder)) {
         let text = std::fs::read_to_string(&file).unwrap();
         if !text.starts_with("//!") {
             wrong.push(format!("{}: does not begin with //!", file.display()));
@@ -211,25 +295,49 @@ fn the_check_itself_sees_a_path_that_no_use_line_names() {
 /// Every source file with its top module and the paths in it.
 fn sources() -> Vec<(PathBuf, String, BTreeSet<String>)> {
     let mut all = Vec::new();
-    for file in files(Path::new("src")) {
-        let relative = file.strip_prefix("src").unwrap();
-        let first = relative
-            .components()
-            .next()
-            .unwrap()
-            .as_os_str()
-            .to_string_lossy();
-        let module = first.trim_end_matches(".rs").to_owned();
-        if !is_test(relative) && module != "lib" && module != "main" {
+    for (name, folder) in crates() {
+        for file in files(&folder) {
+            let relative = file.strip_prefix(&folder).unwrap();
+            let first = relative.iter().next().unwrap().to_string_lossy();
+            let first = first.trim_end_matches(".rs");
+            let module = if SEVERAL.contains(&name.as_str()) {
+                first
+            } else {
+                &name
+            }
+            .to_owned();
+            let is_root = ["lib", "main", "bin"].contains(&first) && relative.iter().count() == 1
+                || file.starts_with(PROGRAMS);
+            if is_test(relative) || name == "testkit" || is_root {
+                continue;
+            }
+            let paths = paths_of(&std::fs::read_to_string(&file).unwrap());
+            // Within a crate that is one module, `crate` is that module.
+            let qualified = |path: &String| match path.strip_prefix("crate::") {
+                Some(rest) if !SEVERAL.contains(&name.as_str()) => format!("crate::{module}::{rest}"),
+                _ => path.clone(),
+            };
             all.push((
                 file.clone(),
-                module,
-                paths_of(&std::fs::read_to_string(&file).unwrap()),
+                module.clone(),
+                paths.iter().map(qualified).collect(),
             ));
         }
     }
     assert!(all.len() > 10, "the sources were not found");
     all
+}
+
+/// The module of a path into one of our crates.
+fn module_of(path: &str) -> Option<&str> {
+    let mut names = path.split("::");
+    let first = names.next()?;
+    match first.strip_prefix("wharfinger_") {
+        Some(name) if SEVERAL.contains(&name) => names.next(),
+        Some(name) => Some(name),
+        None if first == "crate" => names.next(),
+        None => None,
+    }
 }
 
 fn rank(module: &str) -> Option<usize> {

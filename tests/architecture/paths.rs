@@ -76,6 +76,21 @@ pub(crate) fn is_test(file: &Path) -> bool {
         .any(|part| NAMES.iter().any(|name| part.as_os_str() == *name))
 }
 
+/// Every crate with the folder of its sources: the main one first, whose name is empty.
+pub(crate) fn crates() -> Vec<(String, PathBuf)> {
+    let mut all = vec![(String::new(), PathBuf::from("src"))];
+    for entry in std::fs::read_dir("crates").unwrap() {
+        let folder = entry.unwrap().path();
+        all.push((
+            folder.file_name().unwrap().to_str().unwrap().to_owned(),
+            folder.join("src"),
+        ));
+    }
+    assert!(all.len() > 1, "the crates were not found");
+    all.sort();
+    all
+}
+
 /// The Rust files below a folder, sorted.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

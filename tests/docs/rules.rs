@@ -14,8 +14,9 @@ const LONG: [&str; 2] = ["ID", "OCI"];
 const NO_CODE: &str = "UTF-8";
 
 /// Where codes are cited.
-const PLACES: [&str; 10] = [
+const PLACES: [&str; 11] = [
     "src",
+    "crates",
     "tests",
     "benches",
     "fuzz",

@@ -1,5 +1,4 @@
-//! The binary under its other names: docker's credential helper and the kubelet's credential provider, as
-//! their clients run them.
+//! Docker's credential helper and the kubelet's credential provider, as their clients run them.
 
 use crate::harness::{AUDIENCE, Agent, JOB_TOKEN, Job, Program, Setup, TestIssuer, TestPki};
 use serde_json::{Value, json};
@@ -291,8 +290,28 @@ async fn store_and_erase_keep_and_forget_nothing() {
         let (code, out, _) = helper.run(&[verb], input).await;
         assert_eq!((code, out.as_str()), (1, said), "{verb} {input}");
     }
-    assert_eq!(helper.run(&["sail"], "").await.0, 2);
     helper.left_nothing();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_arguments_end_both_programs_with_2_and_help_says_what_they_do() {
+    for (program, name, wrong) in [
+        (helper(), "docker-credential-wharfinger", &["sail"][..]),
+        (helper(), "docker-credential-wharfinger", &[]),
+        (helper(), "docker-credential-wharfinger", &["get", "get"]),
+        (provider(), "wharfinger-credential-provider", &["get"]),
+    ] {
+        let (code, out, err) = program.run(wrong, "").await;
+        let usage = format!("\nUsage: {name} ");
+        assert_eq!((code, out.as_str()), (2, ""), "{name} {wrong:?}");
+        assert!(err.contains(&usage), "{err}");
+        let (code, out, err) = program.run(&["--help"], "").await;
+        assert_eq!((code, err.as_str()), (0, ""), "{name}");
+        assert!(out.contains(&usage), "{out}");
+    }
+    let (code, out, _) = provider().run(&["--version"], "").await;
+    let version = format!("wharfinger-credential-provider {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!((code, out), (0, version));
 }
 
 fn request(image: &str, token: Option<&str>) -> Value {
@@ -455,10 +474,10 @@ async fn the_token_that_is_handed_over_logs_in() {
     let pki = TestPki::new();
     let app = Setup::tls(&pki).start().await;
     let agent = Agent::start(Arc::new(pki.domain), "/ns/ci/sa/builder");
-    let helper = Program::named("wharfinger")
+    let helper = helper()
         .env("SPIFFE_ENDPOINT_SOCKET", &agent.address)
         .env("WHARFINGER_REGISTRIES", AUDIENCE);
-    let (code, out, _) = helper.run(&["docker-credential", "get"], AUDIENCE).await;
+    let (code, out, _) = helper.run(&["get"], AUDIENCE).await;
     assert_eq!(code, 0, "{out}");
     let answer = app
         .bearer(json_of(&out)["Secret"].as_str().unwrap())

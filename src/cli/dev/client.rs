@@ -3,7 +3,7 @@
 use super::folder::Folder;
 use super::image::{Image, MANIFEST, digest};
 use crate::file_error::FileError;
-use crate::trust::tls::explain;
+use crate::tls_failure::explain;
 use reqwest::{Certificate, Client, Identity, Response, StatusCode};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,8 @@
 
 use crate::clock::Timestamp;
 use crate::file_error::FileError;
-use crate::trust::tls::{decrypt, explain_peer, is_encrypted, pem_words};
+use crate::tls_failure::explain_peer;
+use crate::trust::tls::{decrypt, is_encrypted, pem_words};
 use pki_types::pem::PemObject;
 use pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::crypto::CryptoProvider;

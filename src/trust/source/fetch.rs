@@ -5,6 +5,7 @@
 use super::SourceError;
 use crate::file_error::FileError;
 use crate::secret::Secret;
+use crate::tls_failure::explain;
 use crate::trust::fingerprint;
 use crate::trust::refresh::Validator;
 use crate::trust::tls::{self, Authorities, InvalidTls, Tls};
@@ -236,16 +237,16 @@ impl Fetcher {
         }
         builder
             .build()
-            .map_err(|e| FetchError::Connect(tls::explain(&e).to_string()))
+            .map_err(|e| FetchError::Connect(explain(&e).to_string()))
     }
 
     fn judged(&self, error: &reqwest::Error) -> FetchError {
         if error.is_timeout() {
             FetchError::Timeout { after: self.timeout }
         } else if error.is_connect() {
-            FetchError::Connect(tls::explain(error).to_string())
+            FetchError::Connect(explain(error).to_string())
         } else {
-            FetchError::Broken(tls::explain(error).to_string())
+            FetchError::Broken(explain(error).to_string())
         }
     }
 }

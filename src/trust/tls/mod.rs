@@ -1,14 +1,10 @@
 //! TLS clients that verify a server by its host name, and error messages that name the certificate and the
-//! fix. Key sources and the login check use them. Only this module turns TLS and chain errors into text.
+//! fix. Key sources and the login check use them. `tls_failure` has the words for errors without a certificate.
 
-mod explain;
-mod failure;
 mod pem;
 mod server;
 mod verdict;
 
-pub use explain::{explain, explain_peer};
-pub use failure::Failure;
 pub use pem::{decrypt, is_encrypted, pem_words};
 pub use server::{Authorities, InvalidTls, Tls, client};
 

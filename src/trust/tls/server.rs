@@ -3,10 +3,10 @@
 //! self-signed certificate that is configured as its own authority is accepted, as curl and Go do, although
 //! it is marked as an authority's (`openssl req -x509`).
 
-use super::failure::Failure;
 use super::pem::is_encrypted;
 use super::verdict::{self, Words};
 use crate::clock::Timestamp;
+use crate::tls_failure::{Failure, Fault};
 use pki_types::pem::PemObject as _;
 use pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::client::WebPkiServerVerifier;
@@ -121,7 +121,7 @@ fn configured(
         let anchor = anchor.map_err(|why| InvalidTls::Authority {
             named: named(),
             subject: verdict::subject(der),
-            why: crate::trust::x509::Fault(&why).to_string(),
+            why: Fault(&why).to_string(),
         })?;
         roots.roots.push(anchor.to_owned());
     }

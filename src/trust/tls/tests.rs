@@ -1,7 +1,7 @@
 //! Tests of the messages for faults of a server's certificate.
 
-use super::explain;
 use super::server::{Authorities, verifier};
+use crate::tls_failure::explain;
 use crate::trust::x509::testing::{Ca, HOUR, at, uri, valid};
 use pki_types::{CertificateDer, ServerName, UnixTime};
 use rcgen::{CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, SanType};

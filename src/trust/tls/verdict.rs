@@ -1,11 +1,10 @@
 //! Explains what is wrong with a server's certificate, and the fix.
 
-use super::failure::Failure;
 use crate::clock::Timestamp;
-use crate::trust::x509::{Fault, dn};
-use pki_types::{CertificateDer, ServerName, UnixTime};
+use crate::tls_failure::{Failure, certificate_words, path_error};
+use crate::trust::x509::dn;
+use pki_types::{CertificateDer, ServerName};
 use rustls::CertificateError;
-use std::borrow::Cow;
 use std::net::IpAddr;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -19,12 +18,12 @@ pub(super) struct Words {
 
 /// Whether the certificate was rejected because it is an authority's.
 pub(super) fn is_authority(why: &CertificateError) -> bool {
-    matches!(of_path(why), Some(webpki::Error::CaUsedAsEndEntity))
+    matches!(path_error(why), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 fn is_critical_extension(why: &CertificateError) -> bool {
-    let of_path = matches!(of_path(why), Some(webpki::Error::UnsupportedCriticalExtension));
-    of_path || *why == CertificateError::UnhandledCriticalExtension
+    let by_path = matches!(path_error(why), Some(webpki::Error::UnsupportedCriticalExtension));
+    by_path || *why == CertificateError::UnhandledCriticalExtension
 }
 
 pub(super) fn sentence(
@@ -122,7 +121,7 @@ pub(super) fn sentence(
             };
             Failure::fixable(what, "issue it without that extension, or not critical")
         }
-        other => match of_path(other) {
+        other => match path_error(other) {
             Some(webpki::Error::CaUsedAsEndEntity) if self_signed => Failure::fixable(
                 format!(
                     "{who} is self-signed, is marked as an authority's (cA true), and is not among {authorities}"
@@ -171,42 +170,6 @@ pub(super) fn check_dates_and_purpose(
         Ok(_) => Ok(()),
         Err(_) => Err(CertificateError::BadEncoding),
     }
-}
-
-/// Explains an error without the certificate itself.
-pub(super) fn certificate_words(why: &CertificateError) -> Cow<'static, str> {
-    let at = |time: &UnixTime| Timestamp::from_secs(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
-    match why {
-        CertificateError::UnknownIssuer => "it was not issued by an authority that is known here".into(),
-        CertificateError::BadSignature => {
-            "a signature does not verify; an authority with the issuer's name is known but has another key".into()
-        }
-        CertificateError::ExpiredContext { not_after, .. } => format!("it expired at {}", at(not_after)).into(),
-        CertificateError::Expired => "it has expired".into(),
-        CertificateError::NotValidYetContext { not_before, .. } => format!("it is not valid before {}", at(not_before)).into(),
-        CertificateError::NotValidYet => "it is not valid yet".into(),
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "it is for another host name".into(),
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "its extended key usage does not allow this use; issue it with serverAuth for a server and clientAuth for a client".into()
-        }
-        CertificateError::Revoked => "it is revoked".into(),
-        CertificateError::UnhandledCriticalExtension => "it has a critical extension that is not supported".into(),
-        CertificateError::BadEncoding => "it is malformed".into(),
-        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
-        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "it is signed with an algorithm that is not supported; use SHA-256 or better with RSA of 2048 bits or more, ECDSA or Ed25519"
-                .into()
-        }
-        CertificateError::ApplicationVerificationFailure => "it is rejected here".into(),
-        other => of_path(other).map_or_else(|| "it cannot be verified".into(), |why| Fault(why).to_string().into()),
-    }
-}
-
-fn of_path(why: &CertificateError) -> Option<&webpki::Error> {
-    let CertificateError::Other(why) = why else {
-        return None;
-    };
-    why.0.downcast_ref::<webpki::Error>()
 }
 
 fn subject_of(certificate: &X509Certificate<'_>) -> String {

@@ -45,7 +45,6 @@ pub use verified::VerifiedChain;
 pub use verify::{verify_plain, verify_svid};
 
 pub(in crate::trust) use authorities::Authority;
-pub(in crate::trust) use fault::Fault;
 pub(in crate::trust) use name::dn;
 pub(in crate::trust) use public_key::PublicKey;
 pub(in crate::trust) use rejected::NotTheServer;

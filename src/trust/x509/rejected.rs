@@ -1,13 +1,13 @@
 //! Why a certificate is rejected. The messages tell the operators of the authority or of this registry what
 //! to change.
 
-use super::fault::Fault;
 use crate::clock::Timestamp;
 use crate::limits::{
     CERTIFICATE_BYTES, CERTIFICATE_EXTENSIONS, CERTIFICATE_NAME_BYTES, CERTIFICATE_NAMES, CHAIN_BYTES,
     INTERMEDIATES, SIGNATURE_CHECKS,
 };
 use crate::spiffe_id::{InvalidSpiffeId, SpiffeId, TrustDomain};
+use crate::tls_failure::Fault;
 use std::fmt;
 use std::sync::Arc;
 

@@ -154,7 +154,7 @@ impl Bench {
         bench.write("client.key", &site.pair.key);
         fs::create_dir(bench.path("bin")).unwrap();
         std::os::unix::fs::symlink(
-            env!("CARGO_BIN_EXE_wharfinger"),
+            env!("CARGO_BIN_EXE_docker-credential-wharfinger"),
             bench.path("bin/docker-credential-wharfinger"),
         )
         .unwrap();

@@ -1,5 +1,4 @@
-//! The binary under one of its names, in a home of its own and an environment that says only what a test
-//! says.
+//! One of the binaries in a home of its own, with the environment variables of the test only.
 
 use super::PATIENCE;
 use std::fs;
@@ -19,8 +18,14 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn named(name: &'static str) -> Self {
+        let binary = match name {
+            "wharfinger" => env!("CARGO_BIN_EXE_wharfinger"),
+            "docker-credential-wharfinger" => env!("CARGO_BIN_EXE_docker-credential-wharfinger"),
+            "wharfinger-credential-provider" => env!("CARGO_BIN_EXE_wharfinger-credential-provider"),
+            other => panic!("there is no binary {other}"),
+        };
         let home = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_wharfinger"), home.path().join(name)).unwrap();
+        std::os::unix::fs::symlink(binary, home.path().join(name)).unwrap();
         Self {
             name,
             home: Arc::new(home),

@@ -1,13 +1,11 @@
 //! Reads the token as its holder may. Its claims explain most rejections, which the registry explains only in
 //! its log.
 
-use super::super::RegistryHost;
-use super::super::token::Token;
-use super::super::withheld::Audiences;
 use super::challenge::Challenge;
 use super::line::Line;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
+use crate::workload::{Audiences, RegistryHost, Token};
 
 pub(super) struct Held {
     line: Line,
@@ -80,8 +78,8 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::token;
     use serde_json::json;
+    use wharfinger_testkit::unsigned_token;
 
     #[test]
     fn a_tokens_audience_is_compared_with_those_that_the_registry_accepts() {
@@ -90,7 +88,7 @@ mod tests {
             Challenge::parse(r#"Bearer realm="https://r.example:5000/v2/token",service="harbor""#).unwrap();
         let read = |claims| {
             Held::read(
-                &Secret::new(token::for_test(&claims)),
+                &Secret::new(unsigned_token(&claims)),
                 &host,
                 Some(&challenge),
                 Timestamp::from_secs(100),

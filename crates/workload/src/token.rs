@@ -1,22 +1,22 @@
 //! A token as its holder sees it. Its claims say whether it is worth presenting. The registry verifies it.
 
 use super::source_error::SourceError;
-use crate::clock::Timestamp;
-use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
+use wharfinger_base::clock::Timestamp;
+use wharfinger_base::secret::Secret;
 
 #[derive(Debug)]
-pub(super) struct Token {
-    pub(super) secret: Secret,
-    pub(super) audiences: Vec<String>,
-    pub(super) expires: Option<Timestamp>,
+pub struct Token {
+    pub secret: Secret,
+    pub audiences: Vec<String>,
+    pub expires: Option<Timestamp>,
 }
 
 impl Token {
     /// Parses a token. `place` is its source, for error messages.
-    pub(super) fn read(text: &str, place: &str) -> Result<Self, SourceError> {
+    pub fn read(text: &str, place: &str) -> Result<Self, SourceError> {
         let text = text.trim();
         let claims = claims(text).ok_or_else(|| SourceError::NotAToken {
             place: place.to_owned(),
@@ -58,22 +58,15 @@ fn claims(token: &str) -> Option<Map<String, Value>> {
 }
 
 #[cfg(test)]
-pub(super) fn for_test(claims: &Value) -> String {
-    format!(
-        "eyJhbGciOiJFUzI1NiJ9.{}.c2ln",
-        URL_SAFE_NO_PAD.encode(claims.to_string())
-    )
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+    use wharfinger_testkit::unsigned_token;
 
     #[test]
     fn the_audiences_and_the_expiry_are_read() {
         let token = Token::read(
-            &format!(" {}\n", for_test(&json!({"aud": "a", "exp": 100.5}))),
+            &format!(" {}\n", unsigned_token(&json!({"aud": "a", "exp": 100.5}))),
             "here",
         )
         .unwrap();
@@ -82,7 +75,7 @@ mod tests {
             (vec!["a".to_owned()], Some(Timestamp::from_millis(100_500)))
         );
         assert!(!token.secret.expose().contains(char::is_whitespace));
-        let token = Token::read(&for_test(&json!({"aud": ["a", "b"]})), "here").unwrap();
+        let token = Token::read(&unsigned_token(&json!({"aud": ["a", "b"]})), "here").unwrap();
         assert_eq!((token.audiences.len(), token.expires), (2, None));
         for bad in ["", "password", "a.b", "a.b.c", "a.b.c.d"] {
             assert_eq!(
@@ -95,7 +88,7 @@ mod tests {
 
     #[test]
     fn an_expired_token_is_reported_with_its_source_and_time() {
-        let token = || Token::read(&for_test(&json!({"exp": 100})), "file /t").unwrap();
+        let token = || Token::read(&unsigned_token(&json!({"exp": 100})), "file /t").unwrap();
         assert!(token().fresh("file /t", Timestamp::from_secs(99)).is_ok());
         let why = token()
             .fresh("file /t", Timestamp::from_secs(100))

@@ -5,9 +5,9 @@ use super::source::Source;
 use super::source_error::SourceError;
 use super::surroundings::Surroundings;
 use super::token::Token;
-use crate::file_error::FileError;
 use spiffe::{SpiffeId, WorkloadApiClient};
 use std::time::Duration;
+use wharfinger_base::file_error::FileError;
 
 impl Source {
     /// Fetches a token. It may have expired.

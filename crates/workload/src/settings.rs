@@ -5,11 +5,11 @@ use super::host::RegistryHost;
 use super::source::Source;
 use super::surroundings::{SETTINGS, Surroundings};
 use super::withheld::Withheld;
-use crate::file_error::FileError;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use wharfinger_base::file_error::FileError;
 
 /// The settings of registries, by the host that clients use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Tests of a registry's answers and what they mean for clients.
 
-use super::super::line::Verdict::{self, Bad, Good, Note};
 use super::*;
+use crate::login_check::line::Verdict::{self, Bad, Good, Note};
 use http::{HeaderMap, HeaderValue};
 use serde_json::json;
 

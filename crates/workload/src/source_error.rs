@@ -1,8 +1,8 @@
 //! Why a source does not provide a token.
 
 use super::github;
-use crate::clock::Timestamp;
-use crate::file_error::FileError;
+use wharfinger_base::clock::Timestamp;
+use wharfinger_base::file_error::FileError;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {

@@ -10,11 +10,11 @@ use super::handed::USERNAME;
 use super::source_error::SourceError;
 use super::token::Token;
 use super::{Asker, Found, InvalidHost, RegistryHost, Withheld, Workload};
-use crate::clock::Timestamp;
-use crate::object;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
+use wharfinger_base::clock::Timestamp;
+use wharfinger_base::object;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

@@ -9,9 +9,9 @@ use super::source_error::SourceError;
 use super::surroundings::Surroundings;
 use super::token::Token;
 use super::withheld::Withheld;
-use crate::clock::{Clock, Timestamp};
-use crate::secret::Secret;
 use std::time::Duration;
+use wharfinger_base::clock::{Clock, Timestamp};
+use wharfinger_base::secret::Secret;
 
 /// The tokens that this process may give to clients.
 #[derive(Debug)]
@@ -181,13 +181,13 @@ pub(super) const USERNAME: &str = "workload";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::token;
     use serde_json::json;
+    use wharfinger_testkit::unsigned_token;
 
     const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
 
     fn token_for(audience: &str) -> String {
-        token::for_test(&json!({"aud": [audience], "exp": NOW.as_secs() + 300}))
+        unsigned_token(&json!({"aud": [audience], "exp": NOW.as_secs() + 300}))
     }
 
     fn workload(variables: &[(&str, &str)], settings: Option<&[(&str, Registry)]>) -> Workload {
@@ -236,7 +236,7 @@ mod tests {
     async fn of_gitlabs_tokens_the_one_for_this_registry_is_used() {
         let ours = token_for("https://r.example");
         let theirs = token_for("https://vault.example");
-        let old = token::for_test(&json!({"aud": "old.example", "exp": 1}));
+        let old = unsigned_token(&json!({"aud": "old.example", "exp": 1}));
         let workload = workload(
             &[("GITLAB_CI", "true"), ("A", &theirs), ("B", &old), ("C", &ours)],
             None,
@@ -387,7 +387,7 @@ mod tests {
         );
         std::fs::write(
             &path,
-            token::for_test(&json!({"aud": "r.example", "exp": NOW.as_secs()})),
+            unsigned_token(&json!({"aud": "r.example", "exp": NOW.as_secs()})),
         )
         .unwrap();
         assert!(matches!(

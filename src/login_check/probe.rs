@@ -1,7 +1,8 @@
 //! Sends requests to a registry like a client: without redirects, in bounded time and with a bounded answer.
 
-use super::super::RegistryHost;
-use crate::trust::tls::{self, Authorities, Failure, InvalidTls};
+use crate::tls_failure::{Failure, explain};
+use crate::trust::tls::{self, Authorities, InvalidTls};
+use crate::workload::RegistryHost;
 use http::{HeaderMap, Method};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
@@ -61,7 +62,7 @@ impl Probe {
             };
             builder
                 .build()
-                .map_err(|why| InvalidProbe::Client(tls::explain(&why).to_string()))
+                .map_err(|why| InvalidProbe::Client(explain(&why).to_string()))
         };
         Ok(Self {
             base,
@@ -116,7 +117,7 @@ impl Probe {
                 .header("content-type", "application/x-www-form-urlencoded")
                 .body(body);
         }
-        let failed = |why: reqwest::Error| Unanswered(tls::explain(&why.without_url()));
+        let failed = |why: reqwest::Error| Unanswered(explain(&why.without_url()));
         let mut response = request.send().await.map_err(failed)?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();

@@ -4,12 +4,12 @@
 //! <https://docs.github.com/en/actions/reference/security/oidc#methods-for-requesting-the-oidc-token>
 
 use super::surroundings::{GITHUB_TOKEN as TOKEN, GITHUB_URL as URL, Surroundings};
-use crate::object;
-use crate::trust::tls;
 use reqwest::Url;
 use reqwest::redirect::Policy;
 use serde::Deserialize;
 use std::time::Duration;
+use wharfinger_base::object;
+use wharfinger_base::tls_failure::explain;
 
 /// Messages never contain the request's token or URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +45,7 @@ pub(super) async fn id_token(
         .ok_or(Error::Url)?;
     url.query_pairs_mut().append_pair("audience", audience);
     // The URL is removed from the error, in case it contains something private.
-    let failed = |why: reqwest::Error| Error::Unreachable(tls::explain(&why.without_url()).to_string());
+    let failed = |why: reqwest::Error| Error::Unreachable(explain(&why.without_url()).to_string());
     let mut client = reqwest::Client::builder()
         .redirect(Policy::none())
         .timeout(patience);

@@ -1,5 +1,5 @@
 //! The workload's side: finding a workload's own token, and giving it to clients that support only passwords.
-//! The commands that run beside clients use it; the registry does not.
+//! Two small programs run beside clients and use it; the registry does not.
 //!
 //! [`Surroundings`] are the process's environment, [`Settings`] are the settings file, and
 //! [`Workload::token`] fetches the token for one registry. [`docker`] and [`kubelet`] implement the two
@@ -12,8 +12,8 @@ mod github;
 mod handed;
 mod host;
 pub mod kubelet;
-pub mod login_check;
 mod printable;
+pub mod programs;
 mod settings;
 mod source;
 mod source_error;
@@ -28,4 +28,5 @@ pub use settings::{InvalidSettings, PresentAs, Settings};
 pub use source::Source;
 pub use source_error::SourceError;
 pub use surroundings::Surroundings;
-pub use withheld::Withheld;
+pub use token::Token;
+pub use withheld::{Audiences, Withheld};

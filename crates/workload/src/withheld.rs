@@ -78,7 +78,8 @@ impl fmt::Display for Withheld {
 impl std::error::Error for Withheld {}
 
 /// Shows the audiences of a token. The token's author chose them, so their number and length are limited.
-pub(super) struct Audiences<'a>(pub(super) &'a [String]);
+#[derive(Debug)]
+pub struct Audiences<'a>(pub &'a [String]);
 
 impl fmt::Display for Audiences<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

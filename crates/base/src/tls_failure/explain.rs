@@ -1,8 +1,7 @@
-//! Explains why a connection failed. The texts of the client library's errors contain Rust and do not name
-//! the cause.
+//! Explains why a connection failed.
 
+use super::certificate::certificate_words;
 use super::failure::Failure;
-use super::verdict::certificate_words;
 use rustls::{AlertDescription, CertificateError};
 use std::error::Error;
 use std::io;

@@ -6,9 +6,9 @@
 //! <https://github.com/docker/docker-credential-helpers/blob/master/credentials/credentials.go>
 
 use super::{Asker, Found, Handed, InvalidHost, PresentAs, RegistryHost, Withheld, Workload};
-use crate::object;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use wharfinger_base::object;
 
 /// The verb of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +53,7 @@ pub async fn answer(verb: Verb, input: &str, workload: &Workload) -> Reply {
 #[must_use]
 pub fn version() -> Reply {
     Reply {
-        output: format!(
-            "{PROGRAM} ({}) {}",
-            env!("CARGO_PKG_NAME"),
-            env!("CARGO_PKG_VERSION")
-        ),
+        output: format!("{PROGRAM} (wharfinger) {}", env!("CARGO_PKG_VERSION")),
         ..Reply::default()
     }
 }

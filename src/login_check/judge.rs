@@ -1,12 +1,12 @@
 //! What a registry's answers mean for clients. Pure functions turn an answer into a line.
 
-use super::super::RegistryHost;
 use super::challenge::{Challenge, InvalidChallenge};
 use super::line::Line;
 use super::probe::{Answer, Outcome, Unanswered};
 use crate::oci::RepositoryName;
 use crate::secret::Secret;
-use crate::trust::tls::Failure;
+use crate::tls_failure::Failure;
+use crate::workload::RegistryHost;
 use http::header::WWW_AUTHENTICATE;
 use reqwest::Url;
 use serde_json::Value;

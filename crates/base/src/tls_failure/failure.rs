@@ -10,7 +10,9 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub(super) fn fixable(what: impl Into<String>, fix: impl Into<String>) -> Self {
+    /// A failure whose fix is known.
+    #[must_use]
+    pub fn fixable(what: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
             what: what.into(),
             fix: Some(fix.into()),

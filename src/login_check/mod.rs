@@ -14,10 +14,10 @@ mod report;
 pub use line::{Line, Verdict};
 pub use probe::{InvalidProbe, Probe};
 
-use super::RegistryHost;
 use crate::clock::Timestamp;
 use crate::oci::RepositoryName;
 use crate::secret::Secret;
+use crate::workload::RegistryHost;
 use challenge::Challenge;
 use holder::Held;
 use judge::Grant;

@@ -1,0 +1,7 @@
+//! The credential helper for docker and other clients. It links the crate of the workload's side alone.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wharfinger_workload::programs::docker_credential(std::env::args_os())
+}

@@ -24,6 +24,10 @@ const BETWEEN: Duration = Duration::from_secs(60);
 const FREE: u32 = 1024;
 /// How many pages go back at each checkpoint. It is few, so that callers do not wait long.
 const GIVEN_BACK: u32 = 256;
+/// How many steps of that size are made at once while no change waits, and the shortest time between two such
+/// times. The readiness probe writes every two seconds, so an idle registry gives back 2 MiB a second.
+const STEPS_WHEN_IDLE: u32 = 4;
+const BETWEEN_IDLE_STEPS: Duration = Duration::from_secs(1);
 /// On a full disk the pages go back in small steps, since each step needs room in the log.
 const STEPS_ON_A_FULL_DISK: u32 = 4;
 const STEP_ON_A_FULL_DISK: u32 = 32;
@@ -41,6 +45,8 @@ pub(super) struct Log {
     truncated: Option<Timestamp>,
     /// When the last warning about the log was logged.
     warned: Option<Timestamp>,
+    /// When free pages were last given back while no change waited.
+    shrunk: Option<Timestamp>,
     /// Whether the next checkpoint has something to do.
     pub(super) untidy: bool,
 }
@@ -63,6 +69,7 @@ impl Log {
             space,
             truncated: None,
             warned: None,
+            shrunk: None,
             untidy: true,
         }
     }
@@ -78,6 +85,22 @@ impl Log {
         let steps = if full { STEPS_ON_A_FULL_DISK } else { 1 };
         for _ in 0..steps {
             if !self.step(db, now, full)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives free pages of the table back to the disk at a bounded pace. The writer calls it when no change
+    /// waits, so that the file also shrinks when few changes follow many deletions.
+    pub(super) fn shrink_table(&mut self, db: &Connection, now: Timestamp) -> Result<(), Failure> {
+        let waits_for_reader = self.space.is_copying() || self.space.has_held_log();
+        if waits_for_reader || !has_passed(BETWEEN_IDLE_STEPS, self.shrunk, now) {
+            return Ok(());
+        }
+        self.shrunk = Some(now);
+        for _ in 0..STEPS_WHEN_IDLE {
+            if free_pages(db)? <= FREE || !self.step(db, now, self.space.is_full())? {
                 break;
             }
         }
@@ -118,7 +141,7 @@ impl Log {
     fn move_log(&mut self, db: &Connection, now: Timestamp, full: bool) -> rusqlite::Result<Moved> {
         let mut moved = moved(db, "PASSIVE")?;
         // If the clock was set back, do not wait until it has caught up.
-        let due = is_due(self.truncated, now);
+        let due = has_passed(BETWEEN, self.truncated, now);
         let large = if full { LARGE_ON_A_FULL_DISK } else { LARGE };
         let cut_off = (full || due) && self.size() > large;
         if cut_off || full || moved.pages > LONG {
@@ -151,7 +174,7 @@ impl Log {
     }
 
     fn warn(&mut self, now: Timestamp, what: &'static str) {
-        if is_due(self.warned, now) {
+        if has_passed(BETWEEN, self.warned, now) {
             self.warned = Some(now);
             tracing::warn!(file = %self.file.display(), bytes = self.size(), "{what}");
         }
@@ -162,8 +185,8 @@ impl Log {
     }
 }
 
-fn is_due(before: Option<Timestamp>, now: Timestamp) -> bool {
-    before.is_none_or(|before| now < before || now.since(before) >= BETWEEN)
+fn has_passed(period: Duration, since: Option<Timestamp>, now: Timestamp) -> bool {
+    since.is_none_or(|since| now < since || now.since(since) >= period)
 }
 
 pub(super) fn is_full(why: &rusqlite::Error) -> bool {
@@ -202,7 +225,7 @@ fn without_waiting(db: &Connection, mode: &str) -> rusqlite::Result<Moved> {
 
 /// Gives free pages of the table back to the disk if there are many. Returns whether there are more.
 fn give_back(db: &Connection, kept: u32, most: u32) -> rusqlite::Result<bool> {
-    let free: u32 = db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+    let free = free_pages(db)?;
     if free > kept {
         // Each step is a page.
         let mut vacuum = db.prepare(&format!("PRAGMA incremental_vacuum({most})"))?;
@@ -210,6 +233,10 @@ fn give_back(db: &Connection, kept: u32, most: u32) -> rusqlite::Result<bool> {
         while pages.next()?.is_some() {}
     }
     Ok(free > kept.saturating_add(most))
+}
+
+fn free_pages(db: &Connection) -> rusqlite::Result<u32> {
+    db.query_row("PRAGMA freelist_count", [], |row| row.get(0))
 }
 
 #[cfg(test)]
@@ -302,11 +329,8 @@ mod tests {
         assert!(log() < LARGE, "{}", log());
     }
 
-    #[tokio::test]
-    async fn a_table_shrinks_after_many_deletions() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Local::open(folder.path()).unwrap();
-        let table = || folder.path().join("records.sqlite3").metadata().unwrap().len();
+    /// Leaves many free pages.
+    async fn write_and_delete_much(store: &Local) {
         let mut there = Vec::new();
         for number in 0..300 {
             let key = format!("{number:03}");
@@ -323,6 +347,14 @@ mod tests {
         for done in store.change_all(there).await {
             done.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_table_shrinks_after_many_deletions() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Local::open(folder.path()).unwrap();
+        let table = || folder.path().join("records.sqlite3").metadata().unwrap().len();
+        write_and_delete_much(&store).await;
         let mut version = store
             .create("k", Bytes::from(vec![7; 64 << 10]).into())
             .await
@@ -336,6 +368,40 @@ mod tests {
             before = before.max(table());
         }
         assert!(before > 250 << 16, "{before} bytes");
+        let kept = u64::from(FREE + GIVEN_BACK) * 4096;
+        assert!(table() < kept, "{} of {before} bytes are left", table());
+        assert_eq!(store.check().unwrap(), (Vec::new(), 0));
+    }
+
+    #[tokio::test]
+    async fn a_table_shrinks_while_hardly_anything_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (clock, hand) = Clock::manual(Timestamp::from_secs(1_800_000_000));
+        let settings = Settings {
+            clock,
+            ..Settings::default()
+        };
+        let store = Local::open_with(folder.path(), settings).unwrap();
+        let table = || folder.path().join("records.sqlite3").metadata().unwrap().len();
+        write_and_delete_much(&store).await;
+        // It shrinks once a second at most, however many changes follow.
+        for number in 0..20 {
+            store
+                .create(&format!("k{number}"), Bytes::from("v").into())
+                .await
+                .unwrap();
+        }
+        let before = table();
+        assert!(before > 200 << 16, "{before} bytes");
+        for number in 20..40 {
+            hand.advance(BETWEEN_IDLE_STEPS);
+            store
+                .create(&format!("k{number}"), Bytes::from("v").into())
+                .await
+                .unwrap();
+        }
+        // The answer comes before the step, and the next change waits for the step.
+        store.create("last", Bytes::from("v").into()).await.unwrap();
         let kept = u64::from(FREE + GIVEN_BACK) * 4096;
         assert!(table() < kept, "{} of {before} bytes are left", table());
         assert_eq!(store.check().unwrap(), (Vec::new(), 0));

@@ -58,6 +58,11 @@ impl Writer {
                     pages = 0;
                 }
             }
+            if jobs.is_empty()
+                && let Err(failure) = self.log.shrink_table(&self.db, self.clock.now())
+            {
+                self.disk.stop(&failure);
+            }
         }
     }
 

@@ -17,7 +17,7 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0 | [`oci`], [`budget`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`source_address`], [`telemetry`], [`file_error`], [`shell`], [`descriptors`], [`object`], [`tls_failure`]: shared vocabulary, no I/O |
+//! | 0 | [`oci`], [`budget`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`source_address`], [`telemetry`], [`file_error`], [`shell`], [`descriptors`], [`object`], [`tls_failure`], `owner_file`: shared vocabulary, no I/O but for files of one owner |
 //! | 1 | [`trust`] verifies, [`storage`] keeps records and bytes, [`expr`] wraps CEL, [`workload`] finds a workload's own token |
 //! | 2 | [`identity`]: from a credential to an identity; [`login_check`]: why a client cannot log in |
 //! | 3 | [`access`]: from an identity to a permit |
@@ -46,6 +46,7 @@ pub mod identity;
 pub mod limits;
 pub mod login_check;
 pub mod oci;
+mod owner_file;
 pub mod recent;
 pub mod registry;
 pub mod server;

@@ -2,6 +2,7 @@
 
 use super::backup::{BACKUP, BackupRequest, MakeBackup, lines};
 use super::report::Report;
+use crate::owner_file;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use http::{Method, Request, Response, StatusCode, header};
@@ -15,7 +16,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,10 +43,7 @@ impl fmt::Debug for Answers {
 /// cannot be written. Replaces the socket of an earlier process, so the caller must be the only process that serves
 /// this directory.
 pub async fn serve(state_directory: &Path, answers: Answers) -> io::Result<Infallible> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state_directory)?;
+    owner_file::make_folder(state_directory)?;
     let path = state_directory.join(SOCKET);
     match fs::remove_file(&path) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),

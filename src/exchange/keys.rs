@@ -7,6 +7,7 @@
 use super::ring::{self, Turn};
 use crate::clock::Timestamp;
 use crate::file_error::FileError;
+use crate::owner_file::{self, Unreadable};
 use crate::secret::Secret;
 use crate::trust::jwks::{self, KeySet, UseRule};
 use crate::trust::tls::{decrypt, is_encrypted};
@@ -22,9 +23,7 @@ use pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fmt;
-use std::fs::{DirBuilder, File, Metadata, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,13 +58,9 @@ impl SigningKeys {
             path: folder.clone(),
             why: FileError::new(&folder, why),
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(|why| unusable(&why))?;
+        owner_file::make_folder(&folder).map_err(|why| unusable(&why))?;
         let path = folder.join(FILE);
-        if shared(&std::fs::metadata(&folder).map_err(|why| unusable(&why))?) {
+        if owner_file::is_shared(&std::fs::metadata(&folder).map_err(|why| unusable(&why))?) {
             tracing::warn!(
                 "{}: other users may write here and could forge tokens: take that right from them (mode 0700)",
                 folder.display()
@@ -272,33 +267,15 @@ struct KeptSet {
 /// Reads the file, unless another user could have written it. A user who knows a key can issue tokens for any
 /// identity.
 fn read_own(path: &Path) -> Result<Option<Vec<u8>>, InvalidKeys> {
-    let unusable = |why: io::Error| InvalidKeys::Unusable {
-        path: path.to_owned(),
-        why: FileError::new(path, &why),
-    };
-    let mut file = match OpenOptions::new().read(true).custom_flags(NO_LINK).open(path) {
-        Ok(file) => file,
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(why) if why.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-            return Err(InvalidKeys::Shared {
-                path: path.to_owned(),
-            });
-        }
-        Err(why) => return Err(unusable(why)),
-    };
-    let about = file.metadata().map_err(unusable)?;
-    if shared(&about) {
-        return Err(InvalidKeys::Shared {
+    owner_file::read(path, LARGEST).map_err(|why| match why {
+        Unreadable::Io(why) => InvalidKeys::Unusable {
             path: path.to_owned(),
-        });
-    }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(unusable)?;
-    Ok(Some(bytes))
-}
-
-fn shared(about: &Metadata) -> bool {
-    about.mode() & 0o022 != 0 || about.uid() != rustix::process::geteuid().as_raw()
+            why,
+        },
+        Unreadable::Shared => InvalidKeys::Shared {
+            path: path.to_owned(),
+        },
+    })
 }
 
 fn kept(path: &Path, bytes: &[u8]) -> Result<Vec<SigningKey>, InvalidKeys> {
@@ -347,25 +324,7 @@ fn keep(folder: &Path, keys: &[SigningKey]) -> Result<(), InvalidKeys> {
     };
     let text = serde_json::to_vec(&set).map_err(|_| InvalidKeys::Crypto)?;
     let path = folder.join(FILE);
-    let new = folder.join(format!("{FILE}.new"));
-    let write = || {
-        let mut options = OpenOptions::new();
-        options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .custom_flags(NO_LINK);
-        let mut file = options.open(&new)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        std::fs::rename(&new, &path)?;
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(|why: io::Error| InvalidKeys::Unusable {
-        path: path.clone(),
-        why: FileError::new(&path, &why),
-    })
+    owner_file::replace(&path, &text).map_err(|why| InvalidKeys::Unusable { path, why })
 }
 
 fn from_pem(path: &Path) -> Result<Vec<SigningKey>, InvalidKeys> {
@@ -399,6 +358,7 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 const FILE: &str = "signing-keys.json";
+/// In bytes: many more keys than are ever kept.
+const LARGEST: u64 = 1024 * 1024;
 const UNCOMPRESSED_POINT: u8 = 4;

@@ -27,6 +27,7 @@ const RANKS: &[&[&str]] = &[
         "file_error",
         "shell",
         "object",
+        "owner_file",
         "recent",
         "source_address",
         "telemetry",

@@ -9,42 +9,59 @@ use crate::clock::Timestamp;
 use crate::file_error::FileError;
 use pki_types::CertificateDer;
 use pki_types::pem::PemObject;
-use std::fs;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-/// A folder that holds every file that `dev` needs.
-pub(super) struct Folder(PathBuf);
+/// A folder that holds every file that `dev` needs. Until this is dropped, no other `dev` uses it.
+pub(super) struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
 
 impl Folder {
+    /// Locks a folder that exists. The lock also excludes processes in other containers, whose ids may be the
+    /// same.
+    fn lock(path: &Path) -> Result<Self, FolderError> {
+        let opened = fs::canonicalize(path).and_then(|path| Ok((File::open(&path)?, path)));
+        let (lock, path) = opened.map_err(|why| failed(path, &why))?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path, _lock: lock }),
+            Err(Errno::WOULDBLOCK) => Err(FolderError::InUse { path }),
+            Err(why) => Err(failed(&path, &why.into())),
+        }
+    }
+
     pub(super) fn config(&self) -> PathBuf {
-        self.0.join(CONFIG)
+        self.path.join(CONFIG)
     }
 
     /// The folder for `--cert-dir`, in docker's layout: `ca.crt`, `client.cert`, `client.key`.
     pub(super) fn certificates(&self) -> PathBuf {
-        self.0.join("certs")
+        self.path.join("certs")
     }
 
     pub(super) fn authority(&self) -> PathBuf {
-        self.0.join(CA)
+        self.path.join(CA)
     }
 
     pub(super) fn jwt_svid(&self) -> PathBuf {
-        self.0.join(TOKEN)
+        self.path.join(TOKEN)
     }
 
     pub(super) fn svid(&self) -> (PathBuf, PathBuf) {
-        (self.0.join(SVID), self.0.join(SVID_KEY))
+        (self.path.join(SVID), self.path.join(SVID_KEY))
     }
 
     pub(super) fn whole(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
     }
 }
 
@@ -57,9 +74,8 @@ pub(super) fn prepare(
     now: Timestamp,
 ) -> Result<Folder, FolderError> {
     make(path)?;
-    let path = fs::canonicalize(path).map_err(|why| failed(path, &why))?;
-    let folder = Folder(path);
-    let mut ledger = Ledger::open(&folder.0, &NAMES, &EARLIER)?;
+    let folder = Folder::lock(path)?;
+    let mut ledger = Ledger::open(&folder.path, &NAMES, &EARLIER)?;
     let mut foreign = ledger.foreign(&NAMES)?;
     if ledger.is_empty() {
         foreign.extend(Some(folder.path(STORE)).filter(|store| store.exists()));
@@ -67,9 +83,10 @@ pub(super) fn prepare(
     if !foreign.is_empty() {
         return Err(FolderError::Foreign { paths: foreign });
     }
+    ledger.remove_leftovers(&NAMES)?;
     make(&folder.certificates())?;
     let pki = |why| FolderError::Pki {
-        path: folder.0.clone(),
+        path: folder.path.clone(),
         why,
     };
     let ca_key = folder.path(CA_KEY);
@@ -453,29 +470,54 @@ mod tests {
     fn what_a_start_left_that_was_killed_is_removed() {
         let temporary = tempfile::tempdir().unwrap();
         fs::create_dir(temporary.path().join("certs")).unwrap();
-        let me = std::process::id();
-        // No process has so high a number.
         let left = [
-            format!("..made-by-dev.{me}.new"),
-            format!(".ca.key.{me}.new"),
-            "certs/.ca.crt.1999999999.new".to_owned(),
+            "..made-by-dev.wharfinger-new",
+            ".ca.key.wharfinger-new",
+            "certs/.ca.crt.wharfinger-new",
         ];
-        let kept = [".ca.key.new", ".ca.key.x.new", "..made-by-dev.1.new"];
-        for name in left.iter().map(String::as_str).chain(kept) {
-            fs::write(temporary.path().join(name), "half").unwrap();
-        }
+        let kept = [".ca.key.new", ".notes.wharfinger-new"];
+        let write = || {
+            for name in left.into_iter().chain(kept) {
+                fs::write(temporary.path().join(name), "half").unwrap();
+            }
+        };
+        let exist = |names: &[&str]| names.iter().all(|name| temporary.path().join(name).exists());
+        write();
+        fs::write(temporary.path().join(CONFIG), "mine").unwrap();
+        prepare(temporary.path(), HOME, 0, NOW).map(drop).unwrap_err();
+        assert!(exist(&left), "nothing is removed in a folder that is not its own");
+        fs::remove_file(temporary.path().join(CONFIG)).unwrap();
         prepare(temporary.path(), HOME, 0, NOW).unwrap();
-        assert!(left.iter().all(|name| !temporary.path().join(name).exists()));
-        assert!(
-            kept.iter().all(|name| temporary.path().join(name).exists()),
-            "of nobody, or of a process that runs"
-        );
+        assert!(left.iter().all(|name| !exist(&[name])));
+        assert!(exist(&kept), "not its own");
+        // The authority's key is good and is not written again, but what a start left of it goes.
+        write();
+        prepare(temporary.path(), HOME, 0, NOW).unwrap();
+        assert!(left.iter().all(|name| !exist(&[name])));
         // A write that fails leaves nothing.
         let mut ledger = Ledger::open(temporary.path(), &NAMES, &EARLIER).unwrap();
         fs::remove_file(temporary.path().join(CONFIG)).unwrap();
         fs::create_dir(temporary.path().join(CONFIG)).unwrap();
         ledger.write(CONFIG, "").unwrap_err();
-        assert!(!temporary.path().join(format!(".{CONFIG}.{me}.new")).exists());
+        assert!(!exist(&[&format!(".{CONFIG}.wharfinger-new")]));
+    }
+
+    #[test]
+    fn a_second_start_on_one_folder_is_refused_before_it_changes_a_file() {
+        let temporary = tempfile::tempdir().unwrap();
+        let running = prepare(temporary.path(), HOME, 0, NOW).unwrap();
+        fs::write(temporary.path().join(".ca.key.wharfinger-new"), "half").unwrap();
+        let before = all(temporary.path());
+        let why = prepare(temporary.path(), HOME, 1, NOW.plus(AUTHORITY_LIFE))
+            .map(drop)
+            .unwrap_err();
+        assert!(
+            matches!(&why, FolderError::InUse { .. }) && why.to_string().contains("--folder"),
+            "{why}"
+        );
+        assert_eq!(all(temporary.path()), before);
+        drop(running);
+        prepare(temporary.path(), HOME, 1, NOW).unwrap();
     }
 
     #[test]

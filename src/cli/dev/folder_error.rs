@@ -9,6 +9,11 @@ use std::path::PathBuf;
 pub(super) enum FolderError {
     #[error("{}: {why}; choose another folder with --folder", path.display())]
     Io { path: PathBuf, why: FileError },
+    #[error(
+        "{}: another `wharfinger dev` uses this folder; stop it, or choose another folder with --folder",
+        path.display()
+    )]
+    InUse { path: PathBuf },
     #[error("{}: {why}; remove the folder to start again", path.display())]
     Pki { path: PathBuf, why: PkiError },
     #[error("{}: the file holds no certificate; remove the folder to start again", path.display())]

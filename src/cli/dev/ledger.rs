@@ -2,19 +2,15 @@
 
 use super::folder_error::FolderError;
 use crate::file_error::FileError;
-use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
+use crate::owner_file;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The file that lists each written content, one per line, in the format of `sha256sum`.
 const NAME: &str = ".made-by-dev";
-/// The ending of a temporary file that will replace another.
-const AFTER: &str = ".new";
 
 /// The files that `dev` wrote into a folder.
 pub(super) struct Ledger {
@@ -37,9 +33,6 @@ impl Ledger {
     /// Reads the list of a folder in which `dev` makes files with these `names`. If there is no list, files of
     /// the earlier version are recognised with `earlier`.
     pub(super) fn open(folder: &Path, names: &[&str], earlier: &Earlier<'_>) -> Result<Self, FolderError> {
-        for name in names.iter().chain([&NAME]) {
-            remove_leftovers(&folder.join(name))?;
-        }
         let mut ledger = Self {
             folder: folder.to_owned(),
             made: BTreeSet::new(),
@@ -105,6 +98,15 @@ impl Ledger {
         replace(&self.folder.join(name), text)
     }
 
+    /// Removes what a killed start left of these files. Only for a folder that is locked and has no foreign
+    /// files.
+    pub(super) fn remove_leftovers(&self, names: &[&str]) -> Result<(), FolderError> {
+        names.iter().chain([&NAME]).try_for_each(|name| {
+            let path = self.folder.join(name);
+            owner_file::remove_leftover(&path).map_err(|why| FolderError::Io { path, why })
+        })
+    }
+
     /// The hash of the file's present content.
     fn present(&self, name: &str) -> Result<Option<String>, FolderError> {
         let path = self.folder.join(name);
@@ -138,57 +140,10 @@ impl Ledger {
 }
 
 fn replace(path: &Path, text: &str) -> Result<(), FolderError> {
-    let beside = path.with_file_name(format!("{}{}{AFTER}", before(path), std::process::id()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)
-        .and_then(|mut file| {
-            let written = file
-                .write_all(text.as_bytes())
-                .and_then(|()| fs::rename(&beside, path));
-            if written.is_err() {
-                // Report the first error, not this one.
-                drop(fs::remove_file(&beside));
-            }
-            written
-        });
-    written.map_err(|why| failed(path, &why))
-}
-
-/// Removes temporary files that a killed [`replace`] left: those of ended processes, and those with this
-/// process's own id, since containers reuse ids.
-fn remove_leftovers(path: &Path) -> Result<(), FolderError> {
-    let (Some(folder), start) = (path.parent(), before(path)) else {
-        return Ok(());
-    };
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(why) => return Err(failed(folder, &why)),
-    };
-    for entry in entries {
-        let name = entry.map_err(|why| failed(folder, &why))?.file_name();
-        let process = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(&start)?.strip_suffix(AFTER)?.parse().ok());
-        if process.is_some_and(|process| process == std::process::id() || is_gone(process)) {
-            let leftover = folder.join(name);
-            fs::remove_file(&leftover).map_err(|why| failed(&leftover, &why))?;
-        }
-    }
-    Ok(())
-}
-
-fn is_gone(process: u32) -> bool {
-    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
-    process.is_some_and(|process| test_kill_process(process) == Err(Errno::SRCH))
-}
-
-/// The beginning of a temporary file's name. The process's id follows.
-fn before(path: &Path) -> String {
-    format!(".{}.", path.file_name().unwrap_or_default().display())
+    owner_file::replace(path, text.as_bytes()).map_err(|why| FolderError::Io {
+        path: path.to_owned(),
+        why,
+    })
 }
 
 fn failed(path: &Path, why: &io::Error) -> FolderError {

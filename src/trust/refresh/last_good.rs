@@ -6,12 +6,11 @@
 //! file that another user could have written is not read.
 
 use crate::clock::Timestamp;
+use crate::file_error::FileError;
+use crate::owner_file;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -130,21 +129,9 @@ impl Place {
     }
 
     fn read(&self) -> Result<Option<Copy>, Unusable> {
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-        let file = match options.open(&self.path) {
-            Ok(file) => file,
-            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(why) => return Err(why.into()),
+        let Some(bytes) = owner_file::read(&self.path, LARGEST)? else {
+            return Ok(None);
         };
-        let about = file.metadata()?;
-        if about.mode() & 0o022 != 0 || about.uid() != rustix::process::geteuid().as_raw() {
-            return Err(Unusable::Shared);
-        }
-        let mut bytes = Vec::new();
-        file.take(LARGEST).read_to_end(&mut bytes)?;
         let rest = bytes.strip_prefix(TITLE).ok_or(Unusable::Format)?;
         let end = rest
             .iter()
@@ -174,10 +161,8 @@ struct Head {
 
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
-    #[error("cannot be read: {0}")]
-    Io(#[from] io::Error),
-    #[error("another user could have written it: it must belong to the registry's user, with mode 0600")]
-    Shared,
+    #[error(transparent)]
+    File(#[from] owner_file::Unreadable),
     #[error("has a format that this program does not know")]
     Format,
     #[error("is damaged, or belongs to another source")]
@@ -201,20 +186,9 @@ fn work(folder: &Path, todo: &mpsc::Receiver<Job>) {
     }
 }
 
-/// Writes the file completely or not at all, even if the power fails.
-fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    File::open(folder)?.sync_all()
+fn write(folder: &Path, path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    owner_file::make_folder(folder).map_err(|why| FileError::new(folder, &why))?;
+    owner_file::replace(path, bytes)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -92,7 +92,7 @@ impl Manifest {
 
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidManifest {
-    #[error("the manifest is not the JSON that its type asks for: {0}")]
+    #[error("the manifest is not valid JSON of its type: {0}")]
     Json(String),
     #[error("Content-Type {header} and the manifest's mediaType {field} differ")]
     TypeMismatch { header: String, field: String },
@@ -364,7 +364,7 @@ mod tests {
             ),
         ] {
             let config = json!({"mediaType": "a/b", "digest": digest('c'), "size": 2});
-            let told = |media_type: &str, members: &Value| {
+            let mistake = |media_type: &str, members: &Value| {
                 let mut manifest = json!({"schemaVersion": 2, "mediaType": media_type});
                 manifest
                     .as_object_mut()
@@ -383,7 +383,7 @@ mod tests {
                 (index, json!({"manifests": null})),
                 (index, json!({"manifests": null, "config": null, "layers": null})),
             ] {
-                assert_eq!(told(media_type, &members), "", "{media_type} {members}");
+                assert_eq!(mistake(media_type, &members), "", "{media_type} {members}");
             }
             for (media_type, members, why) in [
                 (
@@ -413,7 +413,7 @@ mod tests {
                     "must not have `config`",
                 ),
             ] {
-                let found = told(media_type, &members);
+                let found = mistake(media_type, &members);
                 assert!(
                     found.starts_with(&format!("{media_type} {why}")),
                     "{members}: {found}"
@@ -482,7 +482,9 @@ mod tests {
                 .unwrap_err()
                 .to_string();
             assert!(
-                why.starts_with("the manifest is not the JSON that its type asks for: expected an object, found a list at line 1"),
+                why.starts_with(
+                    "the manifest is not valid JSON of its type: expected an object, found a list at line 1"
+                ),
                 "{why}"
             );
         }

@@ -32,7 +32,7 @@ pub enum Unconvertible {
     Key,
     #[error("the value is not one of format 1: {0}")]
     Value(#[from] serde_json::Error),
-    #[error("the header of the manifest does not end")]
+    #[error("the manifest's header has no end")]
     Header,
     #[error("the upload's repository: {0}")]
     Repository(#[from] InvalidName),
@@ -150,7 +150,7 @@ fn manifest(
         bytes: value.slice(end + 1..),
     };
     let mut converted = vec![written(&keys::manifest(repository, digest), &record, at)?];
-    if record.counts() {
+    if record.protects_references() {
         for child in &record.header.manifests {
             converted.push(written(
                 &keys::index(repository, &child.0, digest),

@@ -123,11 +123,14 @@ impl Registry {
         base: &Base,
         record: &ManifestRecord,
     ) -> Result<bool, Error> {
-        let buried = self.freeing().bury(repository, digest, base, record).await?;
-        if record.counts() {
+        let removed = self
+            .freeing()
+            .remove_manifest(repository, digest, base, record)
+            .await?;
+        if record.protects_references() {
             self.leave(repository).await?;
         }
-        Ok(buried)
+        Ok(removed)
     }
 
     /// With `only_tag`, the deletion is rejected if the manifest has more than one tag.
@@ -151,8 +154,8 @@ impl Registry {
                     self.delete_committed(repository, digest, only_tag, found).await
                 }
                 // Another deletion is under way or was interrupted. Finish it.
-                Some(found) if !found.record.counts() => Ok(self
-                    .bury(repository, digest, &found.base(), &found.record)
+                Some(found) if !found.record.protects_references() => Ok(self
+                    .remove_manifest(repository, digest, &found.base(), &found.record)
                     .await?
                     .then_some(true)),
                 // The manifest is still being pushed, so readers do not see it. If the push was interrupted,
@@ -221,7 +224,7 @@ impl Registry {
             }
         }
         Ok(self
-            .bury(repository, digest, &base, &condemned)
+            .remove_manifest(repository, digest, &base, &condemned)
             .await?
             .then_some(true))
     }
@@ -280,7 +283,7 @@ impl Registry {
 
     /// Deletes the manifest and all entries for it. `false` if the record has changed; then nothing is
     /// deleted.
-    pub(super) async fn bury(
+    pub(super) async fn remove_manifest(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
@@ -301,13 +304,15 @@ impl Registry {
                 .as_ref()
                 .map(|subject| keys::referrer(repository, &subject.0, digest)),
         );
-        self.records.clear_alike(&entries, || self.counts(&key)).await?;
+        self.records
+            .clear_alike(&entries, || self.protects_references(&key))
+            .await?;
         // This fails if the manifest was pushed again meanwhile.
         let gone = change(&key, Some(&base), None)?;
         // A failed push also clears the marker, because it may have started on top of a deletion that had set
         // one.
         let mut last = vec![marker];
-        if record.is_readable() || !record.counts() {
+        if record.is_readable() || !record.protects_references() {
             // The marker is deleted last, so that the next start finishes an interrupted deletion.
             last.insert(0, keys::in_catalog(repository.as_str()));
         }
@@ -334,7 +339,7 @@ impl Registry {
     ) -> Result<Option<Base>, Error> {
         let key = keys::manifest(repository, digest);
         let marker = keys::deletion(repository, digest);
-        if !record.counts() {
+        if !record.protects_references() {
             self.records.mark(&marker).await?;
             return Ok(Some(base.clone()));
         }
@@ -395,7 +400,10 @@ impl Registry {
             }
         }
         // The order of the reads matters: a push commits the manifest before it writes the tag.
-        if self.counts(&keys::manifest(repository, digest)).await? {
+        if self
+            .protects_references(&keys::manifest(repository, digest))
+            .await?
+        {
             return Ok(Some(false));
         }
         let back: Vec<_> = tags.iter().map(|(key, _)| key.clone()).collect();
@@ -410,17 +418,17 @@ impl Registry {
     }
 
     /// Whether the manifest is committed, condemned or being pushed.
-    pub(super) async fn counts(&self, key: &Key<ManifestRecord>) -> Result<bool, Error> {
+    pub(super) async fn protects_references(&self, key: &Key<ManifestRecord>) -> Result<bool, Error> {
         Ok(self
             .records
             .read(key)
             .await?
-            .is_some_and(|found| found.record.counts()))
+            .is_some_and(|found| found.record.protects_references()))
     }
 
     pub(super) async fn is_dying(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         let found = self.records.read(&keys::manifest(repository, digest)).await?;
-        Ok(found.is_some_and(|found| !found.record.counts()))
+        Ok(found.is_some_and(|found| !found.record.protects_references()))
     }
 
     /// Removes the repository from the catalogue if it has no manifests and no uploads.

@@ -275,7 +275,7 @@ impl Registry {
             let found = found.map(|found| found.record);
             // A deletion that is under way is finished first. Otherwise it would stop and leave some of its
             // tags on the new manifest.
-            if found.as_ref().is_some_and(|found| !found.counts()) {
+            if found.as_ref().is_some_and(|found| !found.protects_references()) {
                 self.untag(repository, digest).await?;
             }
             Ok(ManifestRecord::announce(found, &pushed.record, old))
@@ -310,11 +310,13 @@ impl Registry {
                     found.sparse(sparse)
                 };
                 let complete = self.complete(repository, digest, &record, pushed).await;
-                if complete.is_err() && !self.counts(&key).await? {
+                if complete.is_err() && !self.protects_references(&key).await? {
                     // It was deleted meanwhile, perhaps before the entries of its children were written
                     // again.
                     self.records
-                        .clear_alike(&listed(repository, digest, &record), || self.counts(&key))
+                        .clear_alike(&listed(repository, digest, &record), || {
+                            self.protects_references(&key)
+                        })
                         .await?;
                 }
                 let missing = complete?;

@@ -99,7 +99,7 @@ impl Stored for ManifestRecord {
 
     fn belongs_to(&self, key: &str) -> bool {
         match keys::Entry::parse(key) {
-            Some(keys::Entry::Manifest(_, digest)) if self.counts() => {
+            Some(keys::Entry::Manifest(_, digest)) if self.protects_references() => {
                 hashing::digest_of(digest.algorithm(), &self.bytes) == digest
             }
             _ => true,
@@ -258,14 +258,14 @@ fn belonging<T: Stored>(key: &Key<T>, record: T) -> Result<T, Error> {
 /// Whether the first line is complete and says that this version cannot read the record.
 fn is_newer(value: &Bytes) -> bool {
     #[derive(Deserialize)]
-    struct Said {
+    struct FirstLine {
         format: u64,
         #[serde(default)]
         critical: Vec<String>,
     }
     let said = first_line(value)
         .ok()
-        .and_then(|(head, _)| serde_json::from_slice::<Said>(&head).ok());
+        .and_then(|(head, _)| serde_json::from_slice::<FirstLine>(&head).ok());
     said.is_some_and(|said| said.format != 2 || !said.critical.is_empty())
 }
 

@@ -1,5 +1,5 @@
-//! Scenarios of blobs: uploads, mounts and pushes beside the collectors of links and blobs; and damaged
-//! bytes.
+//! Scenarios of blobs: uploads, mounts and pushes concurrent with the collectors of links and blobs; and
+//! damaged bytes.
 
 use super::actors::collect::{CollectBlob, CollectLink, CollectManifest, EmptyTrash, LateDuplicate};
 use super::actors::delete::{DeleteBlob, DeleteManifest};
@@ -160,8 +160,8 @@ pub(super) fn six_actors() -> Scenario {
     five_actors().named("six-actors").actor(DeleteBlob(1))
 }
 
-/// A manifest that is old is pushed again beside a collector. The store's time: 1 is half of the grace, 2 the
-/// grace.
+/// An old manifest is pushed again while a collector runs. Times of the store's clock: 1 is half of the grace
+/// period, 2 all of it.
 pub(super) fn refreshed_manifest_with_a_blob() -> Scenario {
     linked("refreshed-manifest-with-a-blob")
         .ticking(2)
@@ -176,7 +176,7 @@ pub(super) fn refreshed_manifest_with_a_blob() -> Scenario {
         .always(invariants::acknowledged_is_not_old)
 }
 
-/// Wrong bytes of the right size, and the actors that meet them.
+/// Wrong bytes of the right size, and the actors that find them.
 fn damaged(name: &'static str) -> Scenario {
     empty(name)
         .damages()
@@ -263,8 +263,8 @@ pub(super) fn mark_of_good_bytes() -> Scenario {
         .actor(CollectBlob)
 }
 
-pub(super) fn damage_of_what_nobody_links() -> Scenario {
-    damaged("damage-of-what-nobody-links")
+pub(super) fn damage_of_an_unlinked_blob() -> Scenario {
+    damaged("damage-of-an-unlinked-blob")
         .actor(Scrub)
         .actor(CollectLink(1))
         .actor(CollectBlob)
@@ -280,8 +280,8 @@ pub(super) fn damage_of_what_nobody_links() -> Scenario {
         })
 }
 
-pub(super) fn damage_of_what_two_collectors_take() -> Scenario {
-    damage_of_what_nobody_links()
-        .named("damage-of-what-two-collectors-take")
+pub(super) fn damage_and_two_collectors() -> Scenario {
+    damage_of_an_unlinked_blob()
+        .named("damage-and-two-collectors")
         .actor(CollectBlob)
 }

@@ -16,7 +16,7 @@ const MOST: usize = 20_000_000;
 
 #[derive(Debug)]
 pub(super) enum Explored {
-    /// How many states there are, and how many of them end a history.
+    /// The number of states, and of those in which all actors have ended.
     Clean { states: usize, ends: usize },
     Violation {
         what: String,

@@ -1,4 +1,4 @@
-//! Faults that a scenario can be run with. Each must be found.
+//! Planted faults, with which a scenario can be run. The search must find each of them.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -25,8 +25,8 @@ pub(super) enum Fault {
     /// An index's push writes its marks after it has checked its children.
     MarkAfterCheck,
     /// The deletion of a child checks only committed indexes.
-    PendingDoesNotCount,
-    /// A push that finds its index committed, and a child gone, leaves the marks that it wrote.
+    PendingIgnored,
+    /// A push that finds its index committed but a child missing leaves the marks that it wrote.
     RefusalLeavesMarks,
     /// The deletion of an index deletes its entries without checking them.
     BlindParentClearing,
@@ -35,29 +35,30 @@ pub(super) enum Fault {
     BlindBackClearing,
     /// The back reference is not written again after the tag.
     BackNotMarkedAgain,
-    /// A push that finds its tag there and fresh does not write it again.
+    /// A push that finds its tag up to date does not write it again.
     TagNotRewritten,
     /// The tags are deleted before the manifest is hidden.
     TagsBeforeHiding,
     /// A batch reads the manifest before its tags.
     ManifestReadBeforeTags,
-    /// A push on top of a dying manifest leaves the tags of the deletion.
+    /// A push on top of a dying manifest does not finish the deletion of the old tags.
     NoHelp,
     /// The record is removed although it was written again.
     BlindRemoval,
     /// The marker is written before the record is dying.
     MarkerBeforeDying,
     MarkerNotCleared,
-    /// A push that fails does not look for a marker: it may have been pushed on top of a deletion.
+    /// A push that fails does not clear a marker, although it may have started on top of a deletion that left
+    /// one.
     FailureLeavesMarker,
     /// The marker is deleted without checking the manifest.
     BlindMarkerClearing,
     /// A listing omits the tags of a marked manifest without checking the manifest.
     ListingTrustsMarker,
 
-    /// A push leaves what it finds as it is, however old.
+    /// A push does not refresh the records that it finds, however old they are.
     NoRefresh,
-    /// A push writes what it finds without a condition.
+    /// A push refreshes the records that it finds without a condition.
     BlindRefresh,
 
     /// An upload with its own bytes uses the stored ones without comparing them.
@@ -67,20 +68,20 @@ pub(super) enum Fault {
     HeadIgnoresSuspect,
     /// An actor that rescues a condemned blob forgets that its bytes are suspect.
     SuspectForgotten,
-    /// Damage of some bytes is recorded for newer bytes of the same digest.
+    /// Damage that was found in old bytes is recorded for the newer bytes of the same digest.
     ScrubberTrustsTheDigest,
     /// A mark is cleared without checking the bytes.
-    MarkClearedUnseen,
+    MarkClearedUnchecked,
 
-    /// The record before is archived after the tag is written.
+    /// The previous record is archived after the tag is written, not before.
     ArchivedAfterSwap,
     NotArchived,
-    /// A push that finds its tag there changes what will be archived.
+    /// A refresh of the tag changes the record that will be archived.
     RefreshChangesEvent,
-    /// A deleted tag's record is removed, and its sequence begins anew.
+    /// A deleted tag's record is removed, and its sequence starts again at 1.
     TagRecordRemoved,
 
-    /// Parts are named by their place alone.
+    /// Parts are named only by their position in the upload.
     PartsWithoutNonce,
     /// An actor that takes over a claim continues with its nonce.
     ClaimKeepsNonce,
@@ -89,7 +90,7 @@ pub(super) enum Fault {
     /// The parts are assembled before their list is fixed.
     CompletedBeforeClosed,
     /// A closing request publishes without checking whether its upload still exists.
-    PublishedUnseen,
-    /// An upload that was closed and not published when its time was up: its bytes are removed.
+    PublishedUnchecked,
+    /// Expiry removes the bytes of an upload that was closed but not yet published.
     ExpiryRemovesTheBytes,
 }

@@ -163,7 +163,7 @@ pub(super) fn pushed_tags_stay(scenario: &Scenario, world: &World) -> Result<(),
     Ok(())
 }
 
-/// Whether another actor may have taken the tag of this push.
+/// Whether another actor may have moved or deleted the tag of this push.
 fn is_taken(scenario: &Scenario, world: &World, push: usize, pushed: u8, tag: u8) -> bool {
     scenario.actors.iter().enumerate().any(|(other, actor)| {
         let takes = match actor.effect() {

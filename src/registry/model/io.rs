@@ -9,7 +9,7 @@ use super::steps::{Condemnable, Next};
 use super::values::{Key, Value};
 use super::world::{Bytes, Content, Reply, World};
 
-/// The run has made its one request.
+/// The run has made the one request that it may make.
 #[derive(Debug)]
 pub(super) struct Stop;
 
@@ -136,7 +136,7 @@ impl<'a> Io<'a> {
         }
     }
 
-    /// `None` if there is such a record.
+    /// `None` if the record already exists.
     pub(super) fn create(&mut self, key: Key, value: impl Into<Value>) -> Result<Option<Seen>, Stop> {
         self.swap(Seen::nothing(key), value)
     }
@@ -164,7 +164,7 @@ impl<'a> Io<'a> {
             .map(|_| ())
     }
 
-    /// A bit for each key that `number` gives one.
+    /// The set of the keys that exist, as bits. `number` gives a key its bit, or `None` to ignore it.
     pub(super) fn list(&mut self, number: impl Fn(Key) -> Option<u8>) -> Result<u16, Stop> {
         match self
             .next(|world| Reply::Listed(world.keys().filter_map(number).fold(0, |all, bit| all | 1 << bit)))?
@@ -216,7 +216,7 @@ impl<'a> Io<'a> {
         self.write_bytes(name, Bytes::Absent)
     }
 
-    /// Makes one object of these parts, in one request.
+    /// Assembles these parts into one object, in one request.
     pub(super) fn complete(&mut self, name: u8, parts: &[u8]) -> Result<(), Stop> {
         self.next(|world| {
             let mut content = [0; 4];

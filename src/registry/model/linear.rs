@@ -1,6 +1,6 @@
-//! Checks linearizability: the end of a history must be that of a registry that handles one request at a
-//! time, in an order in which a request that ended before another began comes first. A crashed request may
-//! have happened or not.
+//! Checks linearizability: the final state must be one that a registry could reach by handling one request at
+//! a time, in some order in which a request that ended before another began comes first. A crashed request
+//! may have taken effect or not.
 
 use super::actors::Effect;
 use super::phase::{Outcome, Phase};
@@ -91,7 +91,7 @@ impl Seen {
     }
 }
 
-/// Each tag of a listing is checked alone, because the pages of a listing need not show the same moment.
+/// Each tag of a listing is checked by itself, because the pages of a listing need not show the same moment.
 pub(super) fn is_linear(scenario: &Scenario, world: &World) -> Result<(), String> {
     let done = |at: usize| {
         matches!(
@@ -134,8 +134,8 @@ impl Search<'_> {
         }
         waiting.iter().any(|next| {
             let effect = self.effect(*next);
-            // A request cannot come before one that had ended when it began. A crashed request ends when
-            // another actor continues it.
+            // A request cannot come before another one that ended before it began. A crashed request ends
+            // when another actor continues its work.
             let is_before =
                 |other: &usize| self.world.locals[*next].after & 1 << other != 0 && self.is_done(*other);
             if !effect.is_optional() && waiting.iter().any(is_before) {
@@ -171,8 +171,8 @@ impl Search<'_> {
             } = effect
             {
                 let untagged = here.after(Effect::Push { manifest, tag: None }, self.scenario);
-                // A known limit: it found the manifest, which was deleted since, and died after it had
-                // written the tag.
+                // A known limit: the push found the manifest, which has been deleted since, and crashed after
+                // it had written the tag.
                 let lost = |here: Seen| here.after(Effect::DeleteTag(tag), self.scenario);
                 ways.extend([untagged, lost(here), untagged.and_then(lost)]);
             }

@@ -1,5 +1,4 @@
-//! Scenarios of manifests: indexes and their children, tags and their deletion, history, and what is
-//! refreshed.
+//! Scenarios of manifests: indexes and their children, tags and their deletion, history, and refreshes.
 
 use super::actors::collect::CollectManifest;
 use super::actors::delete::{DeleteManifest, Finish};
@@ -183,7 +182,7 @@ pub(super) fn listing_beside_a_move() -> Scenario {
         .actor(ListTags { manifests: 1 })
 }
 
-/// The store's time: 0, 1 is half of the grace, 2 the grace.
+/// Times of the store's clock: 0 is the start, 1 is half of the grace period, 2 all of it.
 pub(super) fn refreshed_manifest() -> Scenario {
     children("refreshed-manifest", SMALL_INDEX)
         .ticking(3)

@@ -1,7 +1,7 @@
 //! A model of the records' protocol. It runs a few actors on one store in every order of their requests, and
-//! checks the invariants in every state. The steps from one state of a record to the next are the registry's
-//! own ([`steps`]). The requests of an actor and their order are written here a second time, in a form that
-//! can be interrupted anywhere. `docs/design/protocol.md` says what is searched and how.
+//! checks the invariants in every state. The transitions of the records are the registry's own code
+//! ([`steps`]). The order of an actor's requests is written here a second time, in a form that can be
+//! interrupted anywhere. `docs/design/protocol.md` describes what is searched and how.
 
 mod actors;
 mod blobs;
@@ -30,7 +30,7 @@ fn is_full() -> bool {
     std::env::var_os("WHARFINGER_MODEL_FULL").is_some()
 }
 
-/// Searches every `of`th case, beginning with the case `part`, so that several tests share the work.
+/// Searches every `of`th case, starting with case number `part`, so that several tests share the work.
 fn search(part: usize, of: usize) {
     for Case { make, states, .. } in CASES
         .iter()
@@ -41,7 +41,7 @@ fn search(part: usize, of: usize) {
         let scenario = make();
         match explore(&scenario) {
             Explored::Clean { states: found, ends } => {
-                assert!(ends > 0, "{}: nobody ends", scenario.name);
+                assert!(ends > 0, "{}: no run ends", scenario.name);
                 assert_eq!(
                     found, *states,
                     "{}: the number of states, also in docs/design/protocol.md",

@@ -2,7 +2,7 @@
 
 use super::seen::Seen;
 
-/// The state of an actor between two requests, with everything that it carries from one phase to the next.
+/// The state of an actor between two requests, with all values that it carries from one phase to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
     /// Every actor begins here.
@@ -70,8 +70,8 @@ pub(super) enum Phase {
     },
     Stays,
 
-    // A manifest is judged and buried.
-    Judge {
+    // A manifest is checked and removed.
+    Decide {
         manifest: Seen,
     },
     Marker {
@@ -103,14 +103,14 @@ pub(super) enum Phase {
     Helped {
         manifest: Seen,
     },
-    Buried {
+    Removed {
         manifest: u8,
     },
     Finish {
         manifest: u8,
     },
 
-    // A collector has condemned, looked, decided.
+    // The result of a collector: it condemned a record, checked it, and decided.
     Doomed {
         record: Seen,
         names: u16,
@@ -136,7 +136,7 @@ pub(super) enum Why {
     Deleted,
     /// Its push has failed. No reader has seen it.
     Failed,
-    /// It is pushed, and its deletion is finished first.
+    /// The manifest is being pushed again, and its deletion is finished first.
     Pushed,
 }
 
@@ -170,7 +170,7 @@ impl Phase {
             | Self::Check { manifest: seen, .. }
             | Self::Seal { manifest: seen }
             | Self::Abort { manifest: seen }
-            | Self::Judge { manifest: seen }
+            | Self::Decide { manifest: seen }
             | Self::Marker { manifest: seen }
             | Self::Tags { manifest: seen, .. }
             | Self::Backs { manifest: seen, .. }

@@ -14,11 +14,11 @@ pub(super) struct Scenario {
     pub actors: Vec<Box<dyn Actor>>,
     records: Vec<(Key, Value)>,
     bytes: Vec<(u8, Bytes)>,
-    /// What the store keeps of a deleted record. A tombstone without a nonce may return and then looks the
-    /// same.
+    /// What the store keeps of a deleted record. A plain tombstone looks the same after another deletion; one
+    /// with a nonce does not.
     absence: Absence,
-    buried: Option<Key>,
-    /// The repositories whose manifest, of the same number, needs the blob.
+    tombstone_at: Option<Key>,
+    /// The repositories whose manifest needs the blob. Repository and manifest have the same number.
     needs: &'static [u8],
     /// How often the store's time may advance.
     pub ticks: u8,
@@ -39,7 +39,7 @@ impl Scenario {
             records: Vec::new(),
             bytes: Vec::new(),
             absence: Absence::Plain,
-            buried: None,
+            tombstone_at: None,
             needs: &[],
             ticks: 0,
             crashes: false,
@@ -83,7 +83,7 @@ impl Scenario {
     /// A deleted record has left a tombstone. Tombstones have nonces, unless a fault says otherwise.
     pub(super) const fn tombstone(mut self, key: Key) -> Self {
         self.absence = Absence::Nonce;
-        self.buried = Some(key);
+        self.tombstone_at = Some(key);
         self
     }
 
@@ -147,8 +147,8 @@ impl Scenario {
 
     pub(super) fn start(&self) -> World {
         let mut world = World::new(self.absence);
-        if let Some(key) = self.buried {
-            world.bury(key);
+        if let Some(key) = self.tombstone_at {
+            world.leave_tombstone(key);
         }
         for (key, value) in &self.records {
             world.write(*key, None, Some(*value));

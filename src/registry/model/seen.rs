@@ -3,8 +3,8 @@
 use super::values::Key;
 use std::fmt;
 
-/// A state of one record as an actor read it. Versions are canonical: a state is either current or an earlier
-/// one, which no write matches again.
+/// A state of one record as an actor read it. Versions are canonical: the state is either current or an
+/// earlier one, with which no write succeeds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Seen {
     pub key: Key,
@@ -13,9 +13,9 @@ pub(super) struct Seen {
 
 pub(super) const STALE: u8 = 0;
 pub(super) const PRESENT: u8 = 1;
-/// A version in the middle of a step, before it is made canonical.
+/// A version during a step, before it is made canonical.
 pub(super) const NEW: u8 = 2;
-/// There is no record, and no tombstone either.
+/// The key has neither a record nor a tombstone.
 pub(super) const NOTHING: u8 = 3;
 
 impl Seen {

@@ -1,5 +1,5 @@
-//! The registry's own steps from one state of a record to the next, for the small records of the model. Each
-//! small record is converted to a real one, the real step is applied, and the result is converted back.
+//! The registry's own transitions, for the small records of the model. Each small record is converted to a
+//! real one, the real transition is applied, and the result is converted back.
 
 use super::super::states;
 pub(super) use super::super::states::Next;
@@ -78,7 +78,7 @@ pub(super) fn rely_on_link(found: Option<Link>, old: bool) -> Next<Link, bool> {
     small(LinkRecord::rely(found.map(Small::real), old), |held| held)
 }
 
-/// The generation that the blob has then, and whether that was `own` and is published by this.
+/// Returns the generation that the blob has afterwards, and whether this step published `own`.
 pub(super) fn settle_blob(found: Option<Blob>, own: Option<u8>) -> Next<Blob, Option<(u8, bool)>> {
     let own = own.map(|own| Own {
         name: own.to_string(),
@@ -132,7 +132,7 @@ pub(super) fn want_mark(found: Option<Mark>) -> Next<Mark, ()> {
     small(RealMark::wanted(found.map(Small::real)), |()| ())
 }
 
-/// With the other manifest that the tag led to before.
+/// Also returns the manifest at which the tag pointed before, if it was another one.
 pub(super) fn put_tag(found: Option<Tag>, manifest: u8, event: u8) -> Next<Tag, Option<u8>> {
     let put = TagRecord::put(
         found.map(Small::real),
@@ -161,8 +161,8 @@ impl Manifest {
         self.real().is_readable()
     }
 
-    pub(super) fn counts(self) -> bool {
-        self.real().counts()
+    pub(super) fn protects_references(self) -> bool {
+        self.real().protects_references()
     }
 
     pub(super) fn committed(self) -> Self {
@@ -345,7 +345,7 @@ fn digested(digest: &Digest) -> u8 {
         .expect("one of them")
 }
 
-/// Stands for the hash of a record: its event is its own.
+/// Stands for the hash of a record: the model uses the record's event instead.
 fn hash(record: &TagRecord) -> Digest {
     DIGESTS[usize::from(number(&record.event))].clone()
 }

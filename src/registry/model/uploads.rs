@@ -51,7 +51,7 @@ pub(super) fn three_appends_and_two_closes() -> Scenario {
         })
 }
 
-/// Beside a collector, on a store that may be shared: its tombstones have nonces.
+/// With a collector, on a shared store whose tombstones have nonces.
 pub(super) fn expiry_and_a_close() -> Scenario {
     session("expiry-and-a-close")
         .nonces()
@@ -72,7 +72,7 @@ pub(super) fn two_expiries_and_a_close() -> Scenario {
         .actor(CollectBlob)
 }
 
-/// On a store whose creations do not know of an absence before.
+/// On a store where a creation cannot tell whether the record existed before.
 pub(super) fn expiry_and_a_close_in_two_steps() -> Scenario {
     session("expiry-and-a-close-in-two-steps")
         .actor(Append { chunk: 1 })

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-/// Repositories, manifests and tags have numbers. A repository whose manifest matters has one, of the same
-/// number.
+/// Repositories, manifests and tags are numbers. A repository whose manifest matters has the same number as
+/// that manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Key {
     Blob,
@@ -135,7 +135,7 @@ impl Tag {
     }
 }
 
-/// A part of an upload: the name that its bytes have, and the chunk that they are meant to be.
+/// A part of an upload: the name of its bytes, and the chunk that they should contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Part {
     pub name: u8,
@@ -157,10 +157,10 @@ pub(super) struct Session {
     pub state: SessionState,
     /// The nonce of the claim that holds it.
     pub claim: Option<u8>,
-    /// How many claims there were, from which the next nonce is made.
+    /// The number of claims so far, from which the next nonce is made.
     pub claims: u8,
     pub parts: [Option<Part>; 3],
-    /// It was closed: its record says the digest.
+    /// The session is closed: its record names the digest.
     pub has_digest: bool,
 }
 

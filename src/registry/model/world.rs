@@ -59,8 +59,8 @@ pub(super) struct Local {
     pub ended_at: u8,
 }
 
-/// What remains of a deleted key: nothing, or a tombstone. Plain tombstones are all equal; those with a nonce
-/// differ.
+/// What remains of a deleted record: nothing, or a tombstone. All plain tombstones are equal; those with a
+/// nonce differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Absence {
     Plain,
@@ -75,7 +75,7 @@ pub(super) struct World {
     pub now: u8,
     pub locals: Vec<Local>,
     absence: Absence,
-    /// Bit by generation: published once, published twice.
+    /// For each generation, one bit for "published" and one for "published twice".
     published: u16,
     pub published_twice: bool,
     /// A scrubber has found the damage. Actors set this when they record it.
@@ -171,7 +171,7 @@ impl World {
     }
 
     /// Leaves a tombstone, if the store has tombstones.
-    pub(super) fn bury(&mut self, key: Key) {
+    pub(super) fn leave_tombstone(&mut self, key: Key) {
         if self.absence == Absence::Nonce {
             self.records.push(Entry {
                 key,
@@ -199,7 +199,7 @@ impl World {
             .map(|at| &self.records[at])
     }
 
-    /// Reduces versions to whether they are current.
+    /// Makes all versions canonical: a version is current or it is not.
     pub(super) fn canonicalise(&mut self) {
         let Self {
             records,
@@ -220,7 +220,7 @@ impl World {
                     .map(|at| &records[at]);
                 seen.version = match entry {
                     Some(entry) if entry.version == seen.version => PRESENT,
-                    // An absence without a nonce may return and then looks the same.
+                    // An absence without a nonce may occur again, and then looks the same.
                     _ if seen.version == NOTHING && (entry.is_none() || *absence == Absence::Plain) => {
                         NOTHING
                     }

@@ -27,8 +27,8 @@ pub(in crate::registry) enum BlobState {
     Dying,
 }
 
-/// Sealed bytes that wait to be published. They are published at most once, because a collector may already
-/// remove them the second time.
+/// Sealed bytes that wait to be published. They are published at most once: after that, a collector may
+/// already be removing them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::registry) struct Own {
     pub name: String,

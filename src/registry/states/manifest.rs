@@ -140,13 +140,14 @@ impl ManifestRecord {
         self.header.state.is_readable()
     }
 
-    /// Whether what it refers to must stay: it is committed, condemned or being pushed.
-    pub(in crate::registry) fn counts(&self) -> bool {
+    /// Whether the content it refers to must stay: the manifest is pending, committed or condemned, but not dying.
+    pub(in crate::registry) fn protects_references(&self) -> bool {
         self.header.state != ManifestState::Dying
     }
 
     pub(in crate::registry) fn needs_blob(&self, digest: &Digest) -> bool {
-        self.counts() && (self.header.blobs.iter().any(|blob| blob.0 == *digest) || self.embeds(digest))
+        self.protects_references()
+            && (self.header.blobs.iter().any(|blob| blob.0 == *digest) || self.embeds(digest))
     }
 
     /// Whether it carries the blob as `data`. Versions up to 0.1 left such a blob out of the header.
@@ -164,7 +165,7 @@ impl ManifestRecord {
     }
 
     pub(in crate::registry) fn lists(&self, child: &Digest) -> bool {
-        self.counts() && self.header.manifests.iter().any(|listed| listed.0 == *child)
+        self.protects_references() && self.header.manifests.iter().any(|listed| listed.0 == *child)
     }
 
     /// Whether the header agrees with the bytes.
@@ -391,15 +392,15 @@ mod tests {
 
     #[test]
     fn which_states_protect_references_and_which_are_readable() {
-        for (state, counts, readable) in [
+        for (state, protects, readable) in [
             (Pend, true, false),
             (Com, true, true),
             (Cond, true, true),
             (Dying, false, false),
         ] {
             assert_eq!(
-                (found(state).counts(), found(state).is_readable()),
-                (counts, readable),
+                (found(state).protects_references(), found(state).is_readable()),
+                (protects, readable),
                 "{state:?}"
             );
         }

@@ -6,10 +6,10 @@ use super::super::io::{Io, Stop};
 use super::super::steps::Condemnable;
 use super::super::values::{Blob, BlobState, Key, Link, Manifest};
 use super::super::world::World;
-use super::burial::{begin, bury, number};
 use super::delete::is_listed;
 use super::hints::clear;
 use super::reading::{is, leads_to};
+use super::removal::{begin, number, remove_manifest};
 use super::{ACKNOWLEDGED, Actor, Effect, IDLE, Phase};
 
 /// Deletes a repository's link that no manifest of the repository needs.
@@ -23,7 +23,7 @@ impl Actor for CollectLink {
         let Some(condemned) = io.condemn(seen, link)? else {
             return IDLE;
         };
-        if is(io, self.0, Manifest::counts)? {
+        if is(io, self.0, Manifest::protects_references)? {
             io.swap(condemned, link.rescued())?;
         } else {
             io.delete(condemned)?;
@@ -120,9 +120,9 @@ impl Actor for CollectManifest {
                 };
                 Ok(io
                     .condemn(seen, state)?
-                    .map_or(Phase::Start, |manifest| Phase::Judge { manifest }))
+                    .map_or(Phase::Start, |manifest| Phase::Decide { manifest }))
             }
-            Phase::Judge { manifest } => {
+            Phase::Decide { manifest } => {
                 let me = number(manifest);
                 if is_tagged(me, io)? || is_listed(me, io)? {
                     io.swap(manifest, Manifest::Cond.rescued())?;
@@ -132,8 +132,8 @@ impl Actor for CollectManifest {
                     .swap(manifest, Manifest::Cond.dying())?
                     .map_or(Phase::Start, |manifest| begin(manifest, io)))
             }
-            Phase::Buried { .. } => ACKNOWLEDGED,
-            other => bury(other, io),
+            Phase::Removed { .. } => ACKNOWLEDGED,
+            other => remove_manifest(other, io),
         }
     }
 }

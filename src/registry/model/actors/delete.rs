@@ -5,8 +5,8 @@ use super::super::io::{Io, Stop};
 use super::super::steps::Condemnable;
 use super::super::values::{Key, Link, Manifest};
 use super::super::world::World;
-use super::burial::{begin, bury, fail, number};
 use super::reading::is;
+use super::removal::{begin, fail, number, remove_manifest};
 use super::{ACKNOWLEDGED, Actor, Effect, IDLE, Outcome, Phase, Why};
 
 /// A client deletes a manifest by its digest.
@@ -32,13 +32,13 @@ impl Actor for DeleteManifest {
                     }
                     Some(state) if state.is_readable() => Ok(io
                         .condemn(seen, state)?
-                        .map_or(Phase::Start, |manifest| Phase::Judge { manifest })),
+                        .map_or(Phase::Start, |manifest| Phase::Decide { manifest })),
                     // Another deletion is under way or was interrupted. Continue it.
                     Some(Manifest::Dying) => Ok(begin(seen, io)),
                     Some(_) | None => IDLE,
                 }
             }
-            Phase::Judge { manifest } => {
+            Phase::Decide { manifest } => {
                 if is_listed(number(manifest), io)? {
                     let restored = io.swap(manifest, Manifest::Cond.rescued())?;
                     return Ok(restored.map_or(Phase::Start, |_| Phase::Done(Outcome::Referenced)));
@@ -70,8 +70,8 @@ impl Actor for DeleteManifest {
                         why: Why::Deleted,
                     }))
             }
-            Phase::Buried { .. } => ACKNOWLEDGED,
-            other => bury(other, io),
+            Phase::Removed { .. } => ACKNOWLEDGED,
+            other => remove_manifest(other, io),
         }
     }
 }
@@ -83,12 +83,12 @@ pub(super) fn is_listed(manifest: u8, io: &mut Io<'_>) -> Result<bool, Stop> {
         _ => None,
     })?;
     for index in (0..16).filter(|index| indexes & 1 << index != 0) {
-        let counts = if io.has(Fault::PendingDoesNotCount) {
+        let protects = if io.has(Fault::PendingIgnored) {
             Manifest::is_readable
         } else {
-            Manifest::counts
+            Manifest::protects_references
         };
-        if is(io, index, counts)? {
+        if is(io, index, protects)? {
             return Ok(true);
         }
     }
@@ -118,13 +118,13 @@ impl Actor for Finish {
                         .swap(seen, Manifest::Pend.dying())?
                         .map_or(phase, |manifest| fail(manifest, io))),
                     _ if io.has_tags() => Ok(Phase::Unmark { manifest }),
-                    _ => Ok(Phase::Buried { manifest }),
+                    _ => Ok(Phase::Removed { manifest }),
                 }
             }
-            Phase::Buried { manifest } => Ok(Phase::Finish {
+            Phase::Removed { manifest } => Ok(Phase::Finish {
                 manifest: manifest + 1,
             }),
-            other => bury(other, io),
+            other => remove_manifest(other, io),
         }
     }
 
@@ -156,7 +156,7 @@ impl Actor for DeleteBlob {
                 let Some(condemned) = io.condemn(seen, link)? else {
                     return Ok(phase);
                 };
-                if is(io, self.0, Manifest::counts)? {
+                if is(io, self.0, Manifest::protects_references)? {
                     io.swap(condemned, link.rescued())?;
                     return Ok(Phase::Done(Outcome::Referenced));
                 }

@@ -5,7 +5,8 @@ use super::super::io::{Io, Stop};
 use super::super::steps::{Condemnable, want_mark};
 use super::super::values::{Key, Mark};
 
-/// Makes the entry live, and rescues it from a clearing. `false` if another actor was faster; try again.
+/// Makes the entry live, and rescues it from a clearing. `false` if another actor changed it first; try
+/// again.
 pub(super) fn mark(io: &mut Io<'_>, key: Key) -> Result<bool, Stop> {
     Ok(io.change(key, want_mark)?.is_some())
 }

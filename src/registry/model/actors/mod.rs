@@ -1,12 +1,12 @@
-//! The actors that work on the store. An actor is a machine of phases. A phase is plain code over [`Io`] and
-//! makes one request at a time.
+//! The actors that work on the store. An actor is a state machine whose states are phases. A phase is plain
+//! code over [`Io`] and makes one request at a time.
 
-pub(super) mod burial;
 pub(super) mod collect;
 pub(super) mod delete;
 pub(super) mod hints;
 pub(super) mod push;
 mod reading;
+pub(super) mod removal;
 pub(super) mod scrub;
 pub(super) mod sessions;
 pub(super) mod tags;
@@ -35,7 +35,7 @@ pub(super) trait Actor: Debug {
         None
     }
 
-    /// Whether it pushes good bytes of its own.
+    /// Whether it uploads good bytes.
     fn brings_bytes(&self) -> bool {
         false
     }
@@ -51,7 +51,7 @@ pub(super) trait Actor: Debug {
     }
 }
 
-/// What an actor does for its client, as one step of the sequential registry.
+/// What an actor does for its client, as one step of a sequential registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     Push {

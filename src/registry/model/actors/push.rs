@@ -5,9 +5,9 @@ use super::super::io::{Io, Stop};
 use super::super::seen::Seen;
 use super::super::steps::{Found, Next, announce_manifest, hold_link, hold_manifest, put_tag};
 use super::super::values::{Key, Link, LinkState, Manifest, Tag};
-use super::burial::{bury, fail};
 use super::hints::{clear, mark};
 use super::reading::{is, leads_to};
+use super::removal::{fail, remove_manifest};
 use super::tags::archive;
 use super::{ACKNOWLEDGED, Actor, Effect, Outcome, Phase, Why};
 
@@ -125,8 +125,8 @@ impl Actor for Push {
                 Some(manifest) => fail(manifest, io),
                 None => Phase::Commit,
             }),
-            Phase::Buried { .. } => Ok(Phase::Done(Outcome::Missing)),
-            // The deleted manifest's tags are gone; later tags are new.
+            Phase::Removed { .. } => Ok(Phase::Done(Outcome::Missing)),
+            // The deletion has removed its tags; the tags that exist now are new.
             Phase::Helped { manifest } => self.take(manifest, io),
             // It may have been deleted during the check, so its entries may be missing.
             Phase::Confirm => Ok(match stays(io, self.manifest)? {
@@ -137,7 +137,8 @@ impl Actor for Push {
             // The manifest was already committed, but something that it needs is missing. If it is being
             // deleted, the deletion may have cleared entries before these were written.
             Phase::Refuse => {
-                let stands = is(io, self.manifest, Manifest::counts)? || io.has(Fault::RefusalLeavesMarks);
+                let stands = is(io, self.manifest, Manifest::protects_references)?
+                    || io.has(Fault::RefusalLeavesMarks);
                 Ok(if stands {
                     Phase::Done(Outcome::Missing)
                 } else {
@@ -147,7 +148,9 @@ impl Actor for Push {
             Phase::Unmarked { child } => match children.get(usize::from(child)) {
                 Some(listed) => {
                     let entry = Key::Parent(*listed, self.manifest);
-                    let done = clear(io, entry, |io| is(io, self.manifest, Manifest::counts))?;
+                    let done = clear(io, entry, |io| {
+                        is(io, self.manifest, Manifest::protects_references)
+                    })?;
                     Ok(Phase::Unmarked {
                         child: child + u8::from(done),
                     })
@@ -184,7 +187,7 @@ impl Actor for Push {
                 Some(false) => Phase::Commit,
                 None => Phase::Stays,
             }),
-            other => bury(other, io),
+            other => remove_manifest(other, io),
         }
     }
 }
@@ -327,7 +330,7 @@ impl Push {
 }
 
 /// Protects the manifest and returns whether it exists. A condemned manifest is rescued. `None` if another
-/// actor was faster; check again.
+/// actor changed it first; check again.
 pub(super) fn stays(io: &mut Io<'_>, manifest: u8) -> Result<Option<bool>, Stop> {
     let no_rescue = io.has(Fault::ChildNotRescued);
     let held = io.change(Key::Manifest(manifest), |found| match found {

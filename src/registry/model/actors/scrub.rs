@@ -44,7 +44,7 @@ impl Actor for Recheck {
         let Some(hashed) = blob.filter(|blob| blob.suspect) else {
             return IDLE;
         };
-        if !io.has(Fault::MarkClearedUnseen) && io.open(hashed.generation)? != Some([1, 0, 0, 0]) {
+        if !io.has(Fault::MarkClearedUnchecked) && io.open(hashed.generation)? != Some([1, 0, 0, 0]) {
             return IDLE;
         }
         let written = io.change(Key::Blob, |found: Option<Blob>| {

@@ -115,7 +115,7 @@ impl Actor for Close {
                 // The session is read after the blob, because an actor that ends the upload writes the
                 // session first and then changes the blob's record.
                 let (_, session) = io.get::<Session>(Key::Session)?;
-                if !is_closed(session) && !io.has(Fault::PublishedUnseen) {
+                if !is_closed(session) && !io.has(Fault::PublishedUnchecked) {
                     return Ok(Phase::Done(Outcome::Failed));
                 }
                 let generation = match settle_blob(blob, Some(WHOLE)) {
@@ -133,7 +133,7 @@ impl Actor for Close {
             }
             Phase::Created { record } => {
                 let (_, session) = io.get::<Session>(Key::Session)?;
-                if !is_closed(session) && !io.has(Fault::PublishedUnseen) {
+                if !is_closed(session) && !io.has(Fault::PublishedUnchecked) {
                     io.delete(record)?;
                     return Ok(Phase::Done(Outcome::Failed));
                 }

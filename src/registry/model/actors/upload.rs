@@ -86,7 +86,7 @@ impl Actor for Upload {
                 Some(_) if self.own.is_some_and(|own| own != generation && !used) => Ok(Phase::DropOwn),
                 Some(_) => Ok(self.linked()),
             },
-            // The record becomes young, so no collector considers it soon.
+            // The record becomes new, so no collector considers it soon.
             Phase::Keep { used } => {
                 let kept = io.change_with_age(Key::Link(self.repository), |found, age| {
                     rely_on_link(found, age > 0)
@@ -117,7 +117,7 @@ impl Actor for Upload {
 }
 
 impl Upload {
-    /// Announces the link first, so that a collector of the blob that looks after this finds it.
+    /// Announces the link first, so that a collector that checks the blob's links afterwards finds it.
     fn announce(&self, used: bool, io: &mut Io<'_>) -> Result<Phase, Stop> {
         let announced = io.change(Key::Link(self.repository), announce_link)?;
         let Some((link, announced)) = announced else {

@@ -153,7 +153,10 @@ pub(super) async fn manifest(
     {
         return records.swap(&key, &base, &manifest.rescued()).await.map(drop);
     }
-    registry.bury(repository, digest, &base, manifest).await.map(drop)
+    registry
+        .remove_manifest(repository, digest, &base, manifest)
+        .await
+        .map(drop)
 }
 
 /// Clears the back references that lead nowhere, which normal work leaves behind. Returns whether others

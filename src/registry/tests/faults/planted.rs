@@ -117,7 +117,9 @@ async fn commit(
         }
     }
     if !missing.is_empty() {
-        registry.bury(repository, digest, &base, &record).await?;
+        registry
+            .remove_manifest(repository, digest, &base, &record)
+            .await?;
         return Err(Error::MissingReferences(missing));
     }
     if fault == Fault::CheckedBeforeMarked {

@@ -1,6 +1,5 @@
-//! The rest of a manifest's deletion, once its record is dying: hide it, delete tags and back references in
-//! batches, delete the entries of its children, the record, and the marker. Any actor may continue it at any
-//! point.
+//! The removal of a manifest whose record is dying: hide it, delete its tags and back references in batches,
+//! delete the entries of its children, the record, and the marker. Any actor may continue it at any point.
 
 use super::super::faults::Fault;
 use super::super::io::{Io, Stop};
@@ -11,7 +10,7 @@ use super::reading::{is, leads_to};
 use super::tags::take_tag;
 use super::{Phase, Why};
 
-/// The first phase of a burial.
+/// The first phase of the removal.
 pub(super) fn begin(manifest: Seen, io: &Io<'_>) -> Phase {
     if io.has_tags() {
         Phase::Marker { manifest }
@@ -42,9 +41,9 @@ pub(super) fn fail(manifest: Seen, io: &Io<'_>) -> Phase {
     }
 }
 
-/// Ends with [`Phase::Buried`], or with [`Phase::Helped`] for a push that finishes a deletion before it
+/// Ends with [`Phase::Removed`], or with [`Phase::Helped`] for a push that finishes a deletion before it
 /// starts again.
-pub(super) fn bury(phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
+pub(super) fn remove_manifest(phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
     match phase {
         Phase::Marker { manifest } => {
             let done = mark(io, Key::Marker(number(manifest)))?;
@@ -89,7 +88,9 @@ pub(super) fn bury(phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
                             why,
                         });
                     }
-                    let done = clear(io, entry, |io| is(io, number(manifest), Manifest::counts))?;
+                    let done = clear(io, entry, |io| {
+                        is(io, number(manifest), Manifest::protects_references)
+                    })?;
                     Ok(Phase::Parents {
                         manifest,
                         child: child + u8::from(done),
@@ -110,22 +111,22 @@ pub(super) fn bury(phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
                 if io.has_tags() && !(why == Why::Failed && io.has(Fault::FailureLeavesMarker)) {
                     Phase::Unmark { manifest: number }
                 } else {
-                    Phase::Buried { manifest: number }
+                    Phase::Removed { manifest: number }
                 },
             )
         }
         Phase::Unmark { manifest } => {
             if io.has(Fault::MarkerNotCleared) {
-                return Ok(Phase::Buried { manifest });
+                return Ok(Phase::Removed { manifest });
             }
             if io.has(Fault::BlindMarkerClearing) {
                 io.erase(Key::Marker(manifest))?;
-                return Ok(Phase::Buried { manifest });
+                return Ok(Phase::Removed { manifest });
             }
             let done = clear(io, Key::Marker(manifest), |io| {
                 is(io, manifest, |state| state == Manifest::Dying)
             })?;
-            Ok(if done { Phase::Buried { manifest } } else { phase })
+            Ok(if done { Phase::Removed { manifest } } else { phase })
         }
         other => unreachable!("{other:?}"),
     }
@@ -155,17 +156,17 @@ fn tags(manifest: Seen, from: u8, why: Why, io: &mut Io<'_>) -> Result<Phase, St
         });
     };
     let early = io.has(Fault::ManifestReadBeforeTags);
-    let counted = early && is(io, number, Manifest::counts)?;
+    let counted = early && is(io, number, Manifest::protects_references)?;
     let mut read = Vec::new();
     for tag in &batch {
         read.push(io.get::<Tag>(Key::Tag(*tag))?);
     }
-    let counts = if early {
+    let protects = if early {
         counted
     } else {
-        is(io, number, Manifest::counts)?
+        is(io, number, Manifest::protects_references)?
     };
-    if counts && !io.has(Fault::TagsBeforeHiding) {
+    if protects && !io.has(Fault::TagsBeforeHiding) {
         // It was pushed again meanwhile, and the tags that it has now are new.
         return Ok(if why == Why::Pushed {
             Phase::Commit

@@ -321,7 +321,7 @@ pub(crate) fn certificate(bytes: &[u8]) {
         "a leaf whose key proves nothing"
     );
     let _ = x509::check_chain(&[bytes.into(), bytes.into()]);
-    let _ = x509::Hearsay::of(bytes);
+    let _ = x509::UnverifiedParts::of(bytes);
 }
 
 pub(crate) fn expression(bytes: &[u8]) {
@@ -435,7 +435,7 @@ pub(crate) fn host(bytes: &[u8]) {
 }
 
 fn origin(headers: &[(&str, &str)], proxies: &TrustedProxies) {
-    let Some((origin, client)) = http::origin_told(headers, proxies) else {
+    let Some((origin, client)) = http::origin_named(headers, proxies) else {
         return;
     };
     let authority = origin
@@ -449,7 +449,7 @@ fn origin(headers: &[(&str, &str)], proxies: &TrustedProxies) {
                 .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
     );
     assert_eq!(
-        http::origin_told(&[("host", authority)], proxies),
+        http::origin_named(&[("host", authority)], proxies),
         Some((format!("https://{authority}"), None))
     );
     assert!(

@@ -120,7 +120,7 @@ fn what_is_given_as_good_is_taken() {
             .map(|line| line.split_once(": ").unwrap())
             .collect();
         assert!(
-            http::origin_told(&headers, &TrustedProxies::default()).is_some(),
+            http::origin_named(&headers, &TrustedProxies::default()).is_some(),
             "{headers:?}"
         );
     }

@@ -1,6 +1,6 @@
 //! Backups of the store, while a registry serves it or not.
 
-use crate::control::{BackupNews, BackupRequest, MakeBackup};
+use crate::control::{BackupMessage, BackupRequest, MakeBackup};
 use crate::exchange::store_id;
 use crate::registry::NamedBytes;
 use crate::storage::local::{BackedUp, Backup, Copied, Local, Progress};
@@ -53,13 +53,13 @@ pub(super) fn maker(store: &Arc<Local>) -> Box<MakeBackup> {
     Box::new(move |request, news| Box::pin(serve(store.clone(), request, news)))
 }
 
-async fn serve(store: Weak<Local>, request: BackupRequest, news: mpsc::Sender<BackupNews>) {
+async fn serve(store: Weak<Local>, request: BackupRequest, news: mpsc::Sender<BackupMessage>) {
     let Some(store) = store.upgrade() else { return };
     let to = request.to.clone();
     tracing::info!(backup.folder = %to.display(), "a backup started");
     // A command that reads slowly may miss some progress.
     let making = back_up(store, request, |copied| {
-        drop(news.try_send(BackupNews::Progress(copied)))
+        drop(news.try_send(BackupMessage::Progress(copied)))
     });
     let made = tokio::select! {
         made = making => made,
@@ -83,11 +83,11 @@ async fn serve(store: Weak<Local>, request: BackupRequest, news: mpsc::Sender<Ba
                     "the store itself is damaged, so the backup lacks the same content: check the store with `wharfinger fsck`"
                 );
             }
-            BackupNews::Done(done)
+            BackupMessage::Done(done)
         }
         Err(why) => {
             tracing::error!(backup.folder = %to.display(), "the backup failed: {why}");
-            BackupNews::Failed(why)
+            BackupMessage::Failed(why)
         }
     };
     // The command may have ended.

@@ -74,7 +74,7 @@ impl Evaluator {
     }
 
     /// Waits a short time until the relevant sources have answered or failed.
-    pub async fn judge(&self, presented: &Presented<'_>) -> Verdict {
+    pub async fn evaluate(&self, presented: &Presented<'_>) -> Verdict {
         let asking = async {
             loop {
                 let pending = self.report().is_pending();

@@ -7,8 +7,8 @@ use crate::http::{Live, Open};
 use crate::identity::Authenticator;
 use std::sync::Arc;
 
-/// `tokens` is missing only where nobody is served. `on_loopback` says where the listener is, whatever the
-/// configuration calls its address.
+/// `tokens` is `None` only for commands that serve no requests. `on_loopback` says where the listener really
+/// is, whatever address the configuration names.
 pub(super) fn live(
     generation: u64,
     ways_in: OpenWaysIn,

@@ -1,4 +1,4 @@
-//! The networks that the server believes.
+//! The networks of the proxies and load balancers that the server trusts.
 
 use crate::config::LiveSettings;
 use crate::server::Networks;

@@ -8,7 +8,7 @@ use super::reload::{self, Reload, in_force};
 use super::sources::Sources;
 use super::starting::{Starting, Store};
 use super::tasks::Background;
-use super::tls::{Own, judge, prepare};
+use super::tls::{Own, chain_check, prepare};
 use super::{backup, tls};
 use crate::budget::Budget;
 use crate::clock::Clock;
@@ -60,10 +60,10 @@ impl Registrar {
                 .as_deref()
                 .and_then(|address| Own::check(address).err()),
         );
-        let present = |judge| {
+        let present = |check| {
             let prepared = tls.clone().map(prepare).transpose()?;
             let tls = prepared
-                .map(|prepared| Tls::new(prepared, judge, clock.clone()))
+                .map(|prepared| Tls::new(prepared, check, clock.clone()))
                 .transpose();
             tls.map_err(|why| vec![tls::mistake(&why)])
         };
@@ -110,7 +110,7 @@ impl Registrar {
         let live = live(1, opened.ways_in, settings, Some(&tokens), on_loopback);
         let live: Shared = Arc::new(ArcSwap::from_pointee(live));
         // Its files are read again, because they may have changed during a conversion.
-        let tls = present(Some(judge(live.clone(), clock.clone())))?;
+        let tls = present(Some(chain_check(live.clone(), clock.clone())))?;
         warnings.iter().chain(&opened.warnings).for_each(Warning::log);
         sources.install(opened.running);
         let mut own = Own::default();
@@ -208,8 +208,8 @@ impl fmt::Debug for Registrar {
     }
 }
 
-/// Resolves when the server is to finish its requests. The registry is ready from the moment that it has a
-/// certificate to present, and no longer once it resolves.
+/// Resolves when the server must stop accepting requests and finish the running ones. The registry becomes
+/// ready when it has a certificate to present, and stops being ready when this resolves.
 async fn draining(shutdown: impl Future<Output = ()>, ready: Arc<Readiness>, tls: Option<Tls>) {
     let presentable = async {
         if let Some(tls) = &tls {

@@ -165,7 +165,7 @@ impl Reload {
         for key in takes_restart {
             tracing::warn!(
                 config.key = key,
-                "this change needs a restart; until then the value from the start stays in use"
+                "this change needs a restart; until then the previous value stays in use"
             );
         }
         warnings.iter().chain(&opened.warnings).for_each(Warning::log);
@@ -181,8 +181,8 @@ impl Reload {
     }
 }
 
-/// A mistake for a file that is open because its address is on loopback, if the real listener is not. The
-/// file's address may be a host name that has changed.
+/// Returns a mistake if the file opens the registry because its address is on loopback, but the running
+/// listener is not on loopback. The address may be a host name that now resolves to another address.
 pub(super) fn open_to_others(opened: Option<Opened>, on_loopback: bool) -> Option<Mistake> {
     let others = opened == Some(Opened::OnLoopback) && !on_loopback;
     others.then(|| {

@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::config::Mistake;
 use crate::http::Shared;
 use crate::identity::{Failure, Peer, Presented, Refusal};
-use crate::server::{InvalidTls, Judge, NotAccepted, Prepared, Tls, TlsSettings};
+use crate::server::{ChainCheck, InvalidTls, NotAccepted, Prepared, Tls, TlsSettings};
 use crate::trust::source::{OwnSvid, OwnSvids};
 use futures_util::FutureExt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) fn mistake(why: &InvalidTls) -> Mistake {
 }
 
 /// Whether a chain gives an identity, for `clientAuth: required`. The check never waits.
-pub(super) fn judge(live: Shared, clock: Clock) -> Judge {
+pub(super) fn chain_check(live: Shared, clock: Clock) -> ChainCheck {
     Arc::new(move |chain| {
         let peer = Peer::new(chain.to_vec());
         let presented = Presented {

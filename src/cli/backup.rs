@@ -4,7 +4,7 @@
 use super::bar::Bar;
 use super::{FAILED, SUCCESS, fail, interrupted, load, say, say_error};
 use crate::app;
-use crate::control::{BACKUP, BackupNews, BackupRequest, SOCKET};
+use crate::control::{BACKUP, BackupMessage, BackupRequest, SOCKET};
 use crate::storage::local::{BackedUp, Copied, Local, OpenError};
 use clap::Args;
 use std::io::IsTerminal as _;
@@ -132,10 +132,10 @@ async fn ask(
         text.extend_from_slice(&chunk);
         while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = text.drain(..=end).collect();
-            match BackupNews::decode(&line) {
-                Some(BackupNews::Progress(copied)) => show(copied),
-                Some(BackupNews::Done(done)) => return Ok(done),
-                Some(BackupNews::Failed(why)) => return Err(why),
+            match BackupMessage::decode(&line) {
+                Some(BackupMessage::Progress(copied)) => show(copied),
+                Some(BackupMessage::Done(done)) => return Ok(done),
+                Some(BackupMessage::Failed(why)) => return Err(why),
                 None => {
                     return Err(
                         "the registry has another version than this command; use the wharfinger binary that the registry runs".to_owned(),

@@ -7,7 +7,7 @@ use std::io::Write;
 pub(super) fn run(shell: Shell) -> u8 {
     let mut script = Vec::new();
     generate(shell, &mut definition(), "wharfinger", &mut script);
-    // A reader that has gone is no failure.
+    // A closed pipe is not an error.
     drop(std::io::stdout().lock().write_all(&script));
     SUCCESS
 }

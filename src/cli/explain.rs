@@ -84,7 +84,7 @@ pub(super) async fn run(options: Options) -> u8 {
         .into_iter()
         .find(|known| Some(known.as_str()) == action.as_deref());
     match repository {
-        Some(repository) => tell_access(&evaluator, &identity, &repository, wanted),
+        Some(repository) => print_access(&evaluator, &identity, &repository, wanted),
         None => SUCCESS,
     }
 }
@@ -138,101 +138,101 @@ async fn identify(evaluator: &Evaluator, given: &Given) -> Result<Identity, u8> 
             address: None,
         },
     };
-    let verdict = evaluator.judge(&presented).await;
+    let verdict = evaluator.evaluate(&presented).await;
     for tried in &verdict.tried {
         let place = evaluator.place(tried.entry);
         match &tried.outcome {
-            Ok(_) => tell(&format!("entry        {place}: accepts the credential")),
+            Ok(_) => print(&format!("entry        {place}: accepts the credential")),
             Err(Failure::Refused(Refusal { reason, .. })) => {
-                tell(&format!("entry        {place}: rejects the credential: {reason}"))
+                print(&format!("entry        {place}: rejects the credential: {reason}"))
             }
             Err(why @ (Failure::Undecidable { .. } | Failure::Busy { .. })) => {
-                tell(&format!("entry        {place}: cannot decide: {why}"))
+                print(&format!("entry        {place}: cannot decide: {why}"))
             }
         }
     }
     let failure = match verdict.outcome {
         Ok(identity) => {
-            tell_identity(evaluator, &identity);
+            print_identity(evaluator, &identity);
             return Ok(identity);
         }
         Err(failure) => failure,
     };
     match &failure {
         Failure::Refused(Refusal { reason, evidence }) => {
-            say_evidence(evidence);
-            tell(&format!("rejected     {reason}"));
+            print_evidence(evidence);
+            print(&format!("rejected     {reason}"));
             if evidence
                 .issuer
                 .as_deref()
                 .is_some_and(|issuer| issuer.starts_with(OWN_ISSUERS))
             {
-                tell(
+                print(
                     "hint         a registry issued this token: present it to that registry at /v2/_wharfinger/whoami, or explain the credential that it was issued for",
                 );
             }
             if matches!(reason, Refused::UnknownIssuer | Refused::UnknownTrustDomain) {
                 evaluator
                     .places()
-                    .for_each(|place| tell(&format!("configured   {place}")));
+                    .for_each(|place| print(&format!("configured   {place}")));
             }
         }
         Failure::Undecidable { why, evidence } => {
-            say_evidence(evidence);
-            tell(&format!("undecided    {why}"));
+            print_evidence(evidence);
+            print(&format!("undecided    {why}"));
         }
         Failure::Busy { why, evidence } => {
-            say_evidence(evidence);
-            tell(&format!("undecided    {why}"));
+            print_evidence(evidence);
+            print(&format!("undecided    {why}"));
         }
     }
     Err(FAILED)
 }
 
 /// Prints one line. Escapes characters that the credential's issuer may have put there.
-fn tell(text: &str) {
+fn print(text: &str) {
     say(&printable(text));
 }
 
-fn say_evidence(evidence: &Evidence) {
+fn print_evidence(evidence: &Evidence) {
     let text = evidence.to_string();
     if !text.is_empty() {
-        tell(&format!("credential  {text}"));
+        print(&format!("credential  {text}"));
     }
 }
 
-fn tell_identity(evaluator: &Evaluator, identity: &Identity) {
+fn print_identity(evaluator: &Evaluator, identity: &Identity) {
     let groups = if identity.groups().is_empty() {
         "none".to_owned()
     } else {
         identity.groups().join(", ")
     };
-    tell(&format!("credential   {}", identity.credential()));
-    tell(&format!("username     {}", identity.username()));
-    tell(&format!("groups       {groups}"));
-    tell(&format!("principal    {}", identity.principal()));
-    tell(&format!(
+    print(&format!("credential   {}", identity.credential()));
+    print(&format!("username     {}", identity.username()));
+    print(&format!("groups       {groups}"));
+    print(&format!("principal    {}", identity.principal()));
+    print(&format!(
         "valid until  {} ({} s)",
         identity.valid_until(),
         evaluator.left(identity).as_secs()
     ));
-    tell(&format!(
+    print(&format!(
         "claims       {}",
         serde_json::Value::Object(identity.claims().clone())
     ));
 }
 
-fn tell_access(
+fn print_access(
     evaluator: &Evaluator,
     identity: &Identity,
     repository: &RepositoryName,
     wanted: Option<Action>,
 ) -> u8 {
     let explanation = evaluator.access(identity, repository);
-    tell(&format!("repository   {repository}"));
+    print(&format!("repository   {repository}"));
     for explained in &explanation.actions {
         let word = if explained.is_allowed() { "yes" } else { "no " };
-        tell(&format!(
+        print(&format!(
             "  {:10} {word}  {}",
             explained.action.as_str(),
             explanation.reason(explained.action)

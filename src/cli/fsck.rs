@@ -119,7 +119,7 @@ impl Report {
                 .map(|(count, what)| format!(", {count} {what}"))
                 .collect();
             say(&format!(
-                "{}: {verdict}: {damages} damages, {leftovers} leftovers{marked}; checked {manifests} manifests, {tags} tags, {blobs} blobs of {bytes} bytes, {links} links and {uploads} uploads",
+                "{}: {verdict}: {damages} damaged, {leftovers} left over{marked}; checked {manifests} manifests, {tags} tags, {blobs} blobs of {bytes} bytes, {links} links and {uploads} uploads",
                 store.display()
             ));
         }

@@ -25,14 +25,15 @@ pub struct BackupRequest {
 /// A line of the answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum BackupNews {
+pub enum BackupMessage {
     Progress(Copied),
     Done(BackedUp),
     Failed(String),
 }
 
 /// Makes a backup and sends its progress. It stops when the receiver is dropped.
-pub type MakeBackup = dyn Fn(BackupRequest, mpsc::Sender<BackupNews>) -> BoxFuture<'static, ()> + Send + Sync;
+pub type MakeBackup =
+    dyn Fn(BackupRequest, mpsc::Sender<BackupMessage>) -> BoxFuture<'static, ()> + Send + Sync;
 
 impl BackupRequest {
     #[must_use]
@@ -49,7 +50,7 @@ impl BackupRequest {
     }
 }
 
-impl BackupNews {
+impl BackupMessage {
     #[must_use]
     pub fn decode(line: &[u8]) -> Option<Self> {
         serde_json::from_slice(line).ok()
@@ -63,7 +64,9 @@ impl BackupNews {
 }
 
 /// The lines of an answer. They are produced only as fast as the client reads them.
-pub(super) fn lines(mut news: mpsc::Receiver<BackupNews>) -> impl Stream<Item = Result<Bytes, Infallible>> {
+pub(super) fn lines(
+    mut news: mpsc::Receiver<BackupMessage>,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
     stream::poll_fn(move |context| {
         news.poll_recv(context)
             .map(|one| one.and_then(|news| news.line()).map(Ok))

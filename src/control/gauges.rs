@@ -28,7 +28,7 @@ pub fn gauges(report: &Report, samples: &mut Samples) {
             add("wharfinger_keys_count", count(source.keys.len()));
             // A missing sample keeps an alert on zero from firing while the registry starts.
             if !trusted.is_pending() {
-                add("wharfinger_keys_in_use", if source.counts { 1.0 } else { 0.0 });
+                add("wharfinger_keys_in_use", if source.in_use { 1.0 } else { 0.0 });
             }
             add("wharfinger_keys_skipped_elements", count(source.skipped.len()));
             add("wharfinger_keys_refreshes_total", number(source.refreshes));

@@ -7,7 +7,7 @@ mod report;
 mod socket;
 mod table;
 
-pub use backup::{BACKUP, BackupNews, BackupRequest, MakeBackup};
+pub use backup::{BACKUP, BackupMessage, BackupRequest, MakeBackup};
 pub use gauges::gauges;
 pub use report::{CertificateReport, KeyReport, Report, SourceReport, Trusted, Verifies, What};
 pub use socket::{Answers, SOCKET, serve};

@@ -64,7 +64,7 @@ pub struct SourceReport {
     /// `inline`, `file`, `workload-api`, `federation` or `oidc`.
     pub kind: String,
     /// Whether this source's keys are in use: it is the first source with fresh keys.
-    pub counts: bool,
+    pub in_use: bool,
     /// Whether the source has not been queried yet or its first answer is pending. A failed source is not pending.
     #[serde(default)]
     pub pending: bool,
@@ -196,7 +196,7 @@ impl Report {
 
 impl Trusted {
     fn is_verifiable(&self) -> bool {
-        self.sources.iter().any(|source| source.counts)
+        self.sources.iter().any(|source| source.in_use)
     }
 
     /// Whether no source is in use, but an answer is pending.
@@ -208,11 +208,11 @@ impl Trusted {
 fn of<T: Keys>(what: What, name: &str, verifies: Verifies, keys: &Authorities<T>, now: Timestamp) -> Trusted {
     let statuses = keys.status();
     let fresh = |status: &Status| status.usable_until.is_some_and(|until| now < until);
-    let counting = statuses.iter().position(fresh);
+    let used = statuses.iter().position(fresh);
     let sources = statuses
         .iter()
         .enumerate()
-        .map(|(index, status)| source(status, counting == Some(index), now));
+        .map(|(index, status)| source(status, used == Some(index), now));
     Trusted {
         what,
         name: name.to_owned(),
@@ -222,12 +222,12 @@ fn of<T: Keys>(what: What, name: &str, verifies: Verifies, keys: &Authorities<T>
     }
 }
 
-fn source(status: &Status, counts: bool, now: Timestamp) -> SourceReport {
+fn source(status: &Status, in_use: bool, now: Timestamp) -> SourceReport {
     let stale = status.usable_until.filter(|until| *until != Timestamp::MAX);
     SourceReport {
         source: status.source.to_string(),
         kind: status.kind.as_str().to_owned(),
-        counts,
+        in_use,
         pending: status.attempts == 0 && status.as_of.is_none(),
         from_disk: status.from_disk,
         keys: status

@@ -96,10 +96,10 @@ pub fn table(report: &Report) -> String {
 }
 
 fn state(source: &SourceReport) -> String {
-    let state = match (source.counts, source.age_seconds) {
-        (true, _) if source.keys.is_empty() => "counts, but has no keys",
-        (true, _) if source.from_disk => "counts, from disk",
-        (true, _) => "counts",
+    let state = match (source.in_use, source.age_seconds) {
+        (true, _) if source.keys.is_empty() => "in use, but has no keys",
+        (true, _) if source.from_disk => "in use, from disk",
+        (true, _) => "in use",
         (false, None) if source.pending => "no answer yet",
         (false, None) => "never answered",
         (false, Some(_)) if source.stale_in_seconds.is_some_and(|left| left <= 0) => "stale",
@@ -136,7 +136,7 @@ mod tests {
         SourceReport {
             source: name.into(),
             kind: "oidc".into(),
-            counts: false,
+            in_use: false,
             pending: false,
             from_disk: false,
             keys: vec![],
@@ -162,7 +162,7 @@ mod tests {
             withdrawn_until: None,
         };
         let good = SourceReport {
-            counts: true,
+            in_use: true,
             keys: vec![key],
             age_seconds: Some(75),
             stale_in_seconds: Some(86_000),
@@ -207,7 +207,7 @@ mod tests {
         };
         let expected = "\
 NAME                 VERIFIES  SOURCE               KEYS  EXPIRES  AGE  STALE IN  NEXT  STATE
-prod.test            x509      Workload API         1     2d       1m   23h53m    -     counts
+prod.test            x509      Workload API         1     2d       1m   23h53m    -     in use
     sequence: 7
     withheld: the authority CN=b
 prod.test            x509      file a.pem           0     -        5s   never     -     in reserve

@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_trusted_proxy_names_scheme_and_host() {
-        let told = |scheme, host: Option<&str>, external: &[&str]| {
+        let origin_named = |scheme, host: Option<&str>, external: &[&str]| {
             let external: Vec<String> = external.iter().map(ToString::to_string).collect();
             let forwarded = Forwarded {
                 scheme,
@@ -227,17 +227,23 @@ mod tests {
                 .map(|origin| origin.to_string())
         };
         assert_eq!(
-            told(Some("https"), Some("r.example"), &[]),
+            origin_named(Some("https"), Some("r.example"), &[]),
             Ok("https://r.example".into())
         );
         assert_eq!(
-            told(Some("https"), Some("[2001:db8::1]:8443"), &[]),
+            origin_named(Some("https"), Some("[2001:db8::1]:8443"), &[]),
             Ok("https://[2001:db8::1]:8443".into())
         );
-        assert_eq!(told(Some("https"), None, &[]), Ok("https://10.0.0.1:5000".into()));
-        assert_eq!(told(None, Some("r.example"), &[]), Ok("http://r.example".into()));
         assert_eq!(
-            told(
+            origin_named(Some("https"), None, &[]),
+            Ok("https://10.0.0.1:5000".into())
+        );
+        assert_eq!(
+            origin_named(None, Some("r.example"), &[]),
+            Ok("http://r.example".into())
+        );
+        assert_eq!(
+            origin_named(
                 Some("http"),
                 Some("r.example"),
                 &["https://out.example", "https://r.example"]
@@ -245,7 +251,7 @@ mod tests {
             Ok("https://r.example".into())
         );
         assert_eq!(
-            told(Some("https"), Some("a\",x=\"b"), &[]),
+            origin_named(Some("https"), Some("a\",x=\"b"), &[]),
             Err(InvalidHost::Malformed)
         );
     }

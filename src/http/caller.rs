@@ -82,7 +82,7 @@ impl Caller {
     }
 
     /// The credential was accepted.
-    pub(super) fn is(&mut self, identity: &Identity) {
+    pub(super) fn accepted(&mut self, identity: &Identity) {
         if !identity.is_anonymous() {
             self.active.as_ref().inspect(|active| active.identified());
         }
@@ -90,7 +90,7 @@ impl Caller {
     }
 
     /// The credential was rejected, or could not be checked.
-    pub(super) fn is_nobody(&mut self, failure: &Failure) {
+    pub(super) fn rejected(&mut self, failure: &Failure) {
         self.record.unidentified(failure);
     }
 
@@ -100,7 +100,7 @@ impl Caller {
     /// # Errors
     ///
     /// 429 when the client's address has too many requests in flight.
-    pub(super) async fn sits(&self, app: &App) -> Result<(), Fault> {
+    pub(super) async fn take_seat(&self, app: &App) -> Result<(), Fault> {
         let Some((active, stranger)) = self.stranger(app) else {
             return Ok(());
         };

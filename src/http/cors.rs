@@ -1,6 +1,6 @@
-//! `http.allowOrigin`: the pages of other sites that may read the answers. This module only tells browsers.
-//! Policy decides what a request may do, and a certificate that a browser presents for another site is
-//! ignored.
+//! `http.allowOrigin`: the pages of other sites that may read the answers. This module only instructs
+//! browsers. Policy decides what a request may do, and a certificate that a browser presents for another site
+//! is ignored.
 //!
 //! <https://fetch.spec.whatwg.org/#http-cors-protocol>
 
@@ -85,7 +85,7 @@ impl Cors {
     }
 
     /// Adds to an answer the origins that may read it.
-    pub(super) fn tell(&self, asked: Option<&HeaderValue>, response: &mut Response) {
+    pub(super) fn add_headers(&self, asked: Option<&HeaderValue>, response: &mut Response) {
         if !self.any && self.origins.is_empty() {
             return;
         }
@@ -117,9 +117,9 @@ const READ: &str = "Accept-Ranges, Content-Length, Content-Range, Docker-Content
 mod tests {
     use super::*;
 
-    fn told(cors: &Cors, origin: Option<&'static str>) -> (Option<String>, bool, Option<String>) {
+    fn headers(cors: &Cors, origin: Option<&'static str>) -> (Option<String>, bool, Option<String>) {
         let mut response = Response::new(Body::empty());
-        cors.tell(origin.map(HeaderValue::from_static).as_ref(), &mut response);
+        cors.add_headers(origin.map(HeaderValue::from_static).as_ref(), &mut response);
         let header = |name| {
             response
                 .headers()
@@ -146,10 +146,10 @@ mod tests {
         let vary = Some("Origin".to_owned());
         for origin in ["http://ui.example", "https://ui.example:8443"] {
             assert_eq!(
-                told(&listed, Some(origin)),
+                headers(&listed, Some(origin)),
                 (Some(origin.to_owned()), true, vary.clone())
             );
-            assert_eq!(told(&any, Some(origin)), (Some("*".to_owned()), false, None));
+            assert_eq!(headers(&any, Some(origin)), (Some("*".to_owned()), false, None));
         }
         for origin in [
             None,
@@ -157,19 +157,23 @@ mod tests {
             Some("http://ui.example.evil"),
             Some("null"),
         ] {
-            assert_eq!(told(&listed, origin), (None, false, vary.clone()), "{origin:?}");
+            assert_eq!(
+                headers(&listed, origin),
+                (None, false, vary.clone()),
+                "{origin:?}"
+            );
         }
         assert_eq!(
-            told(&any, None),
+            headers(&any, None),
             (Some("*".to_owned()), false, None),
             "a cache may keep it"
         );
         assert_eq!(
-            told(&Cors::default(), Some("http://ui.example")),
+            headers(&Cors::default(), Some("http://ui.example")),
             (None, false, None)
         );
         assert_eq!(
-            told(&Cors::new(["http://a".to_owned()], false), Some("http://a")),
+            headers(&Cors::new(["http://a".to_owned()], false), Some("http://a")),
             (Some("http://a".to_owned()), false, vary)
         );
     }

@@ -40,7 +40,7 @@ pub use health_listener::{health_router, starting_router};
 pub use live::{Live, Readiness, Shared, StorageStanding};
 pub use open::{Open, is_at_loopback, is_loopback};
 pub use proxies::{Family, InvalidNetwork, Network, TrustedProxies};
-pub use standing::{ActiveRequest, Stake, Standing};
+pub use standing::{ActiveRequest, Loss, Standing};
 pub use strangers::{OpenStream, Seat, Stranger, StrangerBounds, Strangers};
 pub use turns::Crowded;
 
@@ -113,7 +113,7 @@ pub fn repository_named(path: &str, query: Option<&str>) -> Option<RepositoryNam
 /// its proxies name.
 #[doc(hidden)]
 #[must_use]
-pub fn origin_told(headers: &[(&str, &str)], proxies: &TrustedProxies) -> Option<(String, Option<IpAddr>)> {
+pub fn origin_named(headers: &[(&str, &str)], proxies: &TrustedProxies) -> Option<(String, Option<IpAddr>)> {
     let request = headers
         .iter()
         .fold(http::Request::builder(), |request, (name, value)| {

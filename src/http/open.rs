@@ -1,7 +1,7 @@
-//! A registry without a login: everybody who reaches it may do everything. On loopback it is meant for
-//! programs on this machine, but others can reach it in three ways. A web page can make its own name resolve
-//! to this machine (DNS rebinding), so the `Host` must be a loopback name. A page of another site can send
-//! requests here. A reverse proxy can forward requests from elsewhere.
+//! A registry without a login: anyone who can reach it may do anything. On loopback it is meant for programs
+//! on this machine, but others can reach it in three ways. A web page can make its own name resolve to this
+//! machine (DNS rebinding), so the `Host` must be a loopback name. A page of another site can send requests
+//! here. A reverse proxy can forward requests from elsewhere.
 //!
 //! RFC 6761, 6.3 (`localhost`), RFC 9110, 15.5.20 (421).
 
@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv6Addr};
 /// The callers that an open registry answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Open {
-    /// Everybody who can reach it.
+    /// Everyone who can reach it.
     Everyone,
     /// Programs on this machine, since the registry listens on loopback.
     Loopback {

@@ -95,7 +95,7 @@ impl FromStr for Network {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected an address or a network, as 192.0.2.10 or 2001:db8:7::/64")]
+#[error("expected an address or a network, such as 192.0.2.10 or 2001:db8:7::/64")]
 pub struct InvalidNetwork;
 
 fn number(address: IpAddr) -> u128 {
@@ -152,7 +152,7 @@ impl Forwarded {
     /// Each proxy writes one element. The first proxy wrote the element that names the client, so scheme and
     /// host are taken from that element.
     fn standard(headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
-        let mut told = Self::default();
+        let mut forwarded = Self::default();
         for element in elements(&joined(headers, "forwarded")) {
             let parameter = |name: &str| {
                 let mut pairs =
@@ -161,15 +161,15 @@ impl Forwarded {
                     .find(|(key, _)| key.trim().eq_ignore_ascii_case(name))
                     .map(|(_, value)| unquoted(value.trim()))
             };
-            told.scheme = parameter("proto").as_deref().and_then(scheme);
-            told.host = parameter("host").filter(|host| !host.is_empty());
+            forwarded.scheme = parameter("proto").as_deref().and_then(scheme);
+            forwarded.host = parameter("host").filter(|host| !host.is_empty());
             let node = parameter("for").as_deref().and_then(address);
-            told.client = node.filter(|address| !proxies.contains(*address));
-            if told.client == node {
+            forwarded.client = node.filter(|address| !proxies.contains(*address));
+            if forwarded.client == node {
                 break;
             }
         }
-        told
+        forwarded
     }
 }
 
@@ -291,9 +291,9 @@ mod tests {
         }
     }
 
-    type Told = (Option<&'static str>, Option<String>, Option<String>);
+    type Parts = (Option<&'static str>, Option<String>, Option<String>);
 
-    fn read(family: Family, headers: &[(&'static str, &[u8])]) -> Told {
+    fn read(family: Family, headers: &[(&'static str, &[u8])]) -> Parts {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, http::HeaderValue::from_bytes(value).unwrap());
@@ -303,7 +303,7 @@ mod tests {
         (scheme, host, client.map(|client| client.to_string()))
     }
 
-    fn told(scheme: Option<&'static str>, host: &str, client: &str) -> Told {
+    fn parts(scheme: Option<&'static str>, host: &str, client: &str) -> Parts {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         (scheme, some(host), some(client))
     }
@@ -316,7 +316,7 @@ mod tests {
             ("x-forwarded-host", b"r.example:8443"),
             ("x-forwarded-for", b"203.0.113.7"),
         ];
-        assert_eq!(read(https), told(Some("https"), "r.example:8443", "203.0.113.7"));
+        assert_eq!(read(https), parts(Some("https"), "r.example:8443", "203.0.113.7"));
         for (list, client) in [
             ("1.2.3.4, 203.0.113.7, 10.0.0.2, 10.0.0.3", "203.0.113.7"),
             ("203.0.113.7:4711,10.0.0.2", "203.0.113.7"),
@@ -328,15 +328,15 @@ mod tests {
         ] {
             assert_eq!(
                 read(&[("x-forwarded-for", list.as_bytes())]),
-                told(None, "", client),
+                parts(None, "", client),
                 "{list}"
             );
         }
         assert_eq!(
             read(&[("x-forwarded-proto", b"ftp"), ("x-forwarded-host", b"")]),
-            told(None, "", "")
+            parts(None, "", "")
         );
-        assert_eq!(read(&[]), told(None, "", ""));
+        assert_eq!(read(&[]), parts(None, "", ""));
     }
 
     /// An AWS load balancer writes two of the three headers, and forwards the third.
@@ -350,11 +350,11 @@ mod tests {
             ];
             assert_eq!(
                 read(Family::XForwarded, headers),
-                told(Some("https"), "", "203.0.113.7")
+                parts(Some("https"), "", "203.0.113.7")
             );
             assert_eq!(
                 read(Family::default(), headers),
-                told(Some("https"), "", "203.0.113.7")
+                parts(Some("https"), "", "203.0.113.7")
             );
         }
     }
@@ -371,7 +371,7 @@ mod tests {
         ];
         assert_eq!(
             read(Family::XForwardedHost, forged),
-            told(Some("https"), "r.example", "203.0.113.7"),
+            parts(Some("https"), "r.example", "203.0.113.7"),
             "on a line of its own"
         );
         let forged: &[(_, &[u8])] = &[
@@ -381,14 +381,14 @@ mod tests {
         ];
         assert_eq!(
             read(Family::XForwardedHost, forged),
-            told(Some("https"), "r.example", "203.0.113.7"),
+            parts(Some("https"), "r.example", "203.0.113.7"),
             "on the same line"
         );
         let emptied: &[(_, &[u8])] = &[
             ("x-forwarded-host", b"evil.example, "),
             ("x-forwarded-proto", b"https,"),
         ];
-        assert_eq!(read(Family::XForwardedHost, emptied), told(None, "", ""));
+        assert_eq!(read(Family::XForwardedHost, emptied), parts(None, "", ""));
         for forged in [
             "for=1.2.3.4;host=evil.example;proto=http",
             "for=\"1.2.3.4",
@@ -397,7 +397,7 @@ mod tests {
             "for=10.0.0.9;host=evil.example",
         ] {
             let proxy = r#"for=203.0.113.7;host="r.example";proto=https"#;
-            let expected = told(Some("https"), "r.example", "203.0.113.7");
+            let expected = parts(Some("https"), "r.example", "203.0.113.7");
             let lines: &[(_, &[u8])] = &[("forwarded", forged.as_bytes()), ("forwarded", proxy.as_bytes())];
             assert_eq!(read(Family::Forwarded, lines), expected, "{forged}");
             let one = format!("{forged}, {proxy}");
@@ -413,21 +413,21 @@ mod tests {
     fn forwarded_names_scheme_and_host_in_the_clients_own_element() {
         let read = |line: &str| read(Family::Forwarded, &[("forwarded", line.as_bytes())]);
         let chain = r#"for=1.2.3.4;host=evil.example, for="[2001:db8::7]:4711";Proto=HTTPS;host="[::1]:5000", for=10.0.0.2;proto=http"#;
-        assert_eq!(read(chain), told(Some("https"), "[::1]:5000", "2001:db8::7"));
+        assert_eq!(read(chain), parts(Some("https"), "[::1]:5000", "2001:db8::7"));
         assert_eq!(
             read("for=203.0.113.7, , for=10.0.0.2;proto=https;host=inside"),
-            told(None, "", "203.0.113.7")
+            parts(None, "", "203.0.113.7")
         );
         assert_eq!(
             read(r#"for="_a,;b";host="r\.example", for=10.0.0.2"#),
-            told(None, "r.example", ""),
+            parts(None, "r.example", ""),
             "a hidden client"
         );
         assert_eq!(
             read("for=1.2.3.4, for=unknown;proto=https"),
-            told(Some("https"), "", "")
+            parts(Some("https"), "", "")
         );
-        assert_eq!(read(""), told(None, "", ""));
+        assert_eq!(read(""), parts(None, "", ""));
     }
 
     #[test]
@@ -440,19 +440,19 @@ mod tests {
         ];
         assert_eq!(
             read(Family::XForwardedHost, both),
-            told(Some("https"), "two.example", "203.0.113.7")
+            parts(Some("https"), "two.example", "203.0.113.7")
         );
         assert_eq!(
             read(Family::Forwarded, both),
-            told(Some("http"), "one.example", "198.51.100.1")
+            parts(Some("http"), "one.example", "198.51.100.1")
         );
         assert_eq!(
             read(Family::XForwardedHost, both.get(..1).unwrap()),
-            told(None, "", "")
+            parts(None, "", "")
         );
         assert_eq!(
             read(Family::Forwarded, both.get(1..).unwrap()),
-            told(None, "", "")
+            parts(None, "", "")
         );
     }
 }

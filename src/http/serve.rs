@@ -63,7 +63,7 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
     response
         .headers_mut()
         .insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
-    live.cors.tell(page.as_ref(), &mut response);
+    live.cors.add_headers(page.as_ref(), &mut response);
     let issued = response.extensions_mut().remove::<IssuedToken>();
     caller.log(response.status(), issued.as_ref(), why, live.generation);
     measure.end(response)
@@ -79,8 +79,8 @@ fn with_metrics(route: Named, parts: &Parts, live: &Live) -> Named {
     }
 }
 
-/// The path without its query, and with only the beginning of an upload's id: anybody who knows the id of an
-/// anonymous upload could continue it.
+/// The path without its query, and with only the beginning of an upload's ID: anyone who knows the whole ID
+/// of an anonymous upload could continue it.
 fn logged_path(parts: &Parts, route: &Named) -> String {
     match route {
         Ok(Route::Resource(Resource::Upload(repository, id))) => format!(
@@ -188,8 +188,8 @@ async fn identified(
     let now = app.clock.now();
     let identity = live.authenticator.authenticate(&presented(&parts), now).await;
     measure::verdict(identity.as_ref());
-    let identity = identity.inspect_err(|failure| caller.is_nobody(failure))?;
-    caller.is(&identity);
+    let identity = identity.inspect_err(|failure| caller.rejected(failure))?;
+    caller.accepted(&identity);
     let call = Call {
         app: app.clone(),
         live: live.clone(),
@@ -200,7 +200,7 @@ async fn identified(
     };
     let anonymous = call.identity.is_anonymous();
     if anonymous && resource.is_ok_and(|resource| resource.row().holds(&call)) {
-        caller.sits(app).await?;
+        caller.take_seat(app).await?;
     }
     let outcome = match resource {
         Ok(resource) => {

@@ -33,7 +33,7 @@ struct Connected {
     idle_since: AtomicU64,
     gives_way: AtomicBool,
     at_once: AtomicBool,
-    told: Notify,
+    wake: Notify,
     /// Whether written bytes have not reached the kernel yet.
     unflushed: AtomicBool,
     lingers: AtomicBool,
@@ -58,7 +58,7 @@ impl Default for Standing {
             idle_since: now().into(),
             gives_way: false.into(),
             at_once: false.into(),
-            told: Notify::new(),
+            wake: Notify::new(),
             unflushed: false.into(),
             lingers: false.into(),
             refused: Mutex::default(),
@@ -73,8 +73,8 @@ impl Standing {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Counts the connection for this address, which has already added it, until it has identified its
-    /// caller.
+    /// Counts the connection towards this address until it identifies its caller. The address has already
+    /// added it.
     pub fn counts_for(&self, stranger: Stranger) {
         if let Err(second) = self.0.stranger.set(stranger) {
             second.disconnects();
@@ -138,20 +138,20 @@ impl Standing {
         self.0.in_flight.load(Ordering::SeqCst) == 0 && !self.0.unflushed.load(Ordering::SeqCst)
     }
 
-    /// The connection's stake, and when its client was last active. `None` if the connection must not be
+    /// The connection's loss, and when its client was last active. `None` if the connection must not be
     /// closed for another one.
     #[must_use]
-    pub fn stake(&self) -> Option<(Stake, u64)> {
+    pub fn loss(&self) -> Option<(Loss, u64)> {
         if self.0.identified.load(Ordering::Relaxed) || self.is_exempt() {
             return None;
         }
         let moved = self.0.moved.load(Ordering::Relaxed);
         Some(if self.is_idle() {
-            (Stake::Idle, self.0.idle_since.load(Ordering::Relaxed))
+            (Loss::Idle, self.0.idle_since.load(Ordering::Relaxed))
         } else if self.0.seated.load(Ordering::SeqCst) == 0 {
-            (Stake::Busy, moved)
+            (Loss::Busy, moved)
         } else {
-            (Stake::Seated, moved)
+            (Loss::Seated, moved)
         })
     }
 
@@ -160,7 +160,7 @@ impl Standing {
     pub fn give_way(&self, at_once: bool) {
         self.0.at_once.store(at_once, Ordering::SeqCst);
         self.0.gives_way.store(true, Ordering::SeqCst);
-        self.0.told.notify_one();
+        self.0.wake.notify_one();
     }
 
     /// Whether the connection must end although a request is in flight.
@@ -175,9 +175,9 @@ impl Standing {
     }
 
     /// Returns when the connection must end.
-    pub async fn told_to_give_way(&self) {
+    pub async fn must_give_way(&self) {
         while !self.0.gives_way.load(Ordering::SeqCst) {
-            self.0.told.notified().await;
+            self.0.wake.notified().await;
         }
     }
 
@@ -246,7 +246,7 @@ impl Drop for Connected {
 
 /// What is lost if a connection is closed for another one. Later variants lose more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stake {
+pub enum Loss {
     /// No request is in flight.
     Idle,
     /// A request is being read, waits for a seat, or has an answer that holds neither files nor memory.

@@ -481,14 +481,14 @@ mod tests {
         ];
         let list: DenyList = rules.into_iter().collect();
         assert_eq!(list.check(Proved::Password { user: "ann" }), Ok(()));
-        let told = |proved| list.check(proved).unwrap_err().to_string();
-        assert!(told(Proved::Password { user: "bob" }).contains("http.auth.deny[0] (htpasswd \"bob\")"));
+        let rejection = |proved| list.check(proved).unwrap_err().to_string();
+        assert!(rejection(Proved::Password { user: "bob" }).contains("http.auth.deny[0] (htpasswd \"bob\")"));
         let old = claims(json!({"iss": ISSUER, "sub": "ann", "iat": AT - 1}));
         let rule = format!(
             "http.auth.deny[1] (issuer \"{ISSUER}\", subject \"ann\", issued before {})",
             Timestamp::from_secs(AT)
         );
-        assert!(told(token(&old, "")).contains(&rule));
+        assert!(rejection(token(&old, "")).contains(&rule));
     }
 
     #[test]

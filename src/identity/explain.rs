@@ -47,7 +47,7 @@ impl Authenticator {
                     let outcome = self
                         .oidc_identity(&token, &[entry], &mut Grounds::default(), now)
                         .await;
-                    tried.extend(place(&self.issuers, entry).map(|at| told(Entry::Issuer(at), outcome)));
+                    tried.extend(place(&self.issuers, entry).map(|at| attempt(Entry::Issuer(at), outcome)));
                 }
                 tried
             }
@@ -56,7 +56,7 @@ impl Authenticator {
                     .svid_identity(&token, domain, &mut Grounds::default(), now)
                     .await;
                 place(&self.domains, domain)
-                    .map(|at| told(Entry::TrustDomain(at), outcome))
+                    .map(|at| attempt(Entry::TrustDomain(at), outcome))
                     .into_iter()
                     .collect()
             }
@@ -77,7 +77,7 @@ impl Authenticator {
                     &mut Grounds::default(),
                     now,
                 );
-                Some(told(Entry::Certificate(at), outcome))
+                Some(attempt(Entry::Certificate(at), outcome))
             };
             return self.certificates.iter().enumerate().filter_map(one).collect();
         }
@@ -88,7 +88,7 @@ impl Authenticator {
         let place = domain.and_then(|domain| place(&self.domains, domain));
         place
             .map(|at| {
-                told(
+                attempt(
                     Entry::TrustDomain(at),
                     self.x509_svid_identity(peer, &leaf, &mut Grounds::default(), now),
                 )
@@ -98,7 +98,7 @@ impl Authenticator {
     }
 }
 
-fn told(entry: Entry, outcome: Result<Identity, Reason>) -> Tried {
+fn attempt(entry: Entry, outcome: Result<Identity, Reason>) -> Tried {
     Tried {
         entry,
         outcome: outcome.map_err(|why| why.with(Evidence::default())),

@@ -82,9 +82,9 @@ impl Known {
 
     /// Returns the identity if it is still valid.
     pub(super) fn identity(&self, now: Timestamp) -> Option<Identity> {
-        let counts = self.since <= now && now < self.identity.valid_until;
-        let counts = counts && self.grounds.support_an_identity() && self.grounds.hold(now);
-        counts.then(|| self.identity.clone())
+        let valid = self.since <= now && now < self.identity.valid_until;
+        let valid = valid && self.grounds.support_an_identity() && self.grounds.hold(now);
+        valid.then(|| self.identity.clone())
     }
 
     /// Returns about how many bytes the identity takes. Claims are held twice: parsed, and as they were

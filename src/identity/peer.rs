@@ -10,7 +10,7 @@ use super::grounds::{Grounds, Known, KnownFailure};
 use super::refusal::{Reason, shown};
 use super::{CredentialType, Evidence, Failure, Identity, Refused};
 use crate::clock::Timestamp;
-use crate::trust::x509::{self, Hearsay, Leaf, Rejected, VerifiedChain, X509Authorities};
+use crate::trust::x509::{self, Leaf, Rejected, UnverifiedParts, VerifiedChain, X509Authorities};
 use crate::trust::{Authorities, NoKeys};
 use arc_swap::ArcSwapOption;
 use pki_types::CertificateDer;
@@ -26,7 +26,7 @@ pub struct Peer {
     known: ArcSwapOption<(Arc<()>, Found)>,
     /// Held during verification, so that concurrent requests do not verify the chain several times. They wait
     /// without blocking a thread.
-    judging: Mutex<()>,
+    verifying: Mutex<()>,
 }
 
 /// A chain over a limit. It is not kept, since it can never be accepted.
@@ -59,7 +59,7 @@ impl Peer {
             chain,
             verdict: ArcSwapOption::empty(),
             known: ArcSwapOption::empty(),
-            judging: Mutex::default(),
+            verifying: Mutex::default(),
         }
     }
 
@@ -78,8 +78,8 @@ impl Peer {
         }
     }
 
-    /// Parses the first certificate for one verification. It is not trusted, and it counts the signature
-    /// checks that the chain may use.
+    /// Parses the first certificate for one verification. The leaf is not trusted. It limits the signature
+    /// checks that its chain may use.
     pub(super) fn leaf(&self) -> Result<Leaf, Rejected> {
         let chain = self.chain.as_ref().map_err(|too_much| too_much.why.clone())?;
         Leaf::parse(chain.first().unwrap_or(&CertificateDer::from(&[][..])))
@@ -103,11 +103,11 @@ impl Peer {
     }
 
     /// Waits while another request verifies the chain.
-    pub(super) async fn judging(&self) -> MutexGuard<'_, ()> {
-        match self.judging.try_lock() {
-            Ok(judging) => judging,
+    pub(super) async fn verifying(&self) -> MutexGuard<'_, ()> {
+        match self.verifying.try_lock() {
+            Ok(verifying) => verifying,
             // The handshake cannot wait. It has a chain of its own and never comes here.
-            Err(_) => self.judging.lock().await,
+            Err(_) => self.verifying.lock().await,
         }
     }
 
@@ -133,7 +133,7 @@ impl Peer {
         grounds: &mut Grounds,
         now: Timestamp,
     ) -> Result<Arc<VerifiedChain>, Verdict> {
-        self.judge(Kind::Svid, leaf, authorities, grounds, now)
+        self.verify(Kind::Svid, leaf, authorities, grounds, now)
     }
 
     /// Verifies the chain of a plain certificate by `authorities`.
@@ -144,7 +144,7 @@ impl Peer {
         grounds: &mut Grounds,
         now: Timestamp,
     ) -> Result<Arc<VerifiedChain>, Verdict> {
-        self.judge(Kind::Plain, leaf, authorities, grounds, now)
+        self.verify(Kind::Plain, leaf, authorities, grounds, now)
     }
 
     #[cfg(test)]
@@ -160,7 +160,7 @@ impl Peer {
 
     /// A generation belongs to one source, so a cached verdict is never used for other authorities, even
     /// after a reload. The kind of verification is compared too, since the configuration decides it.
-    fn judge(
+    fn verify(
         &self,
         kind: Kind,
         leaf: &Leaf,
@@ -169,12 +169,12 @@ impl Peer {
         now: Timestamp,
     ) -> Result<Arc<VerifiedChain>, Verdict> {
         let view = authorities.view(now).map_err(Verdict::Undecidable)?;
-        let counts = |kept: &Arc<VerifiedChain>| {
+        let still_valid = |kept: &Arc<VerifiedChain>| {
             kept.generation() == view.generation
                 && kept.spiffe_id().is_some() == (kind == Kind::Svid)
                 && now < kept.valid_until()
         };
-        if let Some(kept) = self.verdict.load_full().filter(counts) {
+        if let Some(kept) = self.verdict.load_full().filter(still_valid) {
             return Ok(kept);
         }
         let intermediates = self
@@ -187,7 +187,7 @@ impl Peer {
             Kind::Svid => x509::verify_svid(leaf, intermediates, &view, now),
             Kind::Plain => x509::verify_plain(leaf, intermediates, &view, now),
         };
-        metrics::counter!("wharfinger_certificate_judgements_total").increment(1);
+        metrics::counter!("wharfinger_certificate_verifications_total").increment(1);
         let verified = verified.map_err(|why| {
             grounds.last_until(x509::next_change(leaf, intermediates, &view, now));
             Verdict::Rejected(why)
@@ -211,13 +211,13 @@ impl fmt::Debug for Peer {
 }
 
 fn evidence(leaf: &CertificateDer<'_>) -> Evidence {
-    let Hearsay {
+    let UnverifiedParts {
         subject,
         issuer,
         serial,
         uri,
         claims_spiffe,
-    } = Hearsay::of(leaf);
+    } = UnverifiedParts::of(leaf);
     let credential = if claims_spiffe {
         CredentialType::X509Svid
     } else {

@@ -41,7 +41,7 @@ pub struct Refusal {
     pub evidence: Evidence,
 }
 
-/// Why a credential was rejected. The [`Evidence`] beside it says which credential it was.
+/// Why a credential was rejected. The [`Evidence`] identifies the credential.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refused {
     #[error("expected one Authorization header, found several; leave only one")]

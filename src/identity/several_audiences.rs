@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 /// The subjects that were logged.
 #[derive(Debug, Default)]
 pub(super) struct SeveralAudiences {
-    told: Mutex<HashSet<String>>,
+    logged: Mutex<HashSet<String>>,
 }
 
 impl SeveralAudiences {
@@ -42,14 +42,14 @@ impl SeveralAudiences {
 
     /// Clears the set when it is full, since an issuer may make up any number of subjects.
     fn is_new(&self, subject: &str) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.contains(subject) {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.contains(subject) {
             return false;
         }
-        if told.len() >= MOST {
-            told.clear();
+        if logged.len() >= MOST {
+            logged.clear();
         }
-        told.insert(subject.to_owned())
+        logged.insert(subject.to_owned())
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
         assert!(!audiences.is_new("a") && !audiences.is_new("b"));
         for index in 0..2 * MOST {
             audiences.is_new(&index.to_string());
-            assert!(audiences.told.lock().unwrap().len() <= MOST);
+            assert!(audiences.logged.lock().unwrap().len() <= MOST);
         }
         assert!(audiences.is_new("a"), "forgotten");
     }

@@ -41,11 +41,11 @@ pub async fn run<H: Handler>(
     });
     let (drain, draining) = watch::channel(false);
     let mut connections = JoinSet::new();
-    let mut door = Door {
+    let mut acceptor = Acceptor {
         listener,
         admission: admission.clone(),
         spare: Spare::default(),
-        told: None,
+        logged: None,
     };
     // An accepted connection that waits for a place.
     let mut waiting: Option<Accepted> = None;
@@ -55,7 +55,7 @@ pub async fn run<H: Handler>(
             biased;
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => report(ended),
-            accepted = door.accept(), if waiting.is_none() => waiting = Some(accepted),
+            accepted = acceptor.accept(), if waiting.is_none() => waiting = Some(accepted),
             () = a_place(&admission), if waiting.is_some() => {}
         }
         let Some(accepted) = waiting.take() else { continue };
@@ -84,7 +84,7 @@ pub async fn run<H: Handler>(
         }
     }
     drop(waiting);
-    drop(door);
+    drop(acceptor);
     drain.send_replace(true);
     finish(connections, &limits, &clock).await;
 }
@@ -144,17 +144,17 @@ async fn a_place(admission: &Admission) {
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Accepts connections.
-struct Door {
+struct Acceptor {
     listener: TcpListener,
     admission: Arc<Admission>,
-    /// A descriptor in reserve. Without others it serves to accept one more connection, which then gets an
-    /// answer.
+    /// A descriptor in reserve. When there are no others, it is used to accept one more connection, which
+    /// then gets an answer.
     spare: Spare,
     /// When the log last reported that descriptors are exhausted.
-    told: Option<Instant>,
+    logged: Option<Instant>,
 }
 
-impl Door {
+impl Acceptor {
     async fn accept(&mut self) -> Accepted {
         const PAUSE: Duration = Duration::from_millis(500);
         loop {
@@ -162,7 +162,7 @@ impl Door {
             let accepted = match self.listener.accept().await {
                 // The kernel returns this error even if no connection is waiting.
                 Err(error) if are_lacking(&error) => {
-                    self.tell();
+                    self.log_exhausted();
                     self.spare.give();
                     self.listener.accept().now_or_never()
                 }
@@ -184,7 +184,7 @@ impl Door {
     async fn keep_spare(&mut self) {
         const GRACE: Duration = Duration::from_millis(500);
         while !self.spare.keep() {
-            self.tell();
+            self.log_exhausted();
             if tokio::time::timeout(GRACE, self.admission.freed()).await.is_err() {
                 self.admission.make_room();
             }
@@ -192,12 +192,12 @@ impl Door {
     }
 
     /// Reports that descriptors are exhausted, at most once a minute.
-    fn tell(&mut self) {
+    fn log_exhausted(&mut self) {
         if self
-            .told
-            .is_none_or(|told| told.elapsed() >= Duration::from_secs(60))
+            .logged
+            .is_none_or(|logged| logged.elapsed() >= Duration::from_secs(60))
         {
-            self.told = Some(Instant::now());
+            self.logged = Some(Instant::now());
             tracing::error!(
                 "out of file descriptors: requests that need a file are answered with 503, and idle connections without a login are closed; \
                  raise the hard limit (LimitNOFILE=, ulimit -Hn)"

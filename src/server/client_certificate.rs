@@ -28,12 +28,12 @@ pub enum ClientAuth {
     Off,
     /// The server asks for one. The handshake succeeds without one, or with a bad one.
     Optional,
-    /// The handshake fails without one, or with one that the [`Judge`] rejects.
+    /// The handshake fails without one, or with one that the [`ChainCheck`] rejects.
     Required,
 }
 
 /// Verifies a chain, leaf first, in the handshake. Only [`ClientAuth::Required`] uses it.
-pub type Judge = Arc<dyn Fn(&[CertificateDer<'static>]) -> Result<(), NotAccepted> + Send + Sync>;
+pub type ChainCheck = Arc<dyn Fn(&[CertificateDer<'static>]) -> Result<(), NotAccepted> + Send + Sync>;
 
 /// The reason why a client certificate ended the handshake.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -63,7 +63,7 @@ impl From<NotAccepted> for Error {
 /// `None` with [`ClientAuth::Off`].
 pub(super) fn verifier(
     auth: ClientAuth,
-    judge: Option<Judge>,
+    check: Option<ChainCheck>,
     provider: &CryptoProvider,
 ) -> Option<Arc<dyn ClientCertVerifier>> {
     let required = match auth {
@@ -71,17 +71,17 @@ pub(super) fn verifier(
         ClientAuth::Optional => false,
         ClientAuth::Required => true,
     };
-    let judge = judge.filter(|_| required);
+    let check = check.filter(|_| required);
     Some(Arc::new(Verifier {
         required,
-        judge,
+        check,
         algorithms: provider.signature_verification_algorithms,
     }))
 }
 
 struct Verifier {
     required: bool,
-    judge: Option<Judge>,
+    check: Option<ChainCheck>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -102,12 +102,12 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if let Some(judge) = &self.judge {
+        if let Some(check) = &self.check {
             let chain: Vec<_> = std::iter::once(leaf)
                 .chain(intermediates)
                 .map(|der| der.clone().into_owned())
                 .collect();
-            judge(&chain)?;
+            check(&chain)?;
         }
         Ok(ClientCertVerified::assertion())
     }

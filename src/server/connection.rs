@@ -103,7 +103,7 @@ pub(super) async fn serve<H: Handler>(
         return speak(stream, origin, false, limits, serving.handler.clone(), end).await;
     };
     stream.expect_tls();
-    let stream = match Box::pin(shake_hands(
+    let stream = match Box::pin(tls_handshake(
         stream,
         remote,
         tls,
@@ -161,7 +161,7 @@ impl End {
         tokio::select! {
             // An error means that the accept loop has ended, and that everything else will.
             _ = draining.wait_for(|draining| *draining) => Why::Drains,
-            () = standing.told_to_give_way() => Why::GivesWay,
+            () = standing.must_give_way() => Why::GivesWay,
         }
     }
 }
@@ -209,7 +209,7 @@ async fn introduce<H>(
 }
 
 /// Shakes hands. Fails with the stream if the client speaks plain HTTP.
-async fn shake_hands(
+async fn tls_handshake(
     stream: Stream,
     remote: SocketAddr,
     tls: Arc<ServerConfig>,
@@ -217,11 +217,11 @@ async fn shake_hands(
     end: &mut End,
 ) -> Result<Box<TlsStream<Stream>>, Option<Box<Stream>>> {
     let handshake = tokio::time::timeout_at(deadline, TlsAcceptor::from(tls).accept(stream).into_fallible());
-    let shaken = tokio::select! {
-        shaken = handshake => shaken,
+    let finished = tokio::select! {
+        finished = handshake => finished,
         _ = end.comes() => return Err(None),
     };
-    match shaken {
+    match finished {
         Ok(Ok(mut stream)) => {
             stream.get_mut().1.set_buffer_limit(Some(ENCRYPTED_AT_ONCE));
             return Ok(Box::new(stream));
@@ -356,7 +356,7 @@ async fn close<S: AsyncRead + AsyncWrite + OverTcp + Unpin>(
     tokio::select! {
         biased;
         () = ended => {}
-        () = standing.told_to_give_way() => {}
+        () = standing.must_give_way() => {}
     }
 }
 

@@ -25,7 +25,7 @@ mod unread;
 
 pub use accept::run;
 pub use admission::Networks;
-pub use client_certificate::{ClientAuth, Judge, NotAccepted};
+pub use client_certificate::{ChainCheck, ClientAuth, NotAccepted};
 pub use proxy_header::{InvalidProxyHeader, ProxyHeader};
 pub use tls::{Expiring, Expiry, InvalidTls, PairFiles, Prepared, Reloaded, Tls, TlsSettings};
 
@@ -63,7 +63,8 @@ pub struct Limits {
     /// Bytes per second that a caller who has not logged in must send and receive on average. `stall_timeout`
     /// is the time that such a caller may fall behind.
     pub unidentified_rate: u64,
-    /// The time for the whole body of such a caller's request. Only waiting for the client counts.
+    /// The time for the whole body of such a caller's request. Only the time spent waiting for the client is
+    /// measured.
     pub unidentified_body_timeout: Duration,
     /// The size of a request header, at least 8 KiB. The request line and a token of 32 KiB must fit.
     pub header_bytes: u32,

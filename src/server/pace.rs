@@ -3,8 +3,8 @@
 use crate::http::Stalled;
 use std::time::Duration;
 
-/// A credit of time. Waiting for the client uses it up, and bytes from the client earn it back. The client
-/// may pause, but not crawl.
+/// A credit of time. Waiting for the client uses it up, and bytes from the client earn it back. So the client
+/// may pause, but its average rate has a minimum.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
     /// The largest credit, which is also the initial one.

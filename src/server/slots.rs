@@ -1,7 +1,7 @@
 //! The open connections, and the choice of one to close for another. The code is pure: the state of a
 //! connection is in its [`Standing`].
 
-use crate::http::{Stake, Standing};
+use crate::http::{Loss, Standing};
 use crate::source_address::SourceAddress;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,7 +16,7 @@ pub(super) struct Slots {
     last: u64,
 }
 
-/// A connection whose place was given away. The caller must tell it.
+/// A connection whose place was given away. The caller must call [`Standing::give_way`].
 #[derive(Debug)]
 pub(super) struct Given {
     pub(super) standing: Standing,
@@ -42,8 +42,8 @@ impl Slots {
         if !self.open.contains_key(&id) {
             return;
         }
-        self.unfile(id);
-        if standing.stake().is_some() {
+        self.remove_from_source(id);
+        if standing.loss().is_some() {
             let source = standing
                 .stranger()
                 .map_or(SourceAddress::UNKNOWN, |stranger| stranger.source());
@@ -56,7 +56,7 @@ impl Slots {
 
     /// Removes a connection that has ended. Its place may already have been given away.
     pub(super) fn leave(&mut self, id: u64) {
-        self.unfile(id);
+        self.remove_from_source(id);
         self.open.remove(&id);
     }
 
@@ -65,9 +65,9 @@ impl Slots {
     /// for the longest time.
     pub(super) fn give_away_of(&mut self, source: SourceAddress) -> Option<Given> {
         let mut left = EXAMINED;
-        let (stake, _, id) = self.least(source, &mut left)?;
-        (stake < Stake::Seated)
-            .then(|| self.give(source, stake, id))
+        let (loss, _, id) = self.least(source, &mut left)?;
+        (loss < Loss::Seated)
+            .then(|| self.give(source, loss, id))
             .flatten()
     }
 
@@ -76,18 +76,18 @@ impl Slots {
     /// examines the addresses with most connections first, and stops after a bounded number, since new
     /// connections are waiting.
     pub(super) fn give_away(&mut self) -> Option<Given> {
-        self.give_away_up_to(Stake::Seated)
+        self.give_away_up_to(Loss::Seated)
     }
 
     /// Gives away the place of an idle connection, if there is one.
     pub(super) fn give_away_idle(&mut self) -> Option<Given> {
-        self.give_away_up_to(Stake::Idle)
+        self.give_away_up_to(Loss::Idle)
     }
 
-    fn give_away_up_to(&mut self, most: Stake) -> Option<Given> {
+    fn give_away_up_to(&mut self, most: Loss) -> Option<Given> {
         let mut left = EXAMINED;
         let mut idle: Option<(u64, u64, SourceAddress)> = None;
-        let mut other: Option<(Stake, u64, SourceAddress)> = None;
+        let mut other: Option<(Loss, u64, SourceAddress)> = None;
         let sources: Vec<_> = self
             .sizes
             .iter()
@@ -97,9 +97,9 @@ impl Slots {
             .collect();
         for source in sources {
             match self.least(source, &mut left) {
-                Some((Stake::Idle, since, id)) => idle = idle.into_iter().chain([(since, id, source)]).min(),
-                Some((stake, _, id)) if other.is_none_or(|(found, ..)| stake < found) => {
-                    other = Some((stake, id, source))
+                Some((Loss::Idle, since, id)) => idle = idle.into_iter().chain([(since, id, source)]).min(),
+                Some((loss, _, id)) if other.is_none_or(|(found, ..)| loss < found) => {
+                    other = Some((loss, id, source))
                 }
                 _ => {}
             }
@@ -108,41 +108,41 @@ impl Slots {
             }
         }
         match (idle, other) {
-            (Some((_, id, source)), _) => self.give(source, Stake::Idle, id),
-            (None, Some((stake, id, source))) if stake <= most => self.give(source, stake, id),
+            (Some((_, id, source)), _) => self.give(source, Loss::Idle, id),
+            (None, Some((loss, id, source))) if loss <= most => self.give(source, loss, id),
             (None, _) => None,
         }
     }
 
     /// The connection of this address that loses least. Connections that must stay are not examined again.
-    fn least(&mut self, source: SourceAddress, left: &mut usize) -> Option<(Stake, u64, u64)> {
+    fn least(&mut self, source: SourceAddress, left: &mut usize) -> Option<(Loss, u64, u64)> {
         let connections = self.sources.get(&source)?;
         let mut least = None;
         let mut stay = Vec::new();
         for (&id, standing) in connections.iter().take(*left) {
             *left -= 1;
-            match standing.stake() {
+            match standing.loss() {
                 None => stay.push(id),
-                Some((stake, since)) if least.is_none_or(|least| (stake, since, id) < least) => {
-                    least = Some((stake, since, id))
+                Some((loss, since)) if least.is_none_or(|least| (loss, since, id) < least) => {
+                    least = Some((loss, since, id))
                 }
                 Some(_) => {}
             }
         }
-        stay.into_iter().for_each(|id| self.unfile(id));
+        stay.into_iter().for_each(|id| self.remove_from_source(id));
         least
     }
 
-    fn give(&mut self, source: SourceAddress, stake: Stake, id: u64) -> Option<Given> {
+    fn give(&mut self, source: SourceAddress, loss: Loss, id: u64) -> Option<Given> {
         let standing = self.sources.get(&source)?.get(&id)?.clone();
         self.leave(id);
         Some(Given {
             standing,
-            at_once: stake > Stake::Idle,
+            at_once: loss > Loss::Idle,
         })
     }
 
-    fn unfile(&mut self, id: u64) {
+    fn remove_from_source(&mut self, id: u64) {
         if let Some(source) = self.open.get_mut(&id).and_then(Option::take) {
             self.change(source, |connections| drop(connections.remove(&id)));
         }

@@ -29,7 +29,7 @@ pub(super) struct Received {
 }
 
 impl Received {
-    /// Tells `active` when all of the body was read, and leaves an unread rest to `rest`.
+    /// Notifies `active` when all of the body was read, and leaves an unread rest to `rest`.
     pub(super) fn new(body: Incoming, limits: &Limits, active: ActiveRequest, rest: Rest) -> Self {
         Self {
             body: Some(body),

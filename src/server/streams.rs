@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 #[derive(Clone)]
 pub(super) struct Streams {
     next: Arc<Mutex<Next>>,
-    /// Whether the one stream is open that bounds by address do not apply to.
+    /// Whether the one stream to which the limits by address do not apply is open.
     own: Arc<AtomicBool>,
     limits: Arc<Limits>,
 }

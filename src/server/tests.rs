@@ -8,8 +8,8 @@ mod proxied;
 mod unread;
 
 use super::{
-    ClientAuth, Connection, InvalidTls, Judge, Limits, NotAccepted, PairFiles, Prepared, Reloaded, Settings,
-    Tls, TlsSettings, run,
+    ChainCheck, ClientAuth, Connection, InvalidTls, Limits, NotAccepted, PairFiles, Prepared, Reloaded,
+    Settings, Tls, TlsSettings, run,
 };
 use crate::clock::Clock;
 use crate::http::Stalled;
@@ -89,7 +89,7 @@ impl Pki {
         }
     }
 
-    fn server(&self, client_auth: ClientAuth, judge: Option<Judge>) -> Tls {
+    fn server(&self, client_auth: ClientAuth, judge: Option<ChainCheck>) -> Tls {
         open(self.settings(client_auth), judge)
     }
 
@@ -117,7 +117,7 @@ impl Pki {
     }
 }
 
-fn open(settings: TlsSettings, judge: Option<Judge>) -> Tls {
+fn open(settings: TlsSettings, judge: Option<ChainCheck>) -> Tls {
     Tls::new(Prepared::read(settings).unwrap(), judge, Clock::system()).unwrap()
 }
 
@@ -302,7 +302,7 @@ async fn x_24_if_a_certificate_is_required_the_handshake_asks_the_judge() {
     let accepted = good.0.clone();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
-    let judge: Judge = Arc::new(move |chain| {
+    let judge: ChainCheck = Arc::new(move |chain| {
         log.lock().unwrap().push(chain.to_vec());
         if chain == accepted {
             Ok(())

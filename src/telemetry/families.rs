@@ -109,7 +109,7 @@ pub const FAMILIES: &[Family] = &[
         "Requests, pulls included, that were answered with 503 because `http.bodyMemory`, or their caller's share of it, was in use",
     ),
     counter(
-        "wharfinger_certificate_judgements_total",
+        "wharfinger_certificate_verifications_total",
         &[],
         "Verifications of a client certificate's chain: once per connection, and again when the authorities that verified it change",
     ),

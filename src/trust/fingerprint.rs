@@ -1,5 +1,5 @@
-//! Short fingerprints of keys. The registry's own tokens contain them, so that a withdrawn key is recognized
-//! later.
+//! Short fingerprints of keys. The registry's own tokens contain them, so that the registry notices when a
+//! key has been withdrawn.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;

@@ -19,7 +19,7 @@ pub(super) enum NotNewer<E> {
 
 impl<T> Authorities<T> {
     /// Lets requests wait in `room` until the source's limits allow the next fetch. Without a room such a
-    /// request is judged at once by the current keys.
+    /// request is checked at once with the current keys.
     #[must_use]
     pub fn waiting_in(self, room: Option<&WaitingRoom>) -> Self {
         Self {
@@ -28,24 +28,24 @@ impl<T> Authorities<T> {
         }
     }
 
-    /// Fetches newer keys and judges again. `why` is the result with the current keys. The request may wait,
-    /// so `judge` receives the time at which it runs.
-    pub(super) async fn judge_by_newer<R, E>(
+    /// Fetches newer keys and checks again. `why` is the result with the current keys. The request may wait,
+    /// so `check` receives the time at which it runs.
+    pub(super) async fn check_with_newer_keys<R, E>(
         &self,
         sender: Sender,
         now: Timestamp,
         why: E,
-        judge: impl Fn(Arc<Held<T>>, Timestamp) -> Result<R, E>,
+        check: impl Fn(Arc<Held<T>>, Timestamp) -> Result<R, E>,
     ) -> Result<R, NotNewer<E>> {
-        let judge_now = || {
+        let check_now = || {
             let now = self.later(now);
             self.view(now)
                 .map_err(NotNewer::Undecidable)
-                .and_then(|held| judge(held, now).map_err(NotNewer::Final))
+                .and_then(|held| check(held, now).map_err(NotNewer::Final))
         };
         let Some(room) = &self.room else {
             return if self.refetch(now).await {
-                judge_now()
+                check_now()
             } else {
                 Err(NotNewer::Final(why))
             };
@@ -56,22 +56,22 @@ impl<T> Authorities<T> {
         let no_place = || NotNewer::Undecidable(NoKeys::NoPlace);
         let mut place = room.enter(self.number, sender).ok_or_else(no_place)?;
         let not_fetched = |why| NotNewer::Undecidable(NoKeys::NotFetched { why });
-        let judging = async {
+        let rechecked = async {
             for _ in 0..ROUNDS {
                 let next = self.next(room.clock(), now).await;
-                match (judge_now(), next) {
+                match (check_now(), next) {
                     (Err(NotNewer::Final(_)), Next::Earlier) => {}
                     (Err(NotNewer::Final(_)), Next::Failed(why)) => return Err(not_fetched(why)),
-                    (judged, _) => return judged,
+                    (checked, _) => return checked,
                 }
             }
-            judge_now()
+            check_now()
         };
         let longest = LONGEST_WAIT + LONGEST_FETCH;
         let over = room.clock().now().plus(longest);
         tokio::select! {
             biased;
-            judged = judging => judged,
+            checked = rechecked => checked,
             () = place.lost() => Err(no_place()),
             () = room.clock().reach(over) => Err(not_fetched(format!("no answer within {longest:?}"))),
         }

@@ -99,7 +99,7 @@ impl<T: Keys + Send + Sync> Apart<T> for ApartFrom<T> {
                 })
             }
         };
-        self.tell(last.as_ref().map_or(&[], |last| &last.withheld), &withheld);
+        self.log_changes(last.as_ref().map_or(&[], |last| &last.withheld), &withheld);
         self.last.store(Some(Arc::new(Look {
             held,
             others,
@@ -111,7 +111,7 @@ impl<T: Keys + Send + Sync> Apart<T> for ApartFrom<T> {
 
     fn withheld(&self) -> Vec<String> {
         self.last.load().as_ref().map_or_else(Vec::new, |last| {
-            last.withheld.iter().map(|one| one.told(&self.name)).collect()
+            last.withheld.iter().map(|one| one.describe(&self.name)).collect()
         })
     }
 }
@@ -139,9 +139,9 @@ impl<T: Keys> ApartFrom<T> {
         keys.prints().into_iter().filter_map(withheld).collect()
     }
 
-    fn tell(&self, before: &[Withheld], now: &[Withheld]) {
+    fn log_changes(&self, before: &[Withheld], now: &[Withheld]) {
         for one in now.iter().filter(|one| !before.contains(one)) {
-            tracing::error!(spiffe.trust_domain = &*self.name, "{}", one.told(&self.name));
+            tracing::error!(spiffe.trust_domain = &*self.name, "{}", one.describe(&self.name));
         }
         for one in before.iter().filter(|one| !now.contains(one)) {
             tracing::warn!(
@@ -155,7 +155,7 @@ impl<T: Keys> ApartFrom<T> {
 }
 
 impl Withheld {
-    fn told(&self, trust_domain: &str) -> String {
+    fn describe(&self, trust_domain: &str) -> String {
         let Self { print, name, owner } = self;
         format!(
             "{name} (public key {print}) is also held by the trust domain {owner}, which comes first in the configuration, so it is not used \
@@ -240,13 +240,13 @@ mod tests {
         );
         let after = two.second.generation(NOW);
         assert_ne!(after, before, "cached identities are verified again");
-        let told = two.second.withheld(NOW);
+        let withheld = two.second.withheld(NOW);
         assert!(
-            told.len() == 1
-                && told[0].contains("CN=shared")
-                && told[0].contains("first.example")
-                && told[0].contains("sharesAuthoritiesWith"),
-            "{told:?}"
+            withheld.len() == 1
+                && withheld[0].contains("CN=shared")
+                && withheld[0].contains("first.example")
+                && withheld[0].contains("sharesAuthoritiesWith"),
+            "{withheld:?}"
         );
 
         let later = NOW.plus(std::time::Duration::from_secs(61));

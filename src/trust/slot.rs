@@ -27,12 +27,12 @@ pub struct Slot<T> {
     source: Arc<str>,
     kind: SourceKind,
     held: ArcSwapOption<Held<T>>,
-    course: Mutex<Course>,
+    history: Mutex<History>,
 }
 
 /// The history of the source, which is only shown.
 #[derive(Clone, Debug, Default)]
-struct Course {
+struct History {
     attempts: u64,
     failures: u64,
     last_error: Option<String>,
@@ -55,7 +55,7 @@ impl<T> Slot<T> {
             source: source.into(),
             kind,
             held: ArcSwapOption::empty(),
-            course: Mutex::default(),
+            history: Mutex::default(),
         })
     }
 
@@ -112,31 +112,31 @@ impl<T> Slot<T> {
             usable_until,
         };
         self.held.store(Some(Arc::new(held)));
-        self.course().from_disk = true;
+        self.history().from_disk = true;
     }
 
     /// Records why the last attempt failed. The current keys stay.
     pub fn fail(&self, why: impl Into<String>) {
-        let mut course = self.course();
-        course.attempts += 1;
-        course.failures += 1;
-        course.last_error = Some(why.into());
+        let mut history = self.history();
+        history.attempts += 1;
+        history.failures += 1;
+        history.last_error = Some(why.into());
     }
 
     /// Records that the source can be read but has no keys of this kind.
     pub(super) fn says_nothing(&self) {
-        self.course().last_error = None;
+        self.history().last_error = None;
     }
 
     /// Records what came with the current keys.
     pub fn annotate(&self, sequence: Option<u64>, skipped: Vec<Skipped>) {
-        let mut course = self.course();
-        (course.sequence, course.skipped) = (sequence, skipped);
+        let mut history = self.history();
+        (history.sequence, history.skipped) = (sequence, skipped);
     }
 
     /// Records when the source will fetch again.
     pub fn plan(&self, next_refresh: Timestamp) {
-        self.course().next_refresh = Some(next_refresh);
+        self.history().next_refresh = Some(next_refresh);
     }
 
     #[must_use]
@@ -146,7 +146,7 @@ impl<T> Slot<T> {
 
     /// Returns why the latest attempt to get keys failed, if it did.
     pub(super) fn failure(&self) -> Option<String> {
-        self.course()
+        self.history()
             .last_error
             .as_ref()
             .map(|why| format!("{}: {why}", self.source))
@@ -155,7 +155,7 @@ impl<T> Slot<T> {
     /// Returns one line that explains why there are no keys.
     pub(super) fn state(&self, now: Timestamp) -> String {
         let failure = self
-            .course()
+            .history()
             .last_error
             .clone()
             .map_or_else(String::new, |why| format!(" ({why})"));
@@ -164,19 +164,19 @@ impl<T> Slot<T> {
                 format!("{}: stale since {}{failure}", self.source, held.usable_until)
             }
             Some(_) => format!("{}: has keys", self.source),
-            None if self.course().attempts == 0 => format!("{}: no answer yet", self.source),
+            None if self.history().attempts == 0 => format!("{}: no answer yet", self.source),
             None => format!("{}: never answered{failure}", self.source),
         }
     }
 
     fn succeeded(&self) {
-        let mut course = self.course();
-        course.attempts += 1;
-        (course.last_error, course.from_disk) = (None, false);
+        let mut history = self.history();
+        history.attempts += 1;
+        (history.last_error, history.from_disk) = (None, false);
     }
 
-    fn course(&self) -> MutexGuard<'_, Course> {
-        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -184,7 +184,7 @@ impl<T: Keys> Slot<T> {
     /// Returns the status of the source.
     #[must_use]
     pub fn status(&self) -> Status {
-        let Course {
+        let History {
             attempts,
             failures,
             last_error,
@@ -192,7 +192,7 @@ impl<T: Keys> Slot<T> {
             sequence,
             skipped,
             from_disk,
-        } = self.course().clone();
+        } = self.history().clone();
         let held = self.held();
         Status {
             source: self.source.clone(),

@@ -96,7 +96,7 @@ fn lines(out: &str) -> Vec<Value> {
 async fn a_whole_store_is_clean_and_ends_with_0() {
     let store = Store::with_an_image().await;
     let (code, out, err) = store.fsck(&[]);
-    let said = "clean: 0 damages, 0 leftovers; checked 1 manifests, 1 tags, 1 blobs of 17 bytes, 1 links and 0 uploads";
+    let said = "clean: 0 damaged, 0 left over; checked 1 manifests, 1 tags, 1 blobs of 17 bytes, 1 links and 0 uploads";
     assert_eq!(
         (code, out, err),
         (
@@ -128,7 +128,7 @@ async fn every_damage_is_named_and_ends_with_1() {
             blob_key()
         ),
         "damage: r/team/app!/t/v1: points to the manifest ".to_owned(),
-        ": DAMAGED: 2 damages, ".to_owned(),
+        ": DAMAGED: 2 damaged, ".to_owned(),
     ] {
         assert!(out.contains(&said), "expected {said} in {out}");
     }
@@ -151,7 +151,7 @@ async fn marked_blobs_are_sent_again_and_healed() {
         blob_key()
     );
     assert!(
-        out.contains(&marked) && out.contains("1 damages, 0 leftovers, 1 blobs marked; "),
+        out.contains(&marked) && out.contains("1 damaged, 0 left over, 1 blobs marked; "),
         "{out}"
     );
     let (_, out, _) = store.fsck(&["--mark", "--json"]);
@@ -171,7 +171,7 @@ async fn marked_blobs_are_sent_again_and_healed() {
     app.signal(Signal::TERM);
     assert!(app.ended().await.success());
     let (code, out, _) = Store { app }.fsck(&[]);
-    assert!(code == 0 && out.contains(": clean: 0 damages, "), "{out}");
+    assert!(code == 0 && out.contains(": clean: 0 damaged, "), "{out}");
 }
 
 /// The registry did not find them when a client asked: their folder was being restored.
@@ -192,7 +192,7 @@ async fn the_mark_of_bytes_that_came_back_is_shown_and_cleared() {
     let (code, out, _) = store.fsck(&[]);
     let shown = format!("leftover: {}: is marked as damaged, but its bytes ", blob_key());
     assert!(
-        code == 0 && out.contains(&shown) && out.contains("clean: 0 damages, 1 leftovers; "),
+        code == 0 && out.contains(&shown) && out.contains("clean: 0 damaged, 1 left over; "),
         "{out}"
     );
     let (code, out, _) = store.fsck(&["--mark"]);
@@ -201,7 +201,7 @@ async fn the_mark_of_bytes_that_came_back_is_shown_and_cleared() {
         blob_key()
     );
     assert!(
-        code == 0 && out.contains(&cleared) && out.contains("1 leftovers, 1 marks cleared; "),
+        code == 0 && out.contains(&cleared) && out.contains("1 left over, 1 marks cleared; "),
         "{out}"
     );
     let (_, out, _) = store.fsck(&["--mark", "--json"]);
@@ -230,7 +230,7 @@ async fn folders_that_are_links_are_damage() {
         &format!("damage: {}: its bytes {begin}", blob_key()),
         &format!("damage: bytes: the folder d/{begin} cannot be listed: "),
         "damage: records: the folder v/00 cannot be read: ",
-        ": DAMAGED: 3 damages, ",
+        ": DAMAGED: 3 damaged, ",
     ] {
         assert!(out.contains(said), "expected {said} in {out}");
     }
@@ -249,7 +249,7 @@ async fn leftovers_alone_are_named_and_end_with_0() {
     for said in [
         &format!("leftover: bytes {nobodys}: nothing refers to them\n"),
         "leftover: v: a large value without a record\n",
-        ": clean: 0 damages, 2 leftovers; ",
+        ": clean: 0 damaged, 2 left over; ",
     ] {
         assert!(out.contains(said), "expected {said} in {out}");
     }

@@ -68,7 +68,10 @@ async fn withdrawing_a_trust_domain_refuses_its_open_connections_next_request_an
     for client in here.iter().chain(&foreign) {
         assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
     }
-    assert_eq!(app.metric("wharfinger_certificate_judgements_total").await, 2.0);
+    assert_eq!(
+        app.metric("wharfinger_certificate_verifications_total").await,
+        2.0
+    );
     let decided = app
         .reload(|config| {
             drop(
@@ -87,7 +90,7 @@ async fn withdrawing_a_trust_domain_refuses_its_open_connections_next_request_an
         assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
     }
     assert_eq!(
-        app.metric("wharfinger_certificate_judgements_total").await,
+        app.metric("wharfinger_certificate_verifications_total").await,
         2.0,
         "what has not changed is not judged again"
     );
@@ -218,7 +221,7 @@ async fn a_rotation_in_one_trust_domain_judges_no_connection_of_another_again() 
         for client in here.iter().chain(&foreign) {
             assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
         }
-        app.metric("wharfinger_certificate_judgements_total").await
+        app.metric("wharfinger_certificate_verifications_total").await
     };
     assert_eq!(ask_all().await, 7.0);
     assert_eq!(ask_all().await, 7.0, "a verdict is kept");

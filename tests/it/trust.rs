@@ -72,7 +72,7 @@ async fn trust_asks_a_running_server_for_every_source() {
     for trusted in [tokens, chains] {
         let source = &trusted["sources"][0];
         assert_eq!(
-            (&source["kind"], &source["counts"], &source["lastError"]),
+            (&source["kind"], &source["inUse"], &source["lastError"]),
             (&json!("file"), &json!(true), &Value::Null),
             "{report:#}"
         );
@@ -93,7 +93,7 @@ async fn trust_asks_a_running_server_for_every_source() {
         .find(|one| one["what"] == "issuer")
         .unwrap();
     assert_eq!(
-        (&fetched["sources"][0]["kind"], &fetched["sources"][0]["counts"]),
+        (&fetched["sources"][0]["kind"], &fetched["sources"][0]["inUse"]),
         (&json!("oidc"), &json!(true)),
         "{fetched:#}"
     );
@@ -110,7 +110,7 @@ async fn trust_asks_a_running_server_for_every_source() {
 
     let (code, table) = app.asked(&[]).await;
     assert!(
-        code == 0 && table.starts_with("NAME ") && table.contains("prod.test") && table.contains("counts"),
+        code == 0 && table.starts_with("NAME ") && table.contains("prod.test") && table.contains("in use"),
         "{table}"
     );
 
@@ -127,7 +127,7 @@ async fn trust_asks_a_running_server_for_every_source() {
     let report: Value = serde_json::from_str(&text).unwrap();
     let source = &of(&report, "prod.test", "jwt")["sources"][0];
     assert!(
-        code == 0 && source["lastError"].is_string() && source["counts"] == true,
+        code == 0 && source["lastError"].is_string() && source["inUse"] == true,
         "{source:#}"
     );
 }
@@ -192,7 +192,7 @@ async fn trust_evaluates_a_configuration_by_itself() {
             .as_array()
             .unwrap()
             .iter()
-            .filter(|one| one["sources"][0]["counts"] == true)
+            .filter(|one| one["sources"][0]["inUse"] == true)
             .count()
     };
     assert_eq!(counting(&report), 3, "{report:#}");
@@ -229,7 +229,7 @@ async fn nobody_has_to_ask_before_the_keys_of_an_issuer_are_known() {
     let (code, report) = loop {
         let (code, text) = app.asked(&["--json"]).await;
         let report: Value = serde_json::from_str(&text).unwrap();
-        if of(&report, &healthy, "jwt")["sources"][0]["counts"] == true {
+        if of(&report, &healthy, "jwt")["sources"][0]["inUse"] == true {
             break (code, report);
         }
     };
@@ -257,7 +257,7 @@ async fn nobody_has_to_ask_before_the_keys_of_an_issuer_are_known() {
     let good = &of(&report, &healthy, "jwt")["sources"][0];
     let bad = &of(&report, &hangs, "jwt")["sources"][0];
     assert_eq!(
-        (code, &good["counts"], &bad["pending"], &bad["failures"]),
+        (code, &good["inUse"], &bad["pending"], &bad["failures"]),
         (1, &json!(true), &json!(true), &json!(0)),
         "{report:#}"
     );

@@ -42,7 +42,7 @@ impl Opening<'_> {
                 .map(|(_, source)| source.clone())
         };
         if let Some(shared) = known(&self.running) {
-            self.tell_skipped(key, &shared);
+            self.report_skipped(key, &shared);
             return Some(shared);
         }
         let kept = known(&self.sources.running);
@@ -65,13 +65,13 @@ impl Opening<'_> {
         if let Wanted::WorkloadApi(address, _) = &wanted {
             self.keep_workload_api(address);
         }
-        self.tell_skipped(key, &source);
+        self.report_skipped(key, &source);
         self.running.sources.push((wanted, source.clone()));
         Some(source)
     }
 
     /// Adds the notes and warnings at each place that names the source.
-    fn tell_skipped(&mut self, key: &str, source: &Source) {
+    fn report_skipped(&mut self, key: &str, source: &Source) {
         for skipped in source.skipped() {
             if skipped.ignored {
                 self.notes.push(Warning::new(

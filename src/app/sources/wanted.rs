@@ -1,4 +1,4 @@
-//! What a source is known by.
+//! The settings that identify a source.
 
 use crate::trust::source::{FederationSettings, Following, Format, OidcSettings};
 use std::path::PathBuf;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Never ends. The registry serves even if the socket cannot be opened.
 pub(super) async fn answer_operator(state_directory: PathBuf, answers: Answers) {
     let Err(why) = control::serve(&state_directory, answers).await;
-    let told = FileError::new(&state_directory, &why);
-    tracing::warn!(state.directory = %state_directory.display(), "the control socket is not available, so `wharfinger trust` and `wharfinger backup` cannot reach this server: {told}");
+    let error = FileError::new(&state_directory, &why);
+    tracing::warn!(state.directory = %state_directory.display(), "the control socket is not available, so `wharfinger trust` and `wharfinger backup` cannot reach this server: {error}");
     std::future::pending().await
 }

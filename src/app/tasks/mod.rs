@@ -1,4 +1,4 @@
-//! What runs beside the requests, one file a task. None of them ends by itself.
+//! Background tasks, one file each. None of them ends by itself.
 
 mod certificates;
 mod control;
@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// What the tasks need beside the state of the requests.
+/// What the tasks need in addition to the state that requests use.
 pub(super) struct Background {
     pub(super) reload: Reload,
     pub(super) meter: Meter,

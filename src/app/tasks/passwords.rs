@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Reloads the password file when it has changed. A bad file is ignored, and each cause is logged once.
 pub(super) async fn follow_passwords(live: Shared) {
     let mut ticks = every(EVERY);
-    let mut told = Vec::new();
+    let mut logged = Vec::new();
     loop {
         ticks.tick().await;
         let Some(passwords) = live.load().authenticator.passwords().cloned() else {
@@ -19,17 +19,17 @@ pub(super) async fn follow_passwords(live: Shared) {
         };
         match reloaded {
             Ok(changed) => {
-                told.clear();
+                logged.clear();
                 if changed {
                     tracing::info!(file = %passwords.path().display(), "password file reloaded");
                 }
             }
-            Err(mistakes) if mistakes == told => {}
+            Err(mistakes) if mistakes == logged => {}
             Err(mistakes) => {
                 for why in &mistakes {
                     tracing::error!(file = %passwords.path().display(), "cannot reload the password file, so its last version stays in use: {why}");
                 }
-                told = mistakes;
+                logged = mistakes;
             }
         }
     }

@@ -18,7 +18,8 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
-/// The longest reason of a rejection, in bytes. It repeats other fields, and the client's copy is no longer.
+/// The longest reason of a rejection, in bytes. Other fields repeat its content. The client's copy has the
+/// same limit.
 const WHY_BYTES: usize = MESSAGE_BYTES;
 /// The mark at the end of a truncated text.
 const MORE: &str = "… (cut)";

@@ -199,7 +199,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
-    /// Writes that arrive, once the reader lets them.
+    /// A writer that blocks until the test releases it.
     struct Out {
         written: Sender<String>,
         allowed: Receiver<()>,
@@ -219,7 +219,7 @@ mod tests {
         }
     }
 
-    /// A sink, what its thread tries to write, and what lets it.
+    /// A sink, the bytes that its thread tries to write, and the handle that releases them.
     fn sink() -> (Sink, Receiver<String>, Sender<()>) {
         let ((written, reader), (allow, allowed)) = (channel(), channel());
         let sink = Sink::new(|count| format!("{count} dropped\n"));

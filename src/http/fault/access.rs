@@ -47,7 +47,7 @@ impl Fault {
             ))
     }
 
-    /// An open registry on loopback got a request for a name that anybody may own.
+    /// An open registry on loopback got a request for a host name that is not a loopback name.
     pub(in crate::http) fn not_a_name_of_loopback() -> Self {
         let message = "this registry has no login, so it answers only to loopback names, such as localhost and 127.0.0.1: use one of them";
         let log = "the Host header is not a loopback name: if it is a name of this registry, start with --open and put it into http.externalURL";
@@ -57,7 +57,7 @@ impl Fault {
     pub(in crate::http) fn open_behind_a_proxy() -> Self {
         let message = "this registry has no login, so it rejects requests that a proxy forwards";
         Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message).log(
-            "the request has a header that proxies add: configure a login, or start with --open to let in everybody behind the proxy",
+            "the request has a header that proxies add: configure a login, or start with --open to let in everyone behind the proxy",
         )
     }
 

@@ -1,5 +1,5 @@
-//! `/metrics`. On the registry's own address policy decides who may read it. The separate listener for health
-//! and metrics serves it to everybody.
+//! `/metrics`. On the registry's own address, policy decides who may read it. The separate listener for
+//! health and metrics serves it to every client.
 
 use super::Call;
 use crate::access;

@@ -163,7 +163,7 @@ fn issue(app: &App, live: &Live, request: &Request) -> Result<Response, Fault> {
         id,
     } = issued;
     // Without `issued_at` clients count from their own clock, which they also compare with.
-    let told = json!({
+    let body = json!({
         "token": token.expose(),
         "access_token": token.expose(),
         "token_type": "Bearer",
@@ -180,7 +180,7 @@ fn issue(app: &App, live: &Live, request: &Request) -> Result<Response, Fault> {
     let further = further
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))));
-    let told = told
+    let body = body
         .as_object()
         .cloned()
         .unwrap_or_default()
@@ -189,7 +189,7 @@ fn issue(app: &App, live: &Live, request: &Request) -> Result<Response, Fault> {
         .collect();
     let mut response = Reply::new(StatusCode::OK)
         .header(CACHE_CONTROL, "no-store")
-        .json(&told);
+        .json(&body);
     response.extensions_mut().insert(IssuedToken {
         id,
         scope: scope.to_string(),
@@ -199,12 +199,12 @@ fn issue(app: &App, live: &Live, request: &Request) -> Result<Response, Fault> {
 
 fn accepted(identity: &Identity, caller: &mut Caller) {
     measure::verdict(Ok(identity));
-    caller.is(identity);
+    caller.accepted(identity);
 }
 
 fn refused(failure: Failure, caller: &mut Caller) -> Fault {
     measure::verdict(Err(&failure));
-    caller.is_nobody(&failure);
+    caller.rejected(&failure);
     failure.into()
 }
 
@@ -227,9 +227,9 @@ fn is_here(target: &str, live: &Live, origin: &Origin) -> bool {
     target == live.terms.service || below(&origin.to_string()) || below(origin.authority())
 }
 
-/// Reads the body as a form, whatever its content type is. Another body simply has no grant type. Also
-/// returns the memory for the form, which is reserved before the first read. Only the form identifies the
-/// caller, so the memory counts for the client's address.
+/// Reads the body as a form, whatever its content type is. A body that is not a form has no grant type. Also
+/// returns the memory for the form, which is reserved before the first read. The caller is identified only by
+/// the form, so the memory is charged to the client's address.
 async fn form(app: &App, parts: &Parts, mut body: Body) -> Result<(Vec<(String, String)>, Held), Fault> {
     let announced = parts
         .headers

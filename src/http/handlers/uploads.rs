@@ -41,8 +41,8 @@ pub(in crate::http) async fn begin(
     Ok(progress(StatusCode::ACCEPTED, repository, &upload))
 }
 
-/// The owner under which the bound on open uploads counts this one. All anonymous callers of one address
-/// share a count, and so do those behind a proxy that names no client.
+/// The owner to whom this upload is charged by the limit on open uploads. All anonymous callers at one
+/// address are one owner, and so are all clients of a proxy that names none.
 fn counted_as(call: &Call) -> String {
     match source(&call.parts) {
         _ if !call.identity.is_anonymous() => call.identity.principal().to_string(),

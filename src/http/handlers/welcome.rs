@@ -1,4 +1,4 @@
-//! `/`: the page for people who open the registry in a browser. It identifies no caller, and tells nothing
+//! `/`: the page for people who open the registry in a browser. It needs no credential and reveals nothing
 //! that `/v2/` does not.
 
 use super::{Reply, Unidentified};

@@ -16,7 +16,7 @@ pub(in crate::http) fn answer(call: &Call) -> Result<Response, Fault> {
         return Err(Fault::unauthenticated());
     }
     let identity = &call.identity;
-    let mut told = json!({
+    let mut body = json!({
         "username": identity.username(),
         "groups": identity.groups(),
         "credential": identity.credential().as_str(),
@@ -26,16 +26,16 @@ pub(in crate::http) fn answer(call: &Call) -> Result<Response, Fault> {
         "scope": identity.scope().map(ToString::to_string),
         "expiresIn": identity.valid_until().since(call.now).as_secs(),
     });
-    if let (Some(name), Some(told)) = (call.query.named("repository")?, told.as_object_mut()) {
+    if let (Some(name), Some(body)) = (call.query.named("repository")?, body.as_object_mut()) {
         let repository = name.parse().map_err(Fault::bad_name)?;
-        told.insert(
+        body.insert(
             "access".to_owned(),
             described(&access::explain(&call.live.policy, identity, &repository)),
         );
     }
     Ok(Reply::new(StatusCode::OK)
         .header(CACHE_CONTROL, "no-store")
-        .json(&told))
+        .json(&body))
 }
 
 fn described(explanation: &Explanation) -> Value {

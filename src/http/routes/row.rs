@@ -1,4 +1,4 @@
-//! What the table says of a route, besides its path and its handler, and what follows from that.
+//! A row of the table without its path and its handler, and everything that is derived from it.
 
 use crate::access;
 use crate::http::call::Call;
@@ -57,7 +57,7 @@ impl Row<'_> {
     }
 
     /// Whether the answer or the request's body can hold files or much memory for as long as the client
-    /// likes. A rejection cannot, and a client that is about to log in is rejected first.
+    /// likes. A rejection holds neither, and a client that is about to log in is rejected first.
     pub(in crate::http) fn holds(self, call: &Call) -> bool {
         match self.needs {
             Needs::Nothing => false,

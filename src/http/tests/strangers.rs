@@ -181,7 +181,7 @@ async fn a_connection_identifies_its_requests_unless_it_is_a_proxys_now() {
         site.ask_as(&request(), remote, named(), "").await.status,
         StatusCode::TOO_MANY_REQUESTS
     );
-    assert_eq!(connection.stake(), None, "a proxy's connection stays");
+    assert_eq!(connection.loss(), None, "a proxy's connection stays");
     proxied(false);
     assert_eq!(
         site.ask_as(&request(), remote, named(), "").await.status,

@@ -8,7 +8,7 @@ use crate::identity::refusal::{Reason, shown};
 use crate::identity::{CredentialType, Evidence, Failure, Identity, Refused};
 use crate::secret::Secret;
 use crate::spiffe_id::SpiffeId;
-use crate::trust::jwt::{self, Hearsay, Unverified};
+use crate::trust::jwt::{self, Unverified, UnverifiedParts};
 use crate::trust::minted::Kind;
 use std::net::IpAddr;
 
@@ -43,7 +43,7 @@ impl Authenticator {
             return Ok(identity);
         }
         let token = Unverified::parse(token.expose())
-            .map_err(|why| evidence_of_hearsay(token).refused(Refused::Jwt(why)))?;
+            .map_err(|why| evidence_of_unverified(token).refused(Refused::Jwt(why)))?;
         let token = token.sent_from(from);
         let mut evidence = evidence_of_token(&token);
         let route = self.route(&token);
@@ -124,12 +124,12 @@ fn evidence_of_token(token: &Unverified) -> Evidence {
 
 /// Evidence of a token that cannot be parsed. Without an issuer and a subject, the kind of credential is
 /// unknown.
-fn evidence_of_hearsay(token: &Secret) -> Evidence {
-    let Hearsay {
+fn evidence_of_unverified(token: &Secret) -> Evidence {
+    let UnverifiedParts {
         issuer,
         subject,
         key_id,
-    } = Hearsay::of(token.expose());
+    } = UnverifiedParts::of(token.expose());
     let credential = match (&issuer, &subject) {
         (_, Some(subject)) if subject.parse::<SpiffeId>().is_ok() => Some(CredentialType::JwtSvid),
         (None, None) => None,

@@ -16,18 +16,18 @@ impl Authenticator {
         if let Some(known) = peer.known_to(&self.itself, now) {
             return known;
         }
-        let _judging = peer.judging().await;
+        let _verifying = peer.verifying().await;
         if let Some(known) = peer.known_to(&self.itself, now) {
             return known;
         }
         let mut grounds = Grounds::default();
-        let found = self.judge_certificate(peer, &mut grounds, now);
+        let found = self.verify_certificate(peer, &mut grounds, now);
         peer.keep(&self.itself, found.clone(), grounds, now);
         found
     }
 
     #[expect(clippy::result_large_err, reason = "made once a connection")]
-    fn judge_certificate(
+    fn verify_certificate(
         &self,
         peer: &Peer,
         grounds: &mut Grounds,

@@ -36,13 +36,13 @@ impl TokenServer {
             key: verified.key(),
         })?;
         let scope = Some(Arc::new(Scope::granted(verified.access())));
-        let nobody = Identity {
+        let anonymous = Identity {
             scope,
             valid_until: verified.valid_until(),
             ..Identity::anonymous()
         };
         if verified.subject().is_empty() {
-            return Ok(nobody);
+            return Ok(anonymous);
         }
         let issuer = verified.issuer().to_owned();
         let subject = verified.subject().to_owned();
@@ -51,7 +51,7 @@ impl TokenServer {
             principal: Principal::TokenServer { issuer, subject },
             credential: CredentialType::TokenServer,
             claims: Arc::new(verified.into_claims()),
-            ..nobody
+            ..anonymous
         })
     }
 }

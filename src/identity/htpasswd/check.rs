@@ -72,7 +72,7 @@ impl Htpasswd {
         waiting.spawn(async move {
             let turn = coming.await.map_err(|_| NoMatch::Busy)?;
             // From here on the check continues even if the client disconnects.
-            let judged = tokio::spawn(async move {
+            let checked = tokio::spawn(async move {
                 let fits = tokio::task::spawn_blocking(move || {
                     let fits = bcrypt::verify(password.expose(), &hash).unwrap_or(false);
                     drop(turn);
@@ -87,7 +87,7 @@ impl Htpasswd {
                 drop(place);
                 if fits { Ok(()) } else { Err(NoMatch::Wrong) }
             });
-            judged.await.unwrap_or(Err(NoMatch::Busy))
+            checked.await.unwrap_or(Err(NoMatch::Busy))
         });
         waiting
             .join_next()

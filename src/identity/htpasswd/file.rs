@@ -27,7 +27,7 @@ pub enum InvalidHtpasswd {
     )]
     Hash { line: usize },
     #[error(
-        "line {line}: expected a bcrypt cost of at most {DEAREST}, found {cost}, which keeps a processor busy for many seconds"
+        "line {line}: expected a bcrypt cost of at most {HIGHEST_COST}, found {cost}, which keeps a processor busy for many seconds"
     )]
     Cost { line: usize, cost: u32 },
     #[error("line {line}: a name may not begin with {SCHEME}: such names are verified SPIFFE IDs")]
@@ -56,7 +56,7 @@ pub(super) fn text(path: &Path) -> Result<String, Vec<InvalidHtpasswd>> {
 pub(super) fn read(text: String) -> Result<Users, Vec<InvalidHtpasswd>> {
     let mut hashes = BTreeMap::new();
     let mut invalid = Vec::new();
-    let mut dearest = bcrypt::DEFAULT_COST.min(10);
+    let mut highest = bcrypt::DEFAULT_COST.min(10);
     for (index, content) in text
         .lines()
         .map(str::trim)
@@ -67,13 +67,13 @@ pub(super) fn read(text: String) -> Result<Users, Vec<InvalidHtpasswd>> {
         match entry(line, content) {
             Ok((user, _, _)) if hashes.contains_key(user) => invalid.push(InvalidHtpasswd::Twice { line }),
             Ok((user, hash, cost)) => {
-                dearest = dearest.max(cost);
+                highest = highest.max(cost);
                 hashes.insert(user.to_owned(), hash.to_owned());
             }
             Err(why) => invalid.push(why),
         }
     }
-    let dummy = format!("$2b${dearest:02}${}", ".".repeat(53));
+    let dummy = format!("$2b${highest:02}${}", ".".repeat(53));
     if invalid.is_empty() {
         Ok(Users {
             generation: Generation::next(),
@@ -104,7 +104,7 @@ fn entry(line: usize, content: &str) -> Result<(&str, &str, u32), InvalidHtpassw
         .iter()
         .any(|version| hash.starts_with(&format!("${version}${cost:02}$")));
     match cost {
-        _ if cost > DEAREST => Err(InvalidHtpasswd::Cost { line, cost }),
+        _ if cost > HIGHEST_COST => Err(InvalidHtpasswd::Cost { line, cost }),
         CHEAPEST.. if known => Ok((user, hash, cost)),
         // The version is one with a known bug, or the cost is out of bcrypt's range. No password would ever
         // match.
@@ -114,7 +114,7 @@ fn entry(line: usize, content: &str) -> Result<(&str, &str, u32), InvalidHtpassw
 
 const CHEAPEST: u32 = 4;
 /// A cost of 14 takes about a second.
-const DEAREST: u32 = 16;
+const HIGHEST_COST: u32 = 16;
 
 #[cfg(test)]
 mod tests {
@@ -124,12 +124,12 @@ mod tests {
     fn every_mistake_of_a_file_is_found() {
         let good = bcrypt::hash("x", 4).unwrap();
         let cost = |cost: &str| good.replacen("$04$", &format!("${cost}$"), 1);
-        let dear = cost("31");
+        let too_high = cost("31");
         let cheap = cost("03");
         let signed = cost("+4");
         let broken = good.replacen("$2b$", "$2x$", 1);
         let text = format!(
-            "ann:{good}\nnobody\n:{good}\nbob:$apr1$x$y\nann:{good}\nSPIFFE://a/b:{good}\neve:{dear}\nmal:{{SHA}}x\na:{cheap}\nb:{signed}\nc:{broken}\n"
+            "ann:{good}\nnobody\n:{good}\nbob:$apr1$x$y\nann:{good}\nSPIFFE://a/b:{good}\neve:{too_high}\nmal:{{SHA}}x\na:{cheap}\nb:{signed}\nc:{broken}\n"
         );
         assert_eq!(
             read(text).map(drop).unwrap_err(),

@@ -203,7 +203,7 @@ async fn requests_wait_for_their_certificates_verification_without_blocking_a_th
     let authenticator = trusting(&slot("roots", &[&root]));
     let peer = Peer::new(vec![root.svid(CI)]);
     signature_checks();
-    let judging = peer.judging().await;
+    let verifying = peer.verifying().await;
     let mut requests: Vec<_> = (0..128)
         .map(|_| Box::pin(meet(&authenticator, &peer, NOW)))
         .collect();
@@ -214,7 +214,7 @@ async fn requests_wait_for_their_certificates_verification_without_blocking_a_th
         );
     }
     assert_eq!(signature_checks(), 0);
-    drop(judging);
+    drop(verifying);
     // A request that is cancelled meanwhile does not delay the others.
     drop(requests.remove(0));
     for found in futures_util::future::join_all(requests).await {

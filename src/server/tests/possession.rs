@@ -1,7 +1,7 @@
 //! The proof that a client has the key of its certificate, even if rustls rejects the certificate.
 
 use super::{Pki, Running, self_signed};
-use crate::server::{ClientAuth, Judge};
+use crate::server::{ChainCheck, ClientAuth};
 use crate::trust::x509::testing::{Ca, MadeUp, key, unknown_critical};
 use crate::trust::x509::{Leaf, provable_key};
 use pki_types::{CertificateDer, PrivateKeyDer};
@@ -104,7 +104,7 @@ async fn an_unsupported_key_ends_the_handshake_if_a_certificate_is_required() {
     let pki = Pki::new();
     let ca = Ca::root("prod.test");
     // This holds even with a judge that accepts everything.
-    let judges: [Option<Judge>; 2] = [None, Some(Arc::new(|_| Ok(())))];
+    let judges: [Option<ChainCheck>; 2] = [None, Some(Arc::new(|_| Ok(())))];
     for judge in judges {
         let server = Running::tls(pki.server(ClientAuth::Required, judge)).await;
         for versions in VERSIONS {

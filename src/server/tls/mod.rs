@@ -10,7 +10,7 @@ mod pair;
 pub use expiry::{Expiring, Expiry};
 pub use pair::{InvalidTls, PairFiles};
 
-use super::client_certificate::{ClientAuth, Judge, verifier};
+use super::client_certificate::{ChainCheck, ClientAuth, verifier};
 use crate::clock::{Clock, Timestamp};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use choice::Certificates;
@@ -77,7 +77,7 @@ impl Prepared {
 pub struct Tls(Arc<Inner>);
 
 struct Inner {
-    judge: Option<Judge>,
+    check: Option<ChainCheck>,
     clock: Clock,
     current: ArcSwap<ServerConfig>,
     svid: Arc<ArcSwapOption<CertifiedKey>>,
@@ -98,13 +98,13 @@ pub struct Reloaded {
 }
 
 impl Tls {
-    /// The judge is used only with [`ClientAuth::Required`].
-    pub fn new(prepared: Prepared, judge: Option<Judge>, clock: Clock) -> Result<Self, InvalidTls> {
+    /// `check` is used only with [`ClientAuth::Required`].
+    pub fn new(prepared: Prepared, check: Option<ChainCheck>, clock: Clock) -> Result<Self, InvalidTls> {
         let svid = Arc::default();
-        let config = config(&prepared, judge.clone(), &clock, &svid)?;
+        let config = config(&prepared, check.clone(), &clock, &svid)?;
         let current = ArcSwap::from_pointee(config);
         Ok(Self(Arc::new(Inner {
-            judge,
+            check,
             clock,
             current,
             svid,
@@ -119,7 +119,7 @@ impl Tls {
         let mut loaded = self.loaded();
         self.0.current.store(Arc::new(config(
             &prepared,
-            self.0.judge.clone(),
+            self.0.check.clone(),
             &self.0.clock,
             &self.0.svid,
         )?));
@@ -145,7 +145,7 @@ impl Tls {
             }
         }
         if !reloaded.changed.is_empty() {
-            match config(&loaded, self.0.judge.clone(), &self.0.clock, &self.0.svid) {
+            match config(&loaded, self.0.check.clone(), &self.0.clock, &self.0.svid) {
                 Ok(config) => self.0.current.store(Arc::new(config)),
                 Err(why) => reloaded.failed.push(why),
             }
@@ -169,7 +169,9 @@ impl Tls {
                 tracing::info!(tls.cert = %cert.display(), "new connections get the new TLS certificate");
             }
             for why in failed.iter().filter(|why| !reported.contains(*why)) {
-                tracing::error!("the TLS certificate in use stays in use, because {why}");
+                tracing::error!(
+                    "cannot replace the TLS certificate, so the previous one stays in use: {why}"
+                );
             }
             reported = failed;
         }
@@ -262,13 +264,13 @@ impl fmt::Debug for Prepared {
 
 fn config(
     prepared: &Prepared,
-    judge: Option<Judge>,
+    check: Option<ChainCheck>,
     clock: &Clock,
     svid: &Arc<ArcSwapOption<CertifiedKey>>,
 ) -> Result<ServerConfig, InvalidTls> {
     let Prepared { settings, pairs } = prepared;
     let provider = provider();
-    let verifier = verifier(settings.client_auth, judge, &provider);
+    let verifier = verifier(settings.client_auth, check, &provider);
     let builder = ServerConfig::builder_with_details(provider, Arc::new(Time(clock.clone())));
     let builder = builder
         .with_safe_default_protocol_versions()

@@ -101,9 +101,9 @@ async fn still_vouching(
     };
     match check(held, now) {
         Err(why @ Rejected::KeyWithdrawn { .. }) => {
-            Ok(keys.judge_by_newer(bearer.sender, now, why, check).await?)
+            Ok(keys.check_with_newer_keys(bearer.sender, now, why, check).await?)
         }
-        judged => Ok(judged?),
+        checked => Ok(checked?),
     }
 }
 

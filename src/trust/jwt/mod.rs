@@ -27,7 +27,7 @@ pub use namesakes::{fingerprints, holds_key, is_signed_by};
 pub use rejected::{Failure, Rejected};
 pub use remembered::Remembered;
 pub use token_server::{TokenServerRules, VerifiedAccess, verify_token_server};
-pub use unverified::{Hearsay, Unverified, looks_like_jwt};
+pub use unverified::{Unverified, UnverifiedParts, looks_like_jwt};
 pub use verified::VerifiedJwt;
 pub use verify::{verify_oidc, verify_svid};
 

@@ -132,13 +132,13 @@ impl Unverified {
 /// The readable parts of a token that [`Unverified::parse`] rejected. Only for logs: nothing may be decided
 /// by them, since another parser may read the same token differently.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hearsay {
+pub struct UnverifiedParts {
     pub issuer: Option<String>,
     pub subject: Option<String>,
     pub key_id: Option<String>,
 }
 
-impl Hearsay {
+impl UnverifiedParts {
     #[must_use]
     pub fn of(token: &str) -> Self {
         let parts: Vec<_> = token.split('.').collect();

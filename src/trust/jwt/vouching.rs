@@ -33,9 +33,9 @@ pub(super) async fn vouching_keys(
     };
     match check(held, now) {
         Err(why) if signature::newer_keys_may_help(token, &why) => {
-            Ok(keys.judge_by_newer(token.sender, now, why, check).await?)
+            Ok(keys.check_with_newer_keys(token.sender, now, why, check).await?)
         }
-        judged => Ok(judged?),
+        checked => Ok(checked?),
     }
 }
 

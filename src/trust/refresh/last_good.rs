@@ -43,7 +43,7 @@ enum Job {
         bytes: Vec<u8>,
     },
     #[cfg(test)]
-    Tell(mpsc::Sender<()>),
+    Flush(mpsc::Sender<()>),
 }
 
 impl LastGood {
@@ -84,9 +84,9 @@ impl LastGood {
     /// Waits until everything given so far is written.
     #[cfg(test)]
     pub(in crate::trust) fn flush(&self) {
-        let (tell, told) = mpsc::channel();
-        self.send(Job::Tell(tell));
-        told.recv().unwrap();
+        let (done, flushed) = mpsc::channel();
+        self.send(Job::Flush(done));
+        flushed.recv().unwrap();
     }
 }
 
@@ -181,7 +181,7 @@ fn work(folder: &Path, todo: &mpsc::Receiver<Job>) {
                 }
             }
             #[cfg(test)]
-            Job::Tell(done) => drop(done.send(())),
+            Job::Flush(done) => drop(done.send(())),
         }
     }
 }

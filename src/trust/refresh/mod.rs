@@ -32,7 +32,7 @@ pub(in crate::trust) trait Endpoint: Send + Sync + 'static {
         &self,
         now: Timestamp,
         known: Option<&Known>,
-    ) -> impl Future<Output = Result<Said, Self::Error>> + Send;
+    ) -> impl Future<Output = Result<SourceAnswer, Self::Error>> + Send;
 
     /// Parses a document from the network or from disk.
     fn read(&self, document: &[u8]) -> Result<Content, Self::Error>;
@@ -49,7 +49,7 @@ pub(in crate::trust) trait Endpoint: Send + Sync + 'static {
 
 /// The answer of a source.
 #[derive(Debug)]
-pub(in crate::trust) struct Said {
+pub(in crate::trust) struct SourceAnswer {
     pub(in crate::trust) document: Vec<u8>,
     /// For asking the source whether the document has changed.
     pub(in crate::trust) validator: Option<Validator>,

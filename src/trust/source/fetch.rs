@@ -86,7 +86,7 @@ pub(super) enum FetchError {
     Redirects,
     #[error("the answer is larger than {limit} bytes")]
     TooLarge { limit: usize },
-    #[error("the proxy must be a URL as http://proxy.example.org:3128")]
+    #[error("the proxy must be a URL such as http://proxy.example.org:3128")]
     Proxy,
 }
 
@@ -108,9 +108,9 @@ pub(super) enum Bearer {
     Sent { origin: String, file: String },
 }
 
-/// Returns a short text for the authorities and the proxy, which decide beside the URL who answers. A
-/// document that came another way belongs to another source. The proxy's URL may contain a password, so only
-/// its fingerprint is used.
+/// Returns a short text for the authorities and the proxy. Like the URL, they decide which server answers, so
+/// a document that came another way belongs to another source. The proxy's URL may contain a password, so
+/// only its fingerprint is used.
 pub(super) fn by_way_of(ca: Option<&CaSource>, proxy: Option<&Secret>) -> String {
     let ca = ca.map_or_else(
         || "-".to_owned(),
@@ -144,7 +144,7 @@ impl Fetcher {
             if let Some(path) = self.bearer_for(&at) {
                 request = request.header(AUTHORIZATION, bearer(path).await?);
             }
-            let response = request.send().await.map_err(|e| self.judged(&e))?;
+            let response = request.send().await.map_err(|e| self.classify(&e))?;
             match response.status() {
                 StatusCode::OK => return self.body(url, response).await,
                 StatusCode::NOT_MODIFIED if known.is_some() => {
@@ -196,7 +196,7 @@ impl Fetcher {
             etag: etag.to_owned(),
         });
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| self.judged(&e))? {
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.classify(&e))? {
             if body.len() + chunk.len() > self.largest {
                 return Err(FetchError::TooLarge { limit: self.largest });
             }
@@ -240,7 +240,7 @@ impl Fetcher {
             .map_err(|e| FetchError::Connect(explain(&e).to_string()))
     }
 
-    fn judged(&self, error: &reqwest::Error) -> FetchError {
+    fn classify(&self, error: &reqwest::Error) -> FetchError {
         if error.is_timeout() {
             FetchError::Timeout { after: self.timeout }
         } else if error.is_connect() {

@@ -122,7 +122,7 @@ impl Watched {
             let now = clock.now();
             // A file system may hang, and must not block a worker thread.
             let pass = tokio::task::spawn_blocking(move || {
-                let _already_told = if asked { self.reload(now) } else { self.look(now) };
+                let _already_logged = if asked { self.reload(now) } else { self.look(now) };
                 self
             });
             self = match pass.await {

@@ -12,7 +12,7 @@ use crate::object;
 use crate::secret::Secret;
 use crate::trust::content::{Content, Slots};
 use crate::trust::jwks::{self, InvalidJwks, UseRule};
-use crate::trust::refresh::{self, Endpoint, Known, LastGood, Pace, Said};
+use crate::trust::refresh::{self, Endpoint, Known, LastGood, Pace, SourceAnswer};
 use crate::trust::skipped::{Reasons, Skipped};
 use crate::trust::{Slot, SourceKind};
 use http::StatusCode;
@@ -155,7 +155,7 @@ struct Issuer {
 impl Endpoint for Issuer {
     type Error = DiscoveryError;
 
-    async fn ask(&self, now: Timestamp, known: Option<&Known>) -> Result<Said, DiscoveryError> {
+    async fn ask(&self, now: Timestamp, known: Option<&Known>) -> Result<SourceAnswer, DiscoveryError> {
         if let Some(url) = &self.settings.jwks_url {
             return self.key_set(url, known).await;
         }
@@ -242,7 +242,7 @@ impl Issuer {
         }
     }
 
-    async fn key_set(&self, url: &str, known: Option<&Known>) -> Result<Said, DiscoveryError> {
+    async fn key_set(&self, url: &str, known: Option<&Known>) -> Result<SourceAnswer, DiscoveryError> {
         let validator = known.and_then(|known| known.validator.as_ref());
         let (document, validator, max_age) = match (self.get(url, validator).await?, known) {
             (
@@ -263,7 +263,7 @@ impl Issuer {
                 });
             }
         };
-        Ok(Said {
+        Ok(SourceAnswer {
             document,
             validator,
             fresh_for: max_age,

@@ -142,7 +142,7 @@ struct Verifier {
 impl Verifier {
     /// A certificate that is configured as its own authority needs no path. The other rules for a server's
     /// certificate still apply.
-    fn judge_itself(
+    fn check_pinned(
         &self,
         leaf: &CertificateDer<'_>,
         name: &ServerName<'_>,
@@ -174,7 +174,7 @@ impl ServerCertVerifier for Verifier {
             other => return other,
         };
         let why = if verdict::is_authority(&why) && self.own.iter().any(|one| one.as_ref() == leaf.as_ref()) {
-            match self.judge_itself(leaf, name, now) {
+            match self.check_pinned(leaf, name, now) {
                 Ok(()) => return Ok(ServerCertVerified::assertion()),
                 Err(why) => why,
             }

@@ -1,6 +1,6 @@
 //! Whether the TLS handshake can prove that the client has the private key of its certificate. The server's
-//! verifier and [`super::Leaf::parse`] share this pure function. If the verifier cannot check the proof,
-//! there is no leaf and so no identity.
+//! verifier and [`super::Leaf::parse`] share this pure function. If the handshake cannot check the proof,
+//! parsing the leaf fails, so there is no identity.
 
 use super::der::{self, take_tagged, values};
 use super::name;

@@ -28,13 +28,13 @@ impl VerifiedChain {
         leaf: &Leaf,
         spiffe_id: Option<SpiffeId>,
         view: &Held<X509Authorities>,
-        judged: Judged,
+        checked: Checked,
     ) -> Result<Self, Rejected> {
-        let Judged {
+        let Checked {
             valid_until,
             authority,
             key,
-        } = judged;
+        } = checked;
         Ok(Self {
             claims: Arc::new(claims::whole(leaf, spiffe_id.as_ref())?),
             spiffe_id,
@@ -132,7 +132,7 @@ impl VerifiedChain {
 }
 
 /// Until when a chain is valid, and the fingerprints of the authority's key and of the leaf's key.
-pub(super) struct Judged {
+pub(super) struct Checked {
     pub(super) valid_until: Timestamp,
     pub(super) authority: String,
     pub(super) key: String,

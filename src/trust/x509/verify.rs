@@ -11,7 +11,7 @@ use super::name;
 use super::outline::Outline;
 use super::profile::Profile;
 use super::rejected::{Malformed, NotTheServer, PassedOver, Rejected, Unfit};
-use super::verified::{Judged, VerifiedChain};
+use super::verified::{Checked, VerifiedChain};
 use super::{Leaf, X509Authorities};
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
@@ -33,7 +33,7 @@ pub fn verify_svid(
         leaf,
         Some(id),
         view,
-        judge(leaf, chain, view, now, Profile::Svid)?,
+        check_chain(leaf, chain, view, now, Profile::Svid)?,
     )
 }
 
@@ -46,7 +46,12 @@ pub fn verify_plain(
     now: Timestamp,
 ) -> Result<VerifiedChain, Rejected> {
     leaf.check_client(Profile::Plain)?;
-    VerifiedChain::new(leaf, None, view, judge(leaf, chain, view, now, Profile::Plain)?)
+    VerifiedChain::new(
+        leaf,
+        None,
+        view,
+        check_chain(leaf, chain, view, now, Profile::Plain)?,
+    )
 }
 
 /// Verifies a server's X.509-SVID, whose SPIFFE ID must be `expected`. `view` has the authorities of its
@@ -65,17 +70,17 @@ pub(in crate::trust) fn verify_server(
             found,
         });
     }
-    judge(leaf, chain, view, now, Profile::ServerSvid)?;
+    check_chain(leaf, chain, view, now, Profile::ServerSvid)?;
     Ok(())
 }
 
-fn judge(
+fn check_chain(
     leaf: &Leaf,
     chain: &[CertificateDer<'static>],
     view: &Held<X509Authorities>,
     now: Timestamp,
     profile: Profile,
-) -> Result<Judged, Rejected> {
+) -> Result<Checked, Rejected> {
     // Certificates have whole seconds, and are valid until the end of the last one.
     let now = Timestamp::from_secs(now.as_secs());
     if now < leaf.not_before() {
@@ -153,7 +158,7 @@ fn judge(
         .unwrap_or_default()
         .to_owned();
     let key = fingerprint(&end_entity.subject_public_key_info());
-    Ok(Judged {
+    Ok(Checked {
         valid_until: expiries
             .chain(anchored)
             .fold(leaf.not_after().min(view.usable_until), Timestamp::min),

@@ -13,7 +13,7 @@ use crate::spiffe_id::{SpiffeId, TrustDomain};
 use crate::trust::SourceKind;
 use crate::trust::bundle::{InvalidBundle, parse_spiffe};
 use crate::trust::content::{Content, Slots};
-use crate::trust::refresh::{self, Endpoint, Known, LastGood, Pace, Said};
+use crate::trust::refresh::{self, Endpoint, Known, LastGood, Pace, SourceAnswer};
 use crate::trust::x509::X509Authorities;
 use http::StatusCode;
 use std::net::SocketAddr;
@@ -146,7 +146,7 @@ struct BundleEndpoint {
 impl Endpoint for BundleEndpoint {
     type Error = FederationError;
 
-    async fn ask(&self, now: Timestamp, known: Option<&Known>) -> Result<Said, FederationError> {
+    async fn ask(&self, now: Timestamp, known: Option<&Known>) -> Result<SourceAnswer, FederationError> {
         let url = &self.settings.url;
         if !parse(url).is_ok_and(|url| url.scheme() == "https") {
             return Err(FederationError::Url);
@@ -165,7 +165,7 @@ impl Endpoint for BundleEndpoint {
             (Fetched::Same { .. }, None) => return Err(FederationError::Unasked),
         };
         // The bundle itself says how long it is fresh (F-8).
-        Ok(Said {
+        Ok(SourceAnswer {
             document,
             validator,
             fresh_for: None,

@@ -47,7 +47,7 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn judge(&self, leaf: &CertificateDer<'_>, chain: &[CertificateDer<'_>]) -> Result<(), NotTheServer> {
+    fn verify(&self, leaf: &CertificateDer<'_>, chain: &[CertificateDer<'_>]) -> Result<(), NotTheServer> {
         let leaf = Leaf::parse_known(leaf)?;
         let chain: Vec<_> = chain.iter().map(|one| one.clone().into_owned()).collect();
         let none = || Rejected::NoAuthorities {
@@ -68,8 +68,8 @@ impl ServerCertVerifier for Verifier {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let judged = self.judge(leaf, chain);
-        judged
+        let verified = self.verify(leaf, chain);
+        verified
             .map(|()| ServerCertVerified::assertion())
             .map_err(|why| Error::General(format!("the server is not the configured endpoint: {why}")))
     }

@@ -270,7 +270,7 @@ impl<T: Clone + Default> Domain<T> {
             OnPermissionDenied::Withdraw => self.withdraw(why, form, slot, as_of),
             OnPermissionDenied::Retain => {
                 let (source, name): (&str, _) = (slot.source(), &self.following.trust_domain);
-                tracing::warn!(source, trust_domain.name = %name, "access was denied, but its bundle stays in use as onPermissionDenied says: {why}");
+                tracing::warn!(source, trust_domain.name = %name, "the Workload API denied access, but the last bundle stays in use, because onPermissionDenied is `retain`: {why}");
                 self.recall(slot, as_of);
             }
         }

@@ -25,7 +25,7 @@ pub(super) trait Follower<S> {
 /// Follows one stream for ever.
 pub(super) async fn follow<S: Message, F: Follower<S>>(client: Client, follower: Arc<Mutex<F>>, pace: Pace) {
     let mut refusals = Refusals::new(pace);
-    let mut told = None;
+    let mut logged = None;
     loop {
         // The kernel accepts connections for a frozen agent, so without a deadline this could wait for ever.
         let opened = timeout(pace.first_message, client.open::<S>()).await;
@@ -38,7 +38,7 @@ pub(super) async fn follow<S: Message, F: Follower<S>>(client: Client, follower:
         let (was_open, status) = match opened {
             Err(status) => (false, status),
             Ok((first, stream)) => {
-                if told.take().is_some() {
+                if logged.take().is_some() {
                     tracing::info!(stream = S::METHOD, "the Workload API answers again");
                 }
                 refusals.opened();
@@ -47,7 +47,7 @@ pub(super) async fn follow<S: Message, F: Follower<S>>(client: Client, follower:
             }
         };
         let why = client.explain(S::METHOD, &status);
-        let (verdict, pause) = refusals.judge(was_open, status.code(), Instant::now());
+        let (verdict, pause) = refusals.decide(was_open, status.code(), Instant::now());
         match verdict {
             Verdict::Keep => locked(&follower).fail(&why),
             Verdict::Withdraw => {
@@ -55,12 +55,12 @@ pub(super) async fn follow<S: Message, F: Follower<S>>(client: Client, follower:
             }
         }
         // The same failure is logged once, not at every attempt.
-        if told.as_ref() != Some(&why) {
+        if logged.as_ref() != Some(&why) {
             tracing::warn!(
                 stream = S::METHOD,
                 "the Workload API's stream ended or did not open, and the registry keeps trying: {why}"
             );
-            told = Some(why);
+            logged = Some(why);
         }
         tokio::time::sleep(jittered(pause)).await;
     }
@@ -136,7 +136,7 @@ impl Refusals {
     }
 
     /// Returns whether the last message stays in use, and how long to wait before the next attempt.
-    fn judge(&mut self, was_open: bool, code: Code, at: Instant) -> (Verdict, Duration) {
+    fn decide(&mut self, was_open: bool, code: Code, at: Instant) -> (Verdict, Duration) {
         let pause = self.pause;
         self.pause = (pause * 2).min(self.pace.longest);
         match code {
@@ -175,7 +175,7 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut refusals = Refusals::new(Pace::default());
         assert_eq!(
-            refusals.judge(true, Code::PermissionDenied, at(0)).0,
+            refusals.decide(true, Code::PermissionDenied, at(0)).0,
             Verdict::Withdraw
         );
 
@@ -188,7 +188,7 @@ mod tests {
             (35, Verdict::Withdraw),
         ] {
             assert_eq!(
-                refusals.judge(false, Code::PermissionDenied, at(seconds)).0,
+                refusals.decide(false, Code::PermissionDenied, at(seconds)).0,
                 expected,
                 "after {seconds} s"
             );
@@ -200,15 +200,15 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut refusals = Refusals::new(Pace::default());
-        refusals.judge(false, Code::PermissionDenied, at(0));
-        assert_eq!(refusals.judge(false, Code::Unavailable, at(20)).0, Verdict::Keep);
+        refusals.decide(false, Code::PermissionDenied, at(0));
+        assert_eq!(refusals.decide(false, Code::Unavailable, at(20)).0, Verdict::Keep);
         assert_eq!(
-            refusals.judge(false, Code::PermissionDenied, at(40)).0,
+            refusals.decide(false, Code::PermissionDenied, at(40)).0,
             Verdict::Keep,
             "it starts again"
         );
         assert_eq!(
-            refusals.judge(false, Code::PermissionDenied, at(70)).0,
+            refusals.decide(false, Code::PermissionDenied, at(70)).0,
             Verdict::Withdraw
         );
     }
@@ -217,7 +217,7 @@ mod tests {
     async fn w_4_pauses_grow_to_5_s_and_what_is_hopeless_waits_a_minute() {
         let now = Instant::now();
         let mut refusals = Refusals::new(Pace::default());
-        let mut pause = |code| refusals.judge(false, code, now).1.as_millis();
+        let mut pause = |code| refusals.decide(false, code, now).1.as_millis();
         let grown: Vec<_> = (0..8).map(|_| pause(Code::Unavailable)).collect();
         assert_eq!(grown, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
         assert_eq!(pause(Code::Unimplemented), 60_000);

@@ -78,7 +78,7 @@ impl<P: FnMut(Option<OwnSvid>)> Follower<X509SvidResponse> for Presenter<P> {
     fn apply(&mut self, message: X509SvidResponse) {
         let Some(svid) = message.svids.into_iter().next() else {
             return tracing::warn!(
-                "the Workload API sent no X.509-SVID, so the registry's own one stays in use"
+                "the Workload API sent no X.509-SVID, so the registry's last one stays in use"
             );
         };
         // SPIRE sends the same SVID again whenever anything else changes.
@@ -108,9 +108,7 @@ impl<P: FnMut(Option<OwnSvid>)> Follower<X509SvidResponse> for Presenter<P> {
 
     fn withdraw(&mut self, why: &str) {
         if !std::mem::take(&mut self.presented).is_empty() {
-            tracing::error!(
-                "the registry's own X.509-SVID was withdrawn and is not presented any more: {why}"
-            );
+            tracing::error!("the registry's own X.509-SVID was withdrawn and is no longer presented: {why}");
             (self.present)(None);
         }
     }

@@ -9,7 +9,7 @@ use x509_parser::x509::X509Name;
 
 /// The readable parts of a certificate. Texts are not shortened or escaped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hearsay {
+pub struct UnverifiedParts {
     /// RFC 4514.
     pub subject: Option<String>,
     /// RFC 4514.
@@ -22,7 +22,7 @@ pub struct Hearsay {
     pub claims_spiffe: bool,
 }
 
-impl Hearsay {
+impl UnverifiedParts {
     /// Reads names one by one, so that a large certificate costs little.
     #[must_use]
     pub fn of(certificate: &[u8]) -> Self {

@@ -4,7 +4,8 @@
 //! by file. The codes in comments and in the names of tests, such as `X-17` and `D-23`, are defined beside
 //! it.
 //!
-//! One road leads from a connection to a byte. Only the step before can create the value of each step:
+//! Every request takes one path from the connection to the store. Each step accepts only a value that the
+//! step before it created:
 //!
 //! ```text
 //! TLS peer chain ─┐

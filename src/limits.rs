@@ -8,28 +8,28 @@ pub const MINTED_BYTES: usize = 6 * 1024;
 pub const FORM_BYTES: usize = 128 * 1024;
 /// The longest password of a user in the password file, in bytes. bcrypt ignores everything after that.
 pub const PASSWORD_BYTES: usize = 72;
-/// Passwords of one source address that wait, are being checked, or were wrong and wait for `failDelay`. An
-/// IPv6 source is a /64.
+/// The most passwords from one source address that wait, are being checked, or were wrong and wait for
+/// `failDelay`. An IPv6 source is a /64.
 pub const PASSWORDS_OF_SOURCE: usize = 32;
-/// Passwords of one username among those of one source address.
+/// The most of these passwords for one username.
 pub const PASSWORDS_OF_NAME: usize = 8;
-/// Requests of one source that wait for the check of the same username and password.
+/// The most requests from one source that wait for the check of the same username and password.
 pub const PASSWORD_REQUESTS: usize = 128;
-/// Passwords of all sources that wait to be checked. When there are more, the source with the most waiting
-/// loses its last one.
+/// The most passwords from all sources that wait to be checked. If there are more, the source with the most
+/// waiting loses its last one.
 pub const PASSWORDS_WAITING: usize = 512;
-/// Forms for the token endpoint that callers at one address may send at the same time. An IPv6 address is a
-/// /64.
+/// The most forms that clients at one address may send to the token endpoint at the same time. An IPv6
+/// address is a /64.
 pub const FORMS_OF_ADDRESS: usize = 64;
-/// Requests without a login from one address that wait until others of the same address have ended. The limit
-/// for forms is the same.
+/// The most requests without a login from one address that wait until others of the same address have ended.
+/// The limit for forms is the same.
 pub const WAITING_OF_ADDRESS: usize = 128;
-/// How long such a request waits, in seconds. Then it is answered with 429.
+/// How long such a request waits before it is answered with 429, in seconds.
 pub const WAIT_SECONDS: u64 = 10;
 /// The largest request header block, in bytes.
 pub const HEADER_BYTES: usize = 64 * 1024;
-/// The largest rest of a request's body that is read after an early answer, in bytes, so that the connection
-/// can be reused.
+/// After an early answer, an unread rest of the request's body of up to this many bytes is read, so that the
+/// connection can be reused.
 pub const SHORT_REST_BYTES: usize = 256 * 1024;
 /// The most bytes of a request's body that are discarded after an early answer.
 pub const DISCARDED_BYTES: usize = 64 * 1024 * 1024;
@@ -44,7 +44,7 @@ pub const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 /// The longest media type in a manifest's `artifactType` or config, in bytes (RFC 6838, 4.2: two names of
 /// 127).
 pub const MEDIA_TYPE_BYTES: usize = 255;
-/// How long a request waits for memory for its body, in seconds. Then it is answered with 503.
+/// How long a request waits for memory for its body before it is answered with 503, in seconds.
 pub const BODY_WAIT_SECONDS: u64 = 5;
 /// The longest repository name, in bytes. With a host name in front it stays below the 255 that clients
 /// allow.
@@ -82,10 +82,10 @@ pub const JSON_DEPTH: u8 = 16;
 pub const USERNAME_BYTES: usize = 1024;
 /// The most groups that a mapping may yield; each is at most [`USERNAME_BYTES`] long.
 pub const GROUPS: usize = 1000;
-/// The longest text in one field of a log line, in bytes as written. `… (cut)` marks a longer one that was
-/// cut.
+/// The longest text in one field of a log line, in bytes as written. A longer text is truncated and ends with
+/// `… (cut)`.
 pub const LOG_FIELD_BYTES: usize = 2 * 1024;
-/// How much of the log may wait for its reader, in bytes. Further lines are dropped and counted.
+/// The most bytes of the log that may wait for its reader. Further lines are dropped and counted.
 pub const LOG_QUEUE_BYTES: usize = 4 * 1024 * 1024;
 /// The longest message of an error that is sent to a client, in bytes.
 pub const MESSAGE_BYTES: usize = 1024;
@@ -94,6 +94,6 @@ pub const PAGE_ENTRIES: usize = 1000;
 /// The most referrers that are examined for one page of their list, with any filter. The page may be empty
 /// and have a `Link`.
 pub const REFERRERS_SCANNED: usize = 10 * 1000;
-/// A page of referrers ends after so many bytes of their records. A manifest's annotations are in its record
-/// twice.
+/// The most bytes of records that are read for one page of referrers. A manifest's annotations are in its
+/// record twice.
 pub const REFERRERS_SCANNED_BYTES: usize = 32 * 1024 * 1024;

@@ -11,15 +11,15 @@ use std::hash::Hash;
 /// Entries that were added or used lately. The values are cheap to clone.
 #[derive(Debug)]
 pub struct Recent<K, V> {
-    young: HashMap<K, Weighed<V>>,
-    old: HashMap<K, Weighed<V>>,
+    young: HashMap<K, Weighted<V>>,
+    old: HashMap<K, Weighted<V>>,
     /// The weight of the young generation.
     weight: usize,
     most: usize,
 }
 
 #[derive(Debug)]
-struct Weighed<V> {
+struct Weighted<V> {
     value: V,
     weight: usize,
 }
@@ -61,7 +61,7 @@ impl<K: Hash + Eq, V: Clone> Recent<K, V> {
             self.weight = 0;
         }
         self.weight += weight;
-        self.young.insert(key, Weighed { value, weight });
+        self.young.insert(key, Weighted { value, weight });
     }
 
     pub fn remove<Q: Hash + Eq + ?Sized>(&mut self, key: &Q)
@@ -85,7 +85,7 @@ mod tests {
         for key in 0..1000 {
             recent.put(key, key, 1 + key % 7);
             let weight =
-                |map: &HashMap<usize, Weighed<usize>>| map.values().map(|found| found.weight).sum::<usize>();
+                |map: &HashMap<usize, Weighted<usize>>| map.values().map(|found| found.weight).sum::<usize>();
             assert_eq!(recent.weight, weight(&recent.young));
             assert!(weight(&recent.young) + weight(&recent.old) <= 100);
         }

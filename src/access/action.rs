@@ -1,6 +1,6 @@
 //! The actions of access control.
 
-/// The four actions of zot's policies, and its one behaviour.
+/// The four actions of zot's policies, and its `detectManifestCollision`, which is a behaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
     Read,

@@ -33,7 +33,8 @@ impl Actions {
         Self(self.0 & other.0)
     }
 
-    /// Returns the actions that rights of the token protocol allow at most: a push may create and move tags.
+    /// Returns the actions that these rights of the token protocol can include at most. A push may create and
+    /// move tags.
     pub(super) fn within(rights: Rights) -> Self {
         let some = |allowed: bool, actions: &[Action]| {
             if allowed {

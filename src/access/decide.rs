@@ -92,7 +92,7 @@ fn allowed(
     }
 }
 
-/// Returns what denies an action beside policy, if anything does.
+/// Returns what denies the action even if policy grants it: the credential's cap or the token's scope.
 pub(super) fn taken_away(
     action: Action,
     identity: &Identity,

@@ -81,7 +81,7 @@ impl<A> Permit<A> {
         Self::new(repository.parse().unwrap(), principal, Actions::ALL)
     }
 
-    /// The same for somebody whose deletions must not take several tags along.
+    /// The same for a caller whose deletions must not take several tags along.
     pub(crate) fn for_test_detecting(repository: &str, principal: Principal) -> Self {
         let actions = [Action::Delete, Action::DetectManifestCollision].iter().collect();
         Self::new(repository.parse().unwrap(), principal, actions)

@@ -24,7 +24,7 @@ pub struct Policy {
 /// Who may read the metrics.
 #[derive(Clone, Debug)]
 enum Readers {
-    Everybody,
+    Everyone,
     Authenticated,
     Listed { users: Users, anonymous: bool },
 }
@@ -123,7 +123,7 @@ impl Policy {
     /// everything.
     #[must_use]
     pub fn everything_to_everybody() -> Self {
-        Self::without_rules(Actions::ALL, Readers::Everybody)
+        Self::without_rules(Actions::ALL, Readers::Everyone)
     }
 
     fn without_rules(anonymous: Actions, metrics: Readers) -> Self {
@@ -215,7 +215,7 @@ impl Policy {
 
     pub(super) fn shows_metrics_to(&self, identity: &Identity) -> bool {
         match &self.metrics {
-            Readers::Everybody => true,
+            Readers::Everyone => true,
             Readers::Authenticated => !identity.is_anonymous(),
             Readers::Listed { anonymous, .. } if identity.is_anonymous() => *anonymous,
             Readers::Listed { users, .. } => users.name(identity),

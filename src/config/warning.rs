@@ -14,7 +14,7 @@ pub struct Warning {
     pub key: String,
     pub what: String,
     /// Whether it is logged at every level.
-    pub loud: bool,
+    pub always_logged: bool,
 }
 
 impl Warning {
@@ -22,21 +22,21 @@ impl Warning {
         Self {
             key: key.into(),
             what: what.into(),
-            loud: false,
+            always_logged: false,
         }
     }
 
     /// A warning that is logged at every level.
-    pub(crate) fn loud(key: impl Into<String>, what: impl Into<String>) -> Self {
+    pub(crate) fn always_logged(key: impl Into<String>, what: impl Into<String>) -> Self {
         Self {
-            loud: true,
+            always_logged: true,
             ..Self::new(key, what)
         }
     }
 
     /// Writes the warning to the log.
     pub(crate) fn log(&self) {
-        if self.loud {
+        if self.always_logged {
             tracing::warn!(target: ALWAYS_LOGGED, { config.key = self.key }, "{self}");
         } else {
             tracing::warn!(config.key = self.key, "{self}");

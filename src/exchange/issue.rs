@@ -54,7 +54,9 @@ pub enum NotIssued {
         "a token of the external token server cannot be exchanged: present it as it is, or get another one there"
     )]
     NotExchanged,
-    #[error("the credential has expired, and tokens live no longer (http.auth.token.sessionLifetime is 0)")]
+    #[error(
+        "the credential has expired, and its tokens expire with it (http.auth.token.sessionLifetime is 0)"
+    )]
     Expired,
     /// If the credential is a token, it can be used directly.
     #[error(

@@ -1,5 +1,5 @@
-//! `==`, `!=` and `in`, with the results of the CEL crate's own. When the crate compares a number with a list,
-//! it copies the list into an error and drops it, and nobody has paid for the copy.
+//! `==`, `!=` and `in`, with the results of the CEL crate's own. When the crate compares a number with a
+//! list, it copies the list into an error that it then drops, and that copy is not charged to the fuel.
 
 use super::strings::type_names;
 use cel::common::ast::operators;

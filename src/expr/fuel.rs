@@ -153,8 +153,8 @@ fn turns<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Execut
     })
 }
 
-/// Pays for a look at a value's size or fields: text is read in full, and a value from an optional's field is
-/// a copy. Nothing else is read.
+/// Pays for reading a value's size or fields: a text is read in full, and a value from an optional's field is
+/// copied. Other values cost nothing here.
 fn glance(value: &(dyn Val + '_)) -> Result<(), ExecutionError> {
     match value.get_type().kind() {
         Kind::List | Kind::Map => spend(1),

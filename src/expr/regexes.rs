@@ -55,7 +55,8 @@ pub(super) fn matches(text: &CelString<'_>, pattern: &CelString<'_>) -> Result<C
     }
     fuel::spend(COMPILE)?;
     fuel::spend_each(pattern.len(), COMPILE_BYTE)?;
-    // It is built once, so its text is charged as for the largest.
+    // The pattern is compiled only once, with the largest limit, so its text is charged as for the largest
+    // pattern.
     let compiled = build_within(pattern.inner(), &[LARGEST]).map_err(|_| fail("not a regular expression"))?;
     is_match(&compiled, text)
 }

@@ -178,7 +178,7 @@ impl Rewrite {
                 arguments.iter_mut().for_each(|zone| meter(zone, fuel::GLANCES));
             }
             (function, _) if passes_on(function) || pays_itself(function) || of_sets => {}
-            // The text of a number may be long, so the list pays even if it stands in the source.
+            // A number may be long as text, so the list is metered even if it is a literal.
             ("format", [arguments]) => {
                 wrap(arguments, fuel::KEEPS, None);
                 if let Some(target) = &mut call.target {

@@ -170,7 +170,7 @@ impl Failure {
             .any(|why| why.downcast_ref().is_some_and(&such))
     }
 
-    /// Whether the changes after this one are not to be tried either. Only a conflict lets them go on.
+    /// Whether the changes after this one must not be tried either. Only a conflict does not stop them.
     pub(in crate::storage) const fn stops(&self) -> bool {
         !matches!(self, Self::Conflict)
     }

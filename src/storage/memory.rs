@@ -206,11 +206,11 @@ impl Blob {
 }
 
 /// The size that a [`Resume`] of this store names.
-fn kept_size(Resume(told): &Resume) -> Result<usize, Failure> {
-    if told.is_empty() {
+fn kept_size(Resume(token): &Resume) -> Result<usize, Failure> {
+    if token.is_empty() {
         Ok(0)
     } else {
-        told.parse().map_err(|_| Failure::Missing)
+        token.parse().map_err(|_| Failure::Missing)
     }
 }
 

@@ -92,7 +92,7 @@ impl FromStr for Timestamp {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a date and time with its offset, as 2026-11-27T12:00:00Z")]
+#[error("expected a date and time with its offset, such as 2026-11-27T12:00:00Z")]
 pub struct InvalidTimestamp;
 
 /// Where the current time comes from. Cheap to clone.

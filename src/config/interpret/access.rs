@@ -21,7 +21,7 @@ impl Interpreter<'_> {
     }
 
     /// As in zot, without `accessControl` every authenticated identity may do everything. If there is also no
-    /// way to log in, the registry is open, provided that this can be intended.
+    /// way to log in, the registry is open, provided that the file looks as if this is intended.
     pub(super) fn access(
         &mut self,
         own: Option<raw::AccessControl>,

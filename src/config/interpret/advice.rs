@@ -104,7 +104,7 @@ impl Interpreter<'_> {
         for (key, _) in stars {
             self.warn(
                 key,
-                "\"*\" is the user of that name, and not everyone: for everyone who is authenticated use defaultPolicy, for all others anonymousPolicy",
+                "\"*\" is a user whose name is *, not every user: for authenticated callers use defaultPolicy, for all others anonymousPolicy",
             );
         }
     }

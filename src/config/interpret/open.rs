@@ -42,16 +42,16 @@ impl Interpreter<'_> {
         if mentions.auth {
             self.mistake(
                 "http.auth",
-                "is there, but nobody could log in with what it holds: configure htpasswd, an issuer, a trust domain or a certificate \
-                 authority; or take http.auth out, if everybody may do everything",
+                "configures no login: add htpasswd, an issuer, a trust domain or a certificate authority, or remove http.auth to allow \
+                 everything to everyone",
             );
             return None;
         }
         if mentions.client_certificates {
             self.mistake(
                 "http.tls",
-                "has cacert or clientAuth, but no client certificate is trusted: name the authority, or take them out, if everybody may \
-                 do everything",
+                "has an empty cacert, or clientAuth without a trusted authority: name the authority, or remove both keys to allow everything \
+                 to everyone",
             );
             return None;
         }
@@ -63,8 +63,8 @@ impl Interpreter<'_> {
                 self.mistake(
                     "http.auth",
                     format!(
-                        "is missing: {others} could read, push and delete everything; add a login, or listen on 127.0.0.1 alone, or start with \
-                         --open (WHARFINGER_OPEN=1) if that is meant"
+                        "is missing: {others} could read, push and delete everything; add a login, listen on 127.0.0.1 only, or start with --open \
+                         (WHARFINGER_OPEN=1) if this is intended"
                     ),
                 );
                 return None;
@@ -86,10 +86,10 @@ impl Interpreter<'_> {
         if opened == Opened::OnLoopback && reach.cors.is_for_all() {
             self.warn(
                 "http.allowOrigin",
-                "has *, which has no effect: an open registry refuses pages of other sites; list their origins",
+                "has *, which has no effect: an open registry rejects requests from the pages of other sites; list their origins",
             );
         }
-        self.warnings.push(Warning::loud("http.auth", format!("THIS REGISTRY IS OPEN because there is no login: {everyone} may read, push and delete everything; credentials are ignored; {why}")));
+        self.warnings.push(Warning::always_logged("http.auth", format!("THIS REGISTRY IS OPEN because there is no login: {everyone} may read, push and delete everything; credentials are ignored; {why}")));
         Some(opened)
     }
 }

@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(
             open_file(&files, "b", OFlags::RDONLY).unwrap_err(),
             Errno::NOENT,
-            "it is gone for everybody else"
+            "it is gone for all others"
         );
         assert_eq!(io::read_to_string(hold.open_held("b").unwrap()).unwrap(), "b");
         assert_eq!(hold.remove(&files, "b"), Err(Errno::NOENT));

@@ -153,13 +153,13 @@ impl Log {
                 self.truncated = Some(now);
             }
         }
-        self.judge(&moved, now);
+        self.check_size(&moved, now);
         Ok(moved)
     }
 
     /// Another program may hold a read open forever, and the log must keep everything since. A backup of this
     /// process ends, so until then the log only has to fit on the disk.
-    fn judge(&mut self, moved: &Moved, now: Timestamp) {
+    fn check_size(&mut self, moved: &Moved, now: Timestamp) {
         self.space.log_has(moved.pages.saturating_sub(moved.done) * FRAME);
         let size = moved.pages * FRAME;
         let most = self.space.most_log();
@@ -453,7 +453,7 @@ mod tests {
                 .unwrap()
                 .len()
         };
-        // Holds a read open until it is told to end.
+        // Holds a read open until the test ends it.
         let read = || {
             let ((begins, begun), (end, ends), store) =
                 (mpsc::channel::<()>(), mpsc::channel::<()>(), store.clone());

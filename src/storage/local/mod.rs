@@ -208,7 +208,7 @@ impl BlobStore for Local {
         look: Look,
     ) -> Answer<'a, ()> {
         Box::pin(async move {
-            // A call without chunks only cuts off bytes that were not kept, and needs no room.
+            // A call without chunks only truncates unrecorded bytes, so it needs no space.
             if !chunks.is_empty() {
                 self.space.check()?;
             }

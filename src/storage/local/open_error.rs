@@ -46,7 +46,7 @@ pub enum OpenError {
 }
 
 fn explained(folder: &Path, file: &str, source: &std::io::Error) -> FileError {
-    // A text with a space, such as "the folder", stands for the folder itself.
+    // A text with a space, such as "the folder", means the folder itself.
     let path = if file.contains(' ') {
         folder.to_owned()
     } else {

@@ -1,5 +1,4 @@
-//! Reads blobs: from the page cache on the calling thread, and on a blocking thread where the cache has
-//! nothing.
+//! Reads blobs: on the calling thread if the page cache has the data, otherwise on a blocking thread.
 
 use super::blocking::blocking;
 use super::buffers::Buffers;

@@ -37,7 +37,7 @@ pub(super) struct Records {
     queue: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
     room: Arc<Semaphore>,
-    /// Idle connections: as many as ever read at the same time.
+    /// Idle connections: the highest number of concurrent reads so far.
     readers: Mutex<Vec<Connection>>,
     gate: Arc<Gate>,
     cache: Arc<Cache>,

@@ -10,9 +10,7 @@ use std::path::PathBuf;
 pub enum BackupError {
     #[error("another backup of this store is running: wait until it ends")]
     Running,
-    #[error(
-        "stopped before it was complete: run the same command again, and it goes on with what is missing"
-    )]
+    #[error("stopped before it was complete: run the same command again to copy the rest")]
     Stopped,
     #[error("the folder {} overlaps with the store in {}: name a folder outside it, on another disk if possible", to.display(), store.display())]
     Overlap { to: PathBuf, store: PathBuf },
@@ -28,7 +26,7 @@ pub enum BackupError {
     },
     #[error("the backup needs {needed} more bytes, and the disk of {} has {left} free: free some space, name a folder on a larger disk, or use --hard-link on the store's own disk", to.display())]
     NoRoom { to: PathBuf, needed: u64, left: u64 },
-    #[error("the disk of {} is full: free some space and run the same command again, and it goes on with what is missing", to.display())]
+    #[error("the disk of {} is full: free some space and run the same command again to copy the rest", to.display())]
     Full { to: PathBuf },
     #[error(
         "the store's disk is full, so files that the backup still needed had to be removed: free some space, then run the same command again"

@@ -66,8 +66,8 @@ impl Item {
 
 impl Inventory {
     /// Lists the files that the records in `db` refer to. A record whose value is lost (`read_value` returns
-    /// `None`) or makes no sense is reported as damage. Any other failure ends the backup, since files of
-    /// that record would be missing from it, and would be removed from an earlier backup.
+    /// `None`) or invalid is reported as damage. Any other failure ends the backup, since files of that
+    /// record would be missing from it, and would be removed from an earlier backup.
     pub(super) fn read(
         db: &Connection,
         names: &dyn Names,

@@ -87,7 +87,7 @@ pub struct BackedUp {
     pub removed: u64,
     /// How many damaged or missing files of the store the backup met.
     pub damages: u64,
-    /// The first of these, in words.
+    /// Descriptions of the first of these.
     pub damaged: Vec<String>,
 }
 
@@ -242,5 +242,5 @@ impl Drop for Held<'_> {
     }
 }
 
-/// The most damages that are listed in words.
+/// How many damaged or missing files are described.
 const NAMED: usize = 100;

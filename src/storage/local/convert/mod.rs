@@ -50,7 +50,7 @@ pub enum Unconverted {
     /// The record is damaged. The others are converted.
     #[error("{0}")]
     Unreadable(Box<dyn std::error::Error + Send + Sync>),
-    /// The record is not at fault, so the conversion stops.
+    /// The failure is not the record's, so the conversion stops.
     #[error("{0}")]
     Failed(Box<dyn std::error::Error + Send + Sync>),
 }

@@ -215,7 +215,7 @@ fn the_limits_are_those_of_the_sources() {
             server.unidentified_rate.to_string(),
         ),
         (
-            "Time for the whole request body of a caller without a login. Only the time that the registry waits for the body counts",
+            "Time for the whole request body of a caller without a login. Only the time that the registry waits for the body is measured",
             format!("{:?}", server.unidentified_body_timeout),
         ),
         (

@@ -37,7 +37,7 @@ pub(crate) fn handshakes(site: &Site) -> Vec<Line> {
             Box::new(|| spent(&bare, || theirs.handshakes(count)) / count as f64 * 1e6),
         ],
     );
-    let what = "full mTLS handshake and one answer: CPU to bare rustls";
+    let what = "full mTLS handshake and one answer: CPU to rustls alone";
     vec![line(
         "P12",
         what,
@@ -85,14 +85,14 @@ pub(crate) fn memory(site: &Site) -> Vec<Line> {
         ),
         line(
             "P14",
-            "each of 64 pulls of 1 GiB that stand still: MiB",
+            "each of 64 pulls of 1 GiB that are stalled: MiB",
             of_pulls,
             Bar::AtMost(0.6, 0.6),
             "",
         ),
         line(
             "P14",
-            "a push under way: MiB",
+            "a push in progress: MiB",
             of_pushes,
             Bar::AtMost(3.0, 3.0),
             "",

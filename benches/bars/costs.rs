@@ -73,7 +73,7 @@ pub(crate) fn bytes_written(site: &Site) -> Vec<Line> {
         ),
         line(
             "",
-            "the same in two requests: bytes written, all of its session",
+            "the same in two requests: bytes written, all for its session",
             in_two,
             Bar::Told,
             "",

@@ -91,7 +91,7 @@ pub(crate) fn beside_cold_pulls(site: &Site) -> Vec<Line> {
     };
     let contenders: Vec<Contender<'_>> = vec![Box::new(|| p99(&site.ours)), Box::new(|| p99(&site.nginx))];
     let compared = compare(site.rounds(), contenders);
-    let what = "manifest GET beside two cold pulls, p99 of twenties: time to nginx";
+    let what = "manifest GET during two uncached pulls, p99 of batches of twenty: time to nginx";
     vec![line(
         "P13",
         what,

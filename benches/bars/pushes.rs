@@ -57,7 +57,7 @@ pub(crate) fn small(site: &Site) -> Vec<Line> {
     for (connections, count) in [(1, 40), (10, 120)] {
         let count = site.some(count);
         let [ours, _, registry] = site.servers(Over::Http);
-        // Milliseconds, and CPU microseconds, an image.
+        // Milliseconds and CPU microseconds per image.
         let pushing = |server| -> Contender<'_, (f64, f64)> {
             Box::new(move || {
                 let begun = Instant::now();

@@ -33,7 +33,7 @@ pub(crate) fn start(site: &Site) -> Vec<Line> {
         ],
     );
     let times = format!(
-        "{:.1} ms; {:.1} ms where the store must be made first",
+        "{:.1} ms; {:.1} ms if the store must be created first",
         compared.medians[0], compared.medians[2]
     );
     let resident = median(

@@ -1,4 +1,4 @@
-//! The table of `docs/reference/cel.md`. Our verdicts are evaluated here; zot's are what cel-go 0.31 said
+//! The table of `docs/reference/cel.md`. Our results are evaluated here; zot's were recorded from cel-go 0.31
 //! with zot's options.
 
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ const PAGE: &str = "docs/reference/cel.md";
 const BEGIN: &str = "<!-- Made by `UPDATE_DOCS=1 cargo test --test docs`. -->\n";
 const END: &str = "<!-- End. -->\n";
 
-/// An expression on which the two differ, zot's verdict, and what is true in both of them.
+/// An expression on which the two differ, zot's result, and an expression that is true in both.
 struct Difference(&'static str, &'static str, &'static str);
 
 const REFUSED: &str = "refused at load";
@@ -103,7 +103,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference(r"'a'.matches('[^\\x{d800}]')", TRUE, "'a'.matches('.')"),
 ];
 
-/// What Wharfinger makes of it, in the words of the table.
+/// Wharfinger's result, as the table shows it.
 fn verdict(expression: &str) -> &'static str {
     let claims = json!({
         "sub": "ann", "exp": 1_893_456_000, "n": 1, "two": 2, "three": 3, "email_verified": true, "groups": ["a", "b"],

@@ -1,4 +1,4 @@
-//! `docs/how-to/refused.md` has every reason to refuse somebody that the sources have, in their words, and no
+//! `docs/how-to/refused.md` lists every reason for a rejection with the exact text of the sources, and no
 //! other.
 
 use std::collections::BTreeSet;
@@ -30,8 +30,8 @@ fn rows() -> BTreeSet<String> {
     rows
 }
 
-/// The message of every variant of an enum, with `…` for what is filled in. One that only passes on another's
-/// has none.
+/// The message of every variant of an enum, with `…` for inserted values. A variant that only passes on another
+/// error's message has none.
 fn messages(file: &str, name: &str) -> BTreeSet<String> {
     let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
     let items = syn::parse_file(&source).unwrap().items;
@@ -97,7 +97,7 @@ fn every_reason_is_explained_and_none_that_there_is_not() {
     );
 }
 
-/// What policy says of each kind of denial, behind the name of who asks.
+/// The message for each kind of denial, without the caller's name.
 fn denials() -> impl Iterator<Item = String> {
     let kinds = [
         (DeniedBy::Policy, true),

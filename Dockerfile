@@ -1,9 +1,9 @@
-# A small image that runs as nobody and holds the binary, the libraries it is linked with, and nothing else that runs.
+# A small image. It contains the binary and the libraries that it is linked with, no other program, and runs as the user nobody.
 #
 #   docker build -t wharfinger .
 #   docker run -v "$PWD/config:/etc/wharfinger:ro" -v wharfinger:/var/lib/wharfinger -p 5000:5000 wharfinger
 #
-# The configuration is /etc/wharfinger/config.yaml; let it listen on 0.0.0.0 and keep its store in /var/lib/wharfinger.
+# The configuration is /etc/wharfinger/config.yaml. It should listen on 0.0.0.0 and keep its store in /var/lib/wharfinger.
 
 FROM rust:1.95-slim-trixie AS build
 RUN apt-get update \
@@ -13,7 +13,7 @@ WORKDIR /src
 COPY . .
 RUN cargo build --locked --profile dist --bin wharfinger && image/layout.sh target/dist/wharfinger /image
 
-# Built and started by tests/it/image.rs, around a binary that is there already.
+# tests/it/image.rs builds and starts this image with an existing binary.
 FROM scratch
 COPY --from=build /image/root /
 COPY --from=build --chown=65532:65532 /image/data /

@@ -353,5 +353,5 @@ pub enum WhyInvalid {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
+#[path = "tests/mod.rs"]
 mod tests;

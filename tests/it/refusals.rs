@@ -2,8 +2,10 @@
 //! credential and never with the credential itself. Anonymous callers may read here, so whatever fell through
 //! to them would be let in.
 
+mod unreachable;
+
 use crate::harness::{
-    AUDIENCE, Answer, Client, Pair, Setup, Signer, TestApp, TestIssuer, TestPki, TrustDomain, encode, now,
+    AUDIENCE, Answer, Client, Pair, Setup, TestApp, TestIssuer, TestPki, TrustDomain, encode, now,
 };
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -555,128 +557,4 @@ async fn what_is_no_credential_at_all_is_refused_too() {
     // Empty user and password are what some clients send when they have none.
     let nobody = site.app.anonymous().header("authorization", "Basic Og==");
     assert_eq!(nobody.get(PATH).await.status, StatusCode::OK);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_unreachable_issuer_is_503_and_never_stops_the_start() {
-    let pki = TestPki::new();
-    let issuer = TestIssuer::start(&pki.servers).await;
-    issuer.set_unreachable(true);
-    let rules = json!({"anonymousPolicy": ["read"], "defaultPolicy": ["read", "create"]});
-    let app = Setup::tls(&pki)
-        .issuer(&issuer, &pki)
-        .allow("**", rules)
-        .start()
-        .await;
-    assert_eq!(app.anonymous().get("/readyz").await.status, StatusCode::OK);
-    app.certificate(&pki.domain.x509_svid(BUILDER))
-        .push_blob("public/app", b"x")
-        .await;
-    let answer = app.bearer(&issuer.token("builder")).get(PATH).await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(
-        (answer.header("retry-after"), answer.header("www-authenticate")),
-        ("5", "")
-    );
-    let line = app
-        .log
-        .wait("a request failed", 0, |line| {
-            line["request.id"] == answer.header("x-request-id")
-        })
-        .await;
-    let url = Some(issuer.url.as_str());
-    let expected = Expected {
-        why: &issuer.url,
-        kind: "oidc",
-        issuer: url,
-        key_id: Some("oidc-1"),
-        subject: Some("builder"),
-    };
-    expected.check("unreachable", &line);
-    assert_eq!(issuer.fetches(), 0);
-}
-
-/// As when an API server has a new signing key, and when it is stopped: a good token is never called a bad
-/// one.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_not_known_yet_waits_and_an_issuer_that_is_stopped_is_503_with_what_failed() {
-    let pki = TestPki::new();
-    let issuer = TestIssuer::start(&pki.servers).await;
-    let app = Setup::tls(&pki)
-        .issuer(&issuer, &pki)
-        .allow("**", json!({"defaultPolicy": ["read"]}))
-        .start()
-        .await;
-    assert_eq!(
-        app.bearer(&issuer.token("builder")).get("/v2/").await.status,
-        StatusCode::OK
-    );
-    let rotated = Signer::new("rotated");
-    let stranger = Signer::new("made-up");
-    issuer.publish(&[&rotated]);
-    // The keys were fetched a moment ago, so both are told at the next fetch.
-    let claims = issuer.claims(AUDIENCE, "builder");
-    let good = app.bearer(&rotated.token(&claims));
-    let bad = app.bearer(&stranger.token(&claims));
-    let (good, bad) = tokio::join!(good.get("/v2/"), bad.get("/v2/"));
-    assert_eq!(
-        (good.status, bad.status),
-        (StatusCode::OK, StatusCode::UNAUTHORIZED)
-    );
-    assert_eq!(issuer.fetches(), 3, "the document, and the keys twice");
-
-    issuer.set_unreachable(true);
-    let answer = app
-        .bearer(&Signer::new("newest").token(&claims))
-        .get("/v2/")
-        .await;
-    assert_eq!(
-        (answer.status, answer.header("retry-after")),
-        (StatusCode::SERVICE_UNAVAILABLE, "5")
-    );
-    let line = app
-        .log
-        .wait("a request failed", 0, |line| {
-            line["request.id"] == answer.header("x-request-id")
-        })
-        .await;
-    let url = Some(issuer.url.as_str());
-    let expected = Expected {
-        why: "newer keys could not be fetched",
-        kind: "oidc",
-        issuer: url,
-        key_id: Some("newest"),
-        subject: Some("builder"),
-    };
-    expected.check("stopped", &line);
-    assert!(
-        line["why"]
-            .as_str()
-            .unwrap()
-            .contains(&format!("{}/keys: ", issuer.url)),
-        "what failed: {line}"
-    );
-    assert_eq!(
-        app.bearer(&rotated.token(&claims)).get("/v2/").await.status,
-        StatusCode::OK,
-        "a known key verifies meanwhile"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_issuers_keys_are_fetched_once() {
-    let pki = TestPki::new();
-    let issuer = TestIssuer::start(&pki.servers).await;
-    let app = Setup::tls(&pki)
-        .issuer(&issuer, &pki)
-        .allow("**", json!({"defaultPolicy": ["read"]}))
-        .start()
-        .await;
-    assert_eq!(app.anonymous().get("/readyz").await.status, StatusCode::OK);
-    let client = app.bearer(&issuer.token("builder"));
-    let (one, two, three) = tokio::join!(client.get("/v2/"), client.get("/v2/"), client.get("/v2/"));
-    for answer in [one, two, three, client.get("/v2/").await] {
-        assert_eq!(answer.status, StatusCode::OK);
-    }
-    assert_eq!(issuer.fetches(), 2, "the document and the keys");
 }

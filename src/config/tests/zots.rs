@@ -409,3 +409,103 @@ fn origins_and_the_path_of_the_metrics() {
         );
     }
 }
+
+#[test]
+fn zots_other_methods_are_read_and_their_mistakes_found() {
+    let tls = json!({"cert": "c", "key": "k", "cacert": "ca.pem"});
+    let only = |auth: Value, tls: Value| json!({"storage": {"rootDirectory": "s"}, "http": {"tls": tls, "auth": auth}});
+    let config = load(&only(json!({}), tls.clone())).unwrap();
+    let entries: Vec<_> = config
+        .ways_in
+        .certificates
+        .iter()
+        .map(|entry| (entry.name.as_str(), entry.key.as_str()))
+        .collect();
+    assert_eq!(
+        entries,
+        [("cacert", "http.tls.cacert")],
+        "zot takes the common name where nothing is said"
+    );
+    assert_eq!(config.tls.unwrap().client_auth, ClientAuth::Optional);
+    let mtls = json!({"mtls": {"identityAttributes": ["URI", "cn"], "uriSanPattern": "spiffe://example.org/workload/(.*)", "uriSanIndex": 0}});
+    assert_eq!(
+        load(&only(mtls, tls.clone())).unwrap().warnings.len(),
+        1,
+        "a trust domain is recommended"
+    );
+    let bad = json!({"mtls": {"identityAttributes": ["serial"], "uriSanPattern": "x"}});
+    assert_eq!(
+        keys(&only(bad.clone(), tls.clone())),
+        [
+            "http.auth.mtls.identityAttributes[0]",
+            "http.auth.mtls.uriSanPattern"
+        ]
+    );
+    assert_eq!(
+        keys(&with(&[("/http/auth/mtls", bad["mtls"].clone())])),
+        ["http.auth.mtls"]
+    );
+    let entry = json!({"name": "lab", "certificateAuthorityFile": "lab.pem"});
+    assert_eq!(
+        keys(&only(json!({"x509": [entry, entry]}), tls.clone())),
+        ["http.auth.x509[1].name"]
+    );
+    let taken = json!({"x509": [{"name": "cacert", "certificateAuthorityFile": "lab.pem"}]});
+    assert_eq!(
+        keys(&only(taken.clone(), tls)),
+        ["http.auth.x509[0].name"],
+        "uploads would belong to either's bearers"
+    );
+    assert!(load(&only(taken, json!({"cert": "c", "key": "k"}))).is_ok());
+    assert_eq!(
+        keys(&with(&[("/http/auth/x509", json!([entry]))])),
+        ["http.auth.x509[0].certificateAuthorityFile"],
+        "needs TLS"
+    );
+    let plain = json!({"storage": {"rootDirectory": "s"}, "http": {"auth": {"htpasswd": {"path": "users"}}}});
+    let config = load(&plain).unwrap();
+    assert_eq!(
+        (config.ways_in.passwords, config.live.fail_delay.as_secs()),
+        (Some("/etc/wharfinger/users".into()), 0)
+    );
+    assert_eq!(
+        load(&with(&[("/http/auth/failDelay", json!(5))]))
+            .unwrap()
+            .live
+            .fail_delay
+            .as_secs(),
+        5
+    );
+    for (changes, expected) in [
+        (
+            &[
+                ("/http/auth/bearer/cert", json!("k")),
+                ("/http/auth/bearer/realm", json!("zot")),
+            ][..],
+            "http.auth.bearer.realm",
+        ),
+        (
+            &[("/http/auth/bearer/issuer", json!("me"))],
+            "http.auth.bearer.issuer",
+        ),
+        (
+            &[("/http/auth/token", json!({"sessionLifetime": "30s"}))],
+            "http.auth.token.sessionLifetime",
+        ),
+        (&[("/http/auth/failDelay", json!(61))], "http.auth.failDelay"),
+    ] {
+        assert_eq!(keys(&with(changes)), [expected]);
+    }
+    let config = load(&with(&[(
+        "/http/auth/token",
+        json!({"sessionLifetime": "0", "signingKeyFile": "k.pem"}),
+    )]))
+    .unwrap();
+    assert_eq!(
+        (config.live.terms.session_lifetime, config.fixed.token_keys),
+        (
+            std::time::Duration::ZERO,
+            TokenKeys::File("/etc/wharfinger/k.pem".into())
+        )
+    );
+}

@@ -19,6 +19,7 @@ mod probe;
 mod referrers;
 mod relying;
 mod suspect;
+mod tags;
 mod uploads;
 mod watched;
 

@@ -1,13 +1,15 @@
 //! Tests with endpoints over real sockets.
 
+mod copy_on_disk;
+mod servers;
+
 use super::*;
 use crate::clock::ManualClock;
-use crate::limits::CERTIFICATE_NAMES;
 use crate::trust::Generation;
-use crate::trust::source::testing::site::{Site, server, svid, svid_with};
+use crate::trust::source::testing::site::{Site, server, svid};
 use crate::trust::source::testing::{Ca, bundle, ca, eventually, jwk_set};
-use http::header::{AUTHORIZATION, COOKIE, ETAG, LOCATION};
-use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
+use http::header::{AUTHORIZATION, COOKIE, ETAG};
+use rcgen::ExtendedKeyUsagePurpose::ServerAuth;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -17,134 +19,6 @@ const PATH: &str = "/bundle";
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const HINT: Duration = Duration::from_secs(300);
-
-#[tokio::test]
-async fn f_1_f_4_with_https_web_the_server_is_verified_by_its_host_name() {
-    let web = ca("web");
-    let other = ca("other");
-    let site = Site::tls(&server(&web)).await;
-    site.answer(PATH, 200, bundle(1, &[ca("root").element(), jwt_key("k1")]));
-    let client = Client::of(web_settings(&site, &web));
-    client.fetched().await;
-    assert_eq!(
-        (client.roots(), client.key_ids()),
-        (Some(1), Some("k1".to_owned()))
-    );
-    assert_eq!(client.status().sequence, Some(1));
-
-    let client = Client::of(web_settings(&site, &other));
-    let why = client.refused().await;
-    assert!(
-        why.contains("no connection") && why.to_lowercase().contains("certificate"),
-        "{why}"
-    );
-    site.present(&svid(&web, ENDPOINT, &[ServerAuth]));
-    let why = Client::of(web_settings(&site, &web)).refused().await;
-    assert!(
-        why.to_lowercase().contains("certificate"),
-        "an X.509-SVID does not replace a host name: {why}"
-    );
-}
-
-#[tokio::test]
-async fn f_1_f_5_with_https_spiffe_the_server_is_verified_by_its_exact_spiffe_id() {
-    let root = ca("root");
-    let stranger = ca("stranger");
-    let site = Site::tls(&svid(&root, ENDPOINT, &[ServerAuth, ClientAuth])).await;
-    site.answer(PATH, 200, bundle(1, &[root.element()]));
-    let home = Home::with(&root);
-    Client::of(home.settings(&site)).fetched().await;
-    for (identity, expected) in [
-        (
-            svid(&root, "spiffe://prod.example/other", &[ServerAuth]),
-            "expected the server to be spiffe://prod.example/spire/server",
-        ),
-        (
-            svid(&root, "spiffe://prod.example/spire/server/x", &[ServerAuth]),
-            "expected the server to be",
-        ),
-        (
-            svid(&stranger, ENDPOINT, &[ServerAuth]),
-            "to an authority from the bundle of prod.example:",
-        ),
-        (svid(&root, ENDPOINT, &[ClientAuth]), "serverAuth"),
-        (server(&root), "no SPIFFE ID"),
-    ] {
-        site.present(&identity);
-        let why = Client::of(home.settings(&site)).refused().await;
-        let expected = if expected == "no SPIFFE ID" {
-            "the server is not the configured endpoint"
-        } else {
-            expected
-        };
-        assert!(why.contains(expected), "{expected}: {why}");
-    }
-}
-
-#[tokio::test]
-async fn the_limits_for_clients_do_not_apply_to_the_server() {
-    let root = ca("root");
-    let names: Vec<_> = (0..2 * CERTIFICATE_NAMES)
-        .map(|number| format!("n{number}.test"))
-        .collect();
-    let site = Site::tls(&svid_with(&root, ENDPOINT, &[ServerAuth], &names)).await;
-    site.answer(PATH, 200, bundle(1, &[root.element()]));
-    let home = Home::with(&root);
-    Client::of(home.settings(&site)).fetched().await;
-    site.present(&svid(&ca("stranger"), ENDPOINT, &[ServerAuth]));
-    let why = Client::of(home.settings(&site)).refused().await;
-    assert!(
-        why.contains("must be sent with its intermediates") && !why.contains("the client"),
-        "{why}"
-    );
-}
-
-#[tokio::test]
-async fn f_2_the_endpoint_of_another_trust_domain_is_always_verified_by_that_ones_bundle() {
-    let root = ca("root");
-    let others = ca("others");
-    let id = "spiffe://bundles.example/server";
-    let site = Site::tls(&svid(&others, id, &[ServerAuth])).await;
-    site.answer(PATH, 200, bundle(1, &[root.element()]));
-    let home = Home::with(&others);
-    let profile = EndpointProfile::Spiffe {
-        endpoint: id.parse().unwrap(),
-        bootstrap: home.path(),
-    };
-    let client = Client::of(FederationSettings {
-        profile,
-        ..home.settings(&site)
-    });
-    client.fetched().await;
-    assert_eq!(
-        client.again().await,
-        2,
-        "the fetched bundle does not verify the endpoint"
-    );
-    assert_eq!(client.status().last_error, None);
-}
-
-#[tokio::test]
-async fn f_3_only_https_urls_without_a_user() {
-    for url in [
-        "http://127.0.0.1:1/bundle",
-        "https://user@site.test/bundle",
-        "ftp://site.test/",
-    ] {
-        let settings = FederationSettings {
-            trust_domain: TRUST_DOMAIN.parse().unwrap(),
-            url: url.to_owned(),
-            profile: EndpointProfile::Web { ca: None },
-            proxy: None,
-            max_stale: DAY,
-            resolve: Vec::new(),
-        };
-        assert!(
-            Client::of(settings).refused().await.contains("must be https://"),
-            "{url}"
-        );
-    }
-}
 
 #[tokio::test]
 async fn f_6_self_serving_rotation_uses_the_bundle_that_was_fetched_last() {
@@ -181,22 +55,6 @@ async fn f_6_self_serving_rotation_uses_the_bundle_that_was_fetched_last() {
         (client.status().last_error, client.status().sequence),
         (None, Some(10))
     );
-}
-
-#[tokio::test]
-async fn f_6_the_bundle_that_was_fetched_last_survives_a_restart() {
-    let old = ca("old");
-    let new = ca("new");
-    let site = Site::tls(&svid(&old, ENDPOINT, &[ServerAuth])).await;
-    site.answer(PATH, 200, bundle(1, &[old.element(), new.element()]));
-    let home = Home::with(&old);
-    let client = Client::kept(home.settings(&site), &home);
-    client.fetched().await;
-    drop(client);
-    site.present(&svid(&new, ENDPOINT, &[ServerAuth]));
-    let client = Client::kept(home.settings(&site), &home);
-    client.fetched().await;
-    assert_eq!((client.roots(), client.status().from_disk), (Some(2), false));
 }
 
 #[tokio::test]
@@ -296,55 +154,6 @@ async fn f_8_the_endpoint_is_polled_at_its_hint_and_not_aggressively_when_it_fai
     assert!(
         pauses[0] <= 1 && pauses.iter().all(|pause| *pause <= 450) && pauses[11] >= 150,
         "{pauses:?}"
-    );
-}
-
-#[tokio::test]
-async fn f_9_redirects_lead_to_https_only_and_are_not_remembered() {
-    let root = ca("root");
-    let site = Site::tls(&svid(&root, ENDPOINT, &[ServerAuth])).await;
-    let home = Home::with(&root);
-    let redirect = |target: &str| {
-        site.answer(PATH, 302, "");
-        site.header(PATH, LOCATION, target);
-    };
-    site.answer("/moved", 200, bundle(1, &[root.element()]));
-    redirect("/moved");
-    let client = Client::of(home.settings(&site));
-    client.fetched().await;
-    site.answer(PATH, 200, bundle(2, &[root.element()]));
-    client.again().await;
-    assert_eq!((client.status().sequence, site.count("/moved")), (Some(2), 1));
-
-    let same_host = site.base.replace("https://", "");
-    for target in [
-        format!("http://{same_host}/moved"),
-        format!("https://user@{same_host}/moved"),
-        "file:///etc/passwd".into(),
-    ] {
-        redirect(&target);
-        let why = Client::of(home.settings(&site)).refused().await;
-        assert!(
-            why.contains("a redirect whose target is not an https URL"),
-            "{target}: {why}"
-        );
-    }
-    redirect(PATH);
-    assert!(
-        Client::of(home.settings(&site))
-            .refused()
-            .await
-            .contains("more than 5 redirects")
-    );
-    // The same rules apply to the target: a server that is not the endpoint is rejected.
-    let other = Site::tls(&svid(&ca("stranger"), ENDPOINT, &[ServerAuth])).await;
-    other.answer("/moved", 200, bundle(9, &[root.element()]));
-    redirect(&other.url("/moved").replace("site.test", "127.0.0.1"));
-    assert!(
-        Client::of(home.settings(&site))
-            .refused()
-            .await
-            .contains("the server is not the configured endpoint")
     );
 }
 
@@ -457,82 +266,6 @@ async fn an_unchanged_bundle_is_not_sent_again() {
         (client.status().as_of, generation)
     );
     assert_eq!(client.status().last_error, None);
-}
-
-#[tokio::test]
-async fn the_copy_on_disk_is_used_while_the_endpoint_is_unreachable_at_the_start() {
-    let web = ca("web");
-    let site = Site::tls(&server(&web)).await;
-    site.answer(PATH, 200, bundle(3, &[web.element()]));
-    let home = Home::with(&web);
-    let client = Client::kept(web_settings(&site, &web), &home);
-    client.fetched().await;
-    drop(client);
-
-    site.set_unreachable(true);
-    let client = Client::kept(web_settings(&site, &web), &home);
-    assert!(client.roots().is_none(), "the source is asked first");
-    client.start().await;
-    let status = client.status();
-    assert_eq!(
-        (client.roots(), status.from_disk, status.as_of),
-        (Some(1), true, Some(START))
-    );
-    assert_eq!(
-        status.usable_until,
-        Some(START.plus(DAY)),
-        "the age begins with the time of the copy"
-    );
-    site.set_unreachable(false);
-    client.again().await;
-    assert_eq!((client.roots(), client.status().from_disk), (Some(1), false));
-    drop(client);
-
-    site.set_unreachable(true);
-    let client = Client::at(START.plus(DAY).plus(DAY), web_settings(&site, &web), Some(&home));
-    client.start().await;
-    assert!(client.roots().is_none(), "stale keys are not used");
-}
-
-#[tokio::test]
-async fn a_copy_on_disk_of_another_authority_or_proxy_is_not_used() {
-    let web = ca("web");
-    let other = ca("other");
-    let site = Site::tls(&server(&web)).await;
-    site.answer(PATH, 200, bundle(3, &[web.element()]));
-    let home = Home::with(&web);
-    Client::kept(web_settings(&site, &web), &home).fetched().await;
-    site.set_unreachable(true);
-    let proxy = Some(Secret::new("http://user:pa55@127.0.0.1:1"));
-    for corrected in [
-        web_settings(&site, &other),
-        FederationSettings {
-            proxy,
-            ..web_settings(&site, &web)
-        },
-    ] {
-        let client = Client::kept(corrected, &home);
-        client.start().await;
-        assert!(client.roots().is_none(), "{:?}", client.status());
-    }
-    let client = Client::kept(web_settings(&site, &web), &home);
-    client.start().await;
-    assert_eq!(client.roots(), Some(1));
-}
-
-#[tokio::test]
-async fn the_copy_on_disk_is_used_before_a_hanging_endpoint_times_out() {
-    let web = ca("web");
-    let site = Site::tls(&server(&web)).await;
-    site.answer(PATH, 200, bundle(3, &[web.element()]));
-    let home = Home::with(&web);
-    Client::kept(web_settings(&site, &web), &home).fetched().await;
-    let _hold = site.hold();
-    let patient = Duration::from_secs(3600);
-    let client = Client::built(START, web_settings(&site, &web), Some(&home), patient);
-    client.source.start();
-    eventually("the copy is used", || client.roots() == Some(1)).await;
-    assert!(client.status().from_disk);
 }
 
 fn jwt_key(kid: &str) -> Value {

@@ -1,6 +1,6 @@
 //! What Prometheus reads.
 
-use crate::harness::{AUDIENCE, PATIENCE, Setup, TestPki, now};
+use crate::harness::{AUDIENCE, Setup, TestPki, eventually, now};
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -126,18 +126,11 @@ async fn the_disk_the_store_and_the_process_are_measured() {
     let path = format!("http://{}/metrics", app.health.unwrap());
     let scrape = async || client.get(&path).await.text();
     // The disk is looked at every few seconds.
-    let counted = async {
-        loop {
-            let text = scrape().await;
-            if value(&text, r#"wharfinger_store_bytes{part="blobs"}"#) == Some(300_000.0) {
-                return text;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    let text = tokio::time::timeout(PATIENCE, counted)
-        .await
-        .expect("the blob is not counted");
+    let text = eventually("the blob is counted", async || {
+        let bytes = |text: &str| value(text, r#"wharfinger_store_bytes{part="blobs"}"#);
+        Some(scrape().await).filter(|text| bytes(text) == Some(300_000.0))
+    })
+    .await;
     let of = |name: &str| value(&text, name).unwrap_or_else(|| panic!("{name} is missing in {text}"));
     assert_eq!(
         (

@@ -1,6 +1,6 @@
 //! Running it: probes, reload, drain, the token endpoint.
 
-use crate::harness::{AUDIENCE, Setup, TestIssuer, TestPki, sha256};
+use crate::harness::{AUDIENCE, Setup, TestApp, TestIssuer, TestPki, eventually, sha256};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -54,7 +54,10 @@ async fn sighup_reloads_the_certificate_and_a_bad_one_leaves_the_old() {
                 .is_some_and(|text| text.starts_with("SIGHUP"))
         })
         .await;
-    let accepted = loop_until(async || app.trusting(&others.servers).get_or_none("/livez").await).await;
+    let accepted = eventually("the new certificate is served", async || {
+        app.trusting(&others.servers).get_or_none("/livez").await
+    })
+    .await;
     assert_eq!(accepted.status, StatusCode::OK);
     assert_eq!(
         before.get("/livez").await.status,
@@ -97,7 +100,7 @@ async fn a_changed_bundle_counts_without_a_restart() {
     app.signal(Signal::HUP);
     for client in [&client, &token] {
         // On the same connection as before.
-        loop_until(async || {
+        eventually("the old credential is rejected", async || {
             Some(client.get("/v2/").await).filter(|answer| answer.status == StatusCode::UNAUTHORIZED)
         })
         .await;
@@ -122,11 +125,10 @@ async fn sigterm_lets_a_running_upload_finish_and_takes_no_other() {
         let location = location.clone();
         tokio::spawn(async move { client.send(Method::PATCH, &location, receive).await })
     };
-    // It has begun when some of its bytes are on disk.
     for _ in 0..16 {
         send.send(Ok(vec![b'x'; 1 << 20].into())).await.unwrap();
     }
-    loop_until(async || std::fs::read_dir(app.store().join("d")).ok()?.next()?.ok()).await;
+    upload_began(&app).await;
     app.signal(Signal::TERM);
     app.log
         .wait("it drains", 0, |line| {
@@ -136,7 +138,7 @@ async fn sigterm_lets_a_running_upload_finish_and_takes_no_other() {
         })
         .await;
     let refused = async || tokio::net::TcpStream::connect(app.address).await.err();
-    loop_until(refused).await;
+    eventually("connections are refused", refused).await;
     send.send(Ok(Bytes::from_static(b"last"))).await.unwrap();
     drop(send);
     let answer = uploading.await.unwrap();
@@ -166,7 +168,7 @@ async fn a_second_signal_ends_it_at_once() {
         for _ in 0..16 {
             send.send(Ok(vec![b'x'; 1 << 20].into())).await.unwrap();
         }
-        loop_until(async || std::fs::read_dir(app.store().join("d")).ok()?.next()?.ok()).await;
+        upload_began(&app).await;
         app.signal(first);
         app.log
             .wait("it drains", 0, |line| {
@@ -357,19 +359,10 @@ fn futures_channel() -> (tokio::sync::mpsc::Sender<std::io::Result<Bytes>>, Body
     )
 }
 
-/// Asks again until there is an answer.
-async fn loop_until<T>(ask: impl AsyncFn() -> Option<T>) -> T {
-    let asking = async {
-        loop {
-            match ask().await {
-                Some(answer) => return answer,
-                None => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
-            }
-        }
-    };
-    tokio::time::timeout(crate::harness::PATIENCE, asking)
-        .await
-        .expect("it does not come to be")
+/// Waits until some of an upload's bytes are on disk.
+async fn upload_began(app: &TestApp) {
+    let entry = async || std::fs::read_dir(app.store().join("d")).ok()?.next()?.ok();
+    eventually("the upload has bytes on disk", entry).await;
 }
 
 #[cfg(target_os = "linux")]

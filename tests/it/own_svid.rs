@@ -1,10 +1,9 @@
 //! The registry's own certificate from the Workload API: an agent that comes late, rotates, and goes away.
 
-use crate::harness::{PATIENCE, Setup, SvidAgent, TestApp, TestPki, TrustDomain};
+use crate::harness::{Setup, SvidAgent, TestApp, TestPki, TrustDomain, eventually};
 use rcgen::SanType;
 use reqwest::StatusCode;
 use serde_json::json;
-use std::time::Duration;
 
 const REGISTRY: &str = "spiffe://prod.test/registry";
 
@@ -25,17 +24,6 @@ impl TestApp {
             .await;
         (answer.status, answer.text())
     }
-}
-
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    let waiting = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting)
-        .await
-        .unwrap_or_else(|_| panic!("it does not come to be that {what}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,18 +50,18 @@ async fn it_waits_for_an_agent_that_is_away_and_follows_rotations_without_droppi
 
     agent.give(REGISTRY, &svid(&pki.domain));
     agent.start();
-    until("it is ready", async || app.ready().await.0 == StatusCode::OK).await;
+    eventually("the registry is ready", async || {
+        (app.ready().await.0 == StatusCode::OK).then_some(())
+    })
+    .await;
     let before = app.trusting(&pki.domain.ca);
     assert_eq!(before.get("/livez").await.status, StatusCode::OK);
 
     // From another authority, which only those who trust it accept: whoever is still served has the old
     // connection.
     agent.give(REGISTRY, &svid(&next.domain));
-    until("the new one is shown", async || {
-        app.trusting(&next.domain.ca)
-            .get_or_none("/livez")
-            .await
-            .is_some()
+    eventually("the new certificate is shown", async || {
+        app.trusting(&next.domain.ca).get_or_none("/livez").await
     })
     .await;
     assert!(

@@ -1,10 +1,9 @@
 //! A changed configuration, without a restart and without a dropped connection.
 
-use crate::harness::{AUDIENCE, Client, PATIENCE, Setup, TestApp, TestPki};
+use crate::harness::{AUDIENCE, Client, Setup, TestApp, TestPki, eventually};
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// TLS, both trust domains of the tests, and `read` for everyone who is someone.
 fn two_domains(pki: &TestPki) -> Setup {
@@ -307,14 +306,11 @@ async fn a_changed_file_is_noticed_however_it_was_replaced() {
     let client = app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE));
     let path = app.setup.path("config.json");
     let becomes = async |code: (u16, &str)| {
-        let waiting = async {
-            while client.get("/v2/a/tags/list").await.error() != (code.0, code.1.to_owned()) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, waiting)
-            .await
-            .expect("it does not come to be");
+        eventually(&format!("the answer is {code:?}"), async || {
+            let answer = client.get("/v2/a/tags/list").await;
+            (answer.error() == (code.0, code.1.to_owned())).then_some(())
+        })
+        .await;
     };
     becomes((404, "NAME_UNKNOWN")).await;
     std::fs::write(&path, &texts[0]).unwrap();

@@ -1,11 +1,10 @@
 //! Whom the registry trusts outlives its process.
 
-use super::harness::{PATIENCE, Setup, Signer, TestApp, TestIssuer, TestPki};
+use super::harness::{Setup, Signer, TestApp, TestIssuer, TestPki, eventually};
 use http::StatusCode;
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_restarts_and_serves_while_its_issuer_is_down() {
@@ -71,15 +70,5 @@ async fn kept(app: &TestApp) -> PathBuf {
             .map(|entry| entry.path())
             .find(|path| path.extension().is_some_and(|extension| extension == "last-good"))
     };
-    let waiting = async {
-        loop {
-            match find() {
-                Some(path) => return path,
-                None => tokio::time::sleep(Duration::from_millis(10)).await,
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting)
-        .await
-        .expect("nothing is kept")
+    eventually("the keys are on disk", async || find()).await
 }

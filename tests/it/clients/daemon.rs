@@ -1,7 +1,7 @@
 //! A program that serves on a unix socket until it is dropped.
 
 use super::bench::Bench;
-use crate::harness::PATIENCE;
+use crate::harness::answer;
 use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
@@ -23,19 +23,14 @@ impl Daemon {
             .spawn()
             .unwrap();
         let mut daemon = Self { child };
-        let waiting = async {
-            while !ready().await {
-                assert!(
-                    daemon.child.try_wait().unwrap().is_none(),
-                    "it ended: {}",
-                    text(&log)
-                );
-                tokio::task::yield_now().await;
-            }
-        };
+        let answers = answer(async || {
+            let ended = daemon.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the daemon ended: {}", text(&log));
+            ready().await.then_some(())
+        });
         assert!(
-            tokio::time::timeout(PATIENCE, waiting).await.is_ok(),
-            "it does not answer: {}",
+            answers.await.is_some(),
+            "the daemon does not answer: {}",
             text(&log)
         );
         daemon

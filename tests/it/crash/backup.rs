@@ -2,7 +2,7 @@
 
 use super::server::Shim;
 use crate::backup::{Image, back_up, copied, restored};
-use crate::harness::{PATIENCE, Setup, TestApp, output};
+use crate::harness::{PATIENCE, Setup, TestApp, eventually, output};
 use std::path::Path;
 use std::process::Stdio;
 use tokio::process::{Child, Command};
@@ -25,7 +25,10 @@ async fn begin(app: &TestApp, to: &Path) -> Child {
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     let child = command.spawn().unwrap();
-    until("a file is being copied", || parts(&to.join("d")) > 0).await;
+    eventually("a file is being copied", async || {
+        (parts(&to.join("d")) > 0).then_some(())
+    })
+    .await;
     child
 }
 
@@ -40,18 +43,6 @@ fn parts(folder: &Path) -> usize {
             }
         })
         .sum()
-}
-
-/// Waits for something on the disk, of which nobody tells.
-async fn until(what: &str, happened: impl Fn() -> bool) {
-    let waiting = async {
-        while !happened() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting)
-        .await
-        .unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +75,10 @@ async fn a_backup_whose_command_or_registry_is_killed_is_no_store_and_is_finishe
     };
     app.log.wait("the backup stops", 0, stops).await;
     shim.heal();
-    until("what was held is gone", || !held.exists()).await;
+    eventually("the bytes that the backup held are gone", async || {
+        (!held.exists()).then_some(())
+    })
+    .await;
     for command in ["serve", "fsck", "verify"] {
         let setup = copied(&to);
         let (code, _, errors) = output(&[command, setup.file().to_str().unwrap()], setup.folder.path());

@@ -2,7 +2,7 @@
 
 use super::client::{Http, Told};
 use super::server::{Kill, Server, Shim};
-use crate::harness::sha256;
+use crate::harness::{eventually, sha256};
 use reqwest::Method;
 use rustix::io::Errno;
 use serde_json::json;
@@ -138,14 +138,10 @@ async fn changes_that_arrive_while_the_log_is_synced_share_the_next_sync() {
 
     server.shim.hold("f*sync", "*/store/records.sqlite3-wal");
     let together: tokio::task::JoinSet<Told> = (0..MANY).map(|_| begin()).collect();
-    let all_are_here = async {
-        while count("request", "POST") < arrived + 1 + MANY {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(crate::harness::PATIENCE, all_are_here)
-        .await
-        .unwrap();
+    eventually("all requests have arrived", async || {
+        (count("request", "POST") > arrived + MANY).then_some(())
+    })
+    .await;
     server.shim.heal();
     assert_eq!(together.join_all().await, vec![Told::Done; MANY]);
     // Two, but for those that had arrived and were not queued when the first one ended.

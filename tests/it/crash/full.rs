@@ -2,7 +2,7 @@
 
 use super::client::{Http, Told};
 use super::server::{Kill, Server, Shim};
-use crate::harness::{PATIENCE, Setup, output, sha256};
+use crate::harness::{Setup, eventually, output, sha256};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use std::fs::File;
@@ -111,18 +111,12 @@ pub(super) fn manifest(config: (&str, usize), number: usize, bytes: usize) -> St
 }
 
 async fn until_ready_says(http: &Http, what: &str) -> u16 {
-    let said = async {
-        loop {
-            let answer = http.ask(Method::GET, "/readyz", "").await.unwrap();
-            if String::from_utf8_lossy(&answer.body).contains(what) {
-                return answer.status.as_u16();
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, said)
-        .await
-        .unwrap_or_else(|_| panic!("/readyz never says {what:?}"))
+    eventually(&format!("/readyz says {what:?}"), async || {
+        let answer = http.ask(Method::GET, "/readyz", "").await.unwrap();
+        let says_so = String::from_utf8_lossy(&answer.body).contains(what);
+        says_so.then(|| answer.status.as_u16())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -420,14 +414,10 @@ async fn while_another_program_reads_without_an_end_pushes_are_refused_before_th
     assert_eq!(until_ready_says(&http, "storage is full").await, 200);
     drop(reader);
     assert_eq!(until_ready_says(&http, "ok").await, 200);
-    let again = async {
-        while push(pushed).await.status != 201 {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, again)
-        .await
-        .expect("the log is emptied");
+    eventually("the log is emptied and a push succeeds", async || {
+        (push(pushed).await.status == 201).then_some(())
+    })
+    .await;
     server.stop().await;
     server.check();
 }

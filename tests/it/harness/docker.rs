@@ -1,6 +1,6 @@
 //! A docker daemon: the one that runs, or one of the test's own where it can be started.
 
-use super::PATIENCE;
+use super::answer;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -25,12 +25,7 @@ impl Docker {
         }
         let own = Own::start();
         let own = Self { own: Some(own?) };
-        let asking = async {
-            while !own.is_there() {
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
-        };
-        if tokio::time::timeout(PATIENCE, asking).await.is_err() {
+        if answer(async || own.is_there().then_some(())).await.is_none() {
             drop(writeln!(
                 std::io::stderr(),
                 "skipped: no docker daemon runs, and none could be started"

@@ -13,6 +13,7 @@ mod program;
 mod signer;
 mod svid_agent;
 mod tools;
+mod waiting;
 
 pub(crate) use agent::Agent;
 pub(crate) use app::{Setup, TestApp, copy_folder, output};
@@ -27,6 +28,7 @@ pub(crate) use program::Program;
 pub(crate) use signer::{Signer, encode};
 pub(crate) use svid_agent::SvidAgent;
 pub(crate) use tools::{Credential, Login, Outcome, Tool};
+pub(crate) use waiting::{answer, eventually};
 
 use std::io::Write as _;
 use std::time::Duration;

@@ -41,20 +41,6 @@ fn namesakes(id: Option<&str>) -> (Ca, Peer) {
     (all.into_iter().next().unwrap(), Peer::new(chain))
 }
 
-async fn meet(authenticator: &Authenticator, peer: &Peer, now: Timestamp) -> Result<Identity, Failure> {
-    authenticator
-        .authenticate(
-            &Presented {
-                authorization: vec![],
-                peer: Some(peer),
-                ambient: true,
-                address: None,
-            },
-            now,
-        )
-        .await
-}
-
 #[tokio::test]
 async fn a_rejection_is_cached_until_the_keys_change() {
     let root = Ca::root("prod.example");
@@ -65,28 +51,28 @@ async fn a_rejection_is_cached_until_the_keys_change() {
     let refused = Refused::Chain(Rejected::SignatureChecks {
         origin: "roots".into(),
     });
-    assert_eq!(reason(meet(&authenticator, &peer, NOW).await), refused);
+    assert_eq!(reason(meet_at(&authenticator, &peer, NOW).await), refused);
     assert_eq!(signature_checks(), SIGNATURE_CHECKS);
     for _ in 0..100 {
-        assert_eq!(reason(meet(&authenticator, &peer, NOW).await), refused);
+        assert_eq!(reason(meet_at(&authenticator, &peer, NOW).await), refused);
     }
     assert_eq!(signature_checks(), 0);
     slot.publish(authorities(&[&root, &first]), NOW, Timestamp::MAX);
     assert_eq!(
-        meet(&authenticator, &peer, NOW).await.unwrap().username(),
+        meet_at(&authenticator, &peer, NOW).await.unwrap().username(),
         CI,
         "a bundle that came later"
     );
     assert!(signature_checks() <= SIGNATURE_CHECKS);
     slot.publish(authorities(&[&root]), NOW, Timestamp::MAX);
     assert_eq!(
-        reason(meet(&authenticator, &peer, NOW).await),
+        reason(meet_at(&authenticator, &peer, NOW).await),
         refused,
         "and was withdrawn"
     );
     let other = trusting(&slot);
     assert_eq!(
-        reason(meet(&other, &peer, NOW).await),
+        reason(meet_at(&other, &peer, NOW).await),
         refused,
         "another configuration verifies again"
     );
@@ -104,7 +90,7 @@ fn concurrent_requests_verify_a_certificate_once() {
     let checked = || {
         begin.wait();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        assert!(runtime.block_on(meet(&authenticator, &peer, NOW)).is_err());
+        assert!(runtime.block_on(meet_at(&authenticator, &peer, NOW)).is_err());
         signature_checks()
     };
     let spent: usize = std::thread::scope(|scope| {
@@ -128,13 +114,16 @@ async fn a_rejection_for_a_date_is_cached_until_that_date() {
             Refused::Chain(Rejected::AuthoritiesOutOfDate { .. })
         ))
     };
-    refused(meet(&authenticator, &peer, NOW).await);
-    refused(meet(&authenticator, &peer, later.minus(Duration::from_secs(1))).await);
-    assert_eq!(meet(&authenticator, &peer, later).await.unwrap().username(), CI);
+    refused(meet_at(&authenticator, &peer, NOW).await);
+    refused(meet_at(&authenticator, &peer, later.minus(Duration::from_secs(1))).await);
+    assert_eq!(
+        meet_at(&authenticator, &peer, later).await.unwrap().username(),
+        CI
+    );
     let expired = |now: Timestamp| Refused::Chain(Rejected::Expired { not_after: end, now });
     for later in [1, 2] {
         let now = end.plus(Duration::from_secs(later));
-        let outcome = reason(meet(&authenticator, &peer, now).await);
+        let outcome = reason(meet_at(&authenticator, &peer, now).await);
         assert_eq!(
             outcome,
             expired(now),
@@ -143,9 +132,9 @@ async fn a_rejection_for_a_date_is_cached_until_that_date() {
     }
     let young = root.svid_with(CI, |params| valid(params, end.minus(Duration::from_secs(1)), end));
     let peer = Peer::new(vec![young]);
-    assert!(meet(&authenticator, &peer, later).await.is_err());
+    assert!(meet_at(&authenticator, &peer, later).await.is_err());
     assert!(
-        meet(&authenticator, &peer, end.minus(Duration::from_secs(1)))
+        meet_at(&authenticator, &peer, end.minus(Duration::from_secs(1)))
             .await
             .is_ok()
     );
@@ -166,9 +155,12 @@ async fn an_identity_of_a_later_entry_ends_when_an_earlier_entry_may_accept_the_
     };
     let authenticator = Authenticator::new(vec![], vec![], vec![named("soon", &soon), named("now", &now)]);
     let peer = Peer::new(vec![now.leaf(&rcgen::KeyPair::generate().unwrap(), |_| {})]);
-    assert_eq!(meet(&authenticator, &peer, NOW).await.unwrap().username(), "now");
     assert_eq!(
-        meet(&authenticator, &peer, later).await.unwrap().username(),
+        meet_at(&authenticator, &peer, NOW).await.unwrap().username(),
+        "now"
+    );
+    assert_eq!(
+        meet_at(&authenticator, &peer, later).await.unwrap().username(),
         "soon"
     );
 }
@@ -191,7 +183,7 @@ async fn a_certificate_that_names_its_authoritys_key_is_accepted_by_the_last_of_
     ]);
     signature_checks();
     assert_eq!(
-        meet(&authenticator, &peer, NOW).await.unwrap().username(),
+        meet_at(&authenticator, &peer, NOW).await.unwrap().username(),
         "somebody"
     );
     assert_eq!(signature_checks(), 1);
@@ -205,7 +197,7 @@ async fn requests_wait_for_their_certificates_verification_without_blocking_a_th
     signature_checks();
     let verifying = peer.verifying().await;
     let mut requests: Vec<_> = (0..128)
-        .map(|_| Box::pin(meet(&authenticator, &peer, NOW)))
+        .map(|_| Box::pin(meet_at(&authenticator, &peer, NOW)))
         .collect();
     for request in &mut requests {
         assert!(
@@ -233,7 +225,7 @@ async fn a_chain_that_no_other_request_has_is_verified_at_once() {
     let peer = Peer::new(vec![root.svid(CI)]);
     while tokio::task::consume_budget().now_or_never().is_some() {}
     assert_eq!(
-        meet(&authenticator, &peer, NOW)
+        meet_at(&authenticator, &peer, NOW)
             .now_or_never()
             .unwrap()
             .unwrap()
@@ -252,10 +244,10 @@ async fn a_missing_source_after_others_does_not_cause_fetches_for_each_request()
     let undecidable = |outcome| assert!(matches!(outcome, Err(Failure::Undecidable { .. })));
     signature_checks();
     for _ in 0..100 {
-        undecidable(meet(&authenticator, &peer, NOW).await);
+        undecidable(meet_at(&authenticator, &peer, NOW).await);
     }
     assert_eq!(signature_checks(), SIGNATURE_CHECKS);
-    undecidable(meet(&authenticator, &peer, NOW.plus(Duration::from_secs(10))).await);
+    undecidable(meet_at(&authenticator, &peer, NOW.plus(Duration::from_secs(10))).await);
     assert_eq!(
         signature_checks(),
         SIGNATURE_CHECKS,
@@ -264,7 +256,7 @@ async fn a_missing_source_after_others_does_not_cause_fetches_for_each_request()
     silent.publish(authorities(&[&first]), NOW, Timestamp::MAX);
     assert!(
         matches!(
-            reason(meet(&authenticator, &peer, NOW.plus(Duration::from_secs(11))).await),
+            reason(meet_at(&authenticator, &peer, NOW.plus(Duration::from_secs(11))).await),
             Refused::Chain(_)
         ),
         "the budget is spent"
@@ -301,7 +293,7 @@ async fn a_key_that_cannot_be_proved_never_becomes_an_identity() {
         for uris in [&[CI][..], &[], &["https://prod.example"]] {
             let peer = weak(uris);
             for _ in 0..2 {
-                assert_eq!(reason(meet(&authenticator, &peer, NOW).await), expected);
+                assert_eq!(reason(meet_at(&authenticator, &peer, NOW).await), expected);
             }
             assert!(peer.verdict_for_test().is_none());
         }
@@ -310,7 +302,7 @@ async fn a_key_that_cannot_be_proved_never_becomes_an_identity() {
     let strong = root.leaf(&rcgen::KeyPair::generate().unwrap(), |_| {});
     let entries = || vec![entry("any", &slot)];
     assert!(
-        meet(
+        meet_at(
             &Authenticator::new(vec![], vec![], entries()),
             &Peer::new(vec![strong]),
             NOW
@@ -326,11 +318,11 @@ async fn a_certificate_that_rustls_rejects_is_rejected_with_its_own_reason() {
     let root = Ca::root("prod.example");
     let authenticator = trusting(&slot("roots", &[&root]));
     let critical = Peer::new(vec![root.svid_with(CI, unknown_critical)]);
-    let why = meet(&authenticator, &critical, NOW).await.unwrap_err();
+    let why = meet_at(&authenticator, &critical, NOW).await.unwrap_err();
     assert!(why.to_string().contains("critical extension 1.2.3.4"), "{why}");
     let version_1 = Peer::new(vec![root.version_1(&root.svid(CI))]);
     assert_eq!(
-        reason(meet(&authenticator, &version_1, NOW).await),
+        reason(meet_at(&authenticator, &version_1, NOW).await),
         Refused::Chain(Rejected::Version { found: 1 })
     );
 }
@@ -352,7 +344,7 @@ async fn a_chain_over_a_limit_is_not_kept_except_its_log_evidence() {
         "it is not treated as a client without a certificate"
     );
     assert_eq!(peer.der_bytes(), 0);
-    let Err(Failure::Refused(refusal)) = meet(&authenticator, &peer, NOW).await else {
+    let Err(Failure::Refused(refusal)) = meet_at(&authenticator, &peer, NOW).await else {
         panic!("it yields an identity")
     };
     assert_eq!(
@@ -374,11 +366,11 @@ async fn a_chain_over_a_limit_is_not_kept_except_its_log_evidence() {
     );
     assert_eq!(peer.der_bytes(), 0);
     assert_eq!(
-        reason(meet(&authenticator, &peer, NOW).await),
+        reason(meet_at(&authenticator, &peer, NOW).await),
         Refused::Chain(Rejected::TooManyIntermediates { found: 120 })
     );
     let (_, peer) = namesakes(Some(CI));
-    assert!(meet(&authenticator, &peer, NOW).await.is_err());
+    assert!(meet_at(&authenticator, &peer, NOW).await.is_err());
     assert!(
         (1..=CHAIN_BYTES).contains(&peer.der_bytes()),
         "a certificate that later keys may verify is kept"

@@ -115,20 +115,6 @@ fn no_path(issuer: &str, origin: &str) -> Refused {
     })
 }
 
-async fn meet_at(authenticator: &Authenticator, peer: &Peer, now: Timestamp) -> Result<Identity, Failure> {
-    authenticator
-        .authenticate(
-            &Presented {
-                authorization: vec![],
-                peer: Some(peer),
-                ambient: true,
-                address: None,
-            },
-            now,
-        )
-        .await
-}
-
 async fn meet(authenticator: &Authenticator, peer: &Peer) -> Result<Identity, Failure> {
     meet_at(authenticator, peer, NOW).await
 }

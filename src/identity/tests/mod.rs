@@ -137,6 +137,21 @@ async fn ask(authenticator: &Authenticator, headers: &[&str]) -> Result<Identity
         .await
 }
 
+/// Presents a client certificate and no header.
+async fn meet_at(authenticator: &Authenticator, peer: &Peer, now: Timestamp) -> Result<Identity, Failure> {
+    authenticator
+        .authenticate(
+            &Presented {
+                authorization: vec![],
+                peer: Some(peer),
+                ambient: true,
+                address: None,
+            },
+            now,
+        )
+        .await
+}
+
 /// Returns the identity of the token.
 async fn identify(authenticator: &Authenticator, token: &str) -> Identity {
     ask(authenticator, &[&bearer(token)]).await.unwrap()

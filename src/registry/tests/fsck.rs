@@ -80,11 +80,7 @@ async fn whole() -> Bench {
         &json!({"subject": descriptor(IMAGE, &subject)}),
     )
     .await;
-    bench
-        .registry
-        .put_tag(&write(R), &"v1".parse().unwrap(), &digest)
-        .await
-        .unwrap();
+    bench.put_tag(R, "v1", &digest).await;
     let upload = bench.registry.start_upload(&create(R), None).await.unwrap();
     bench
         .registry

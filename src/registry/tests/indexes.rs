@@ -86,12 +86,7 @@ async fn what_is_committed_and_lacks_something_is_not_acknowledged_again() {
             );
         }
         assert_eq!(
-            bench
-                .registry
-                .manifest(&read(R), &tag("v1"))
-                .await
-                .unwrap()
-                .digest,
+            bench.tagged(R, "v1").await,
             sha256(&alone),
             "the tag is where it was"
         );
@@ -245,11 +240,7 @@ async fn whether_a_child_may_be_deleted_follows_the_current_setting() {
 async fn a_tag_on_a_child_is_deleted_and_an_index_in_an_index_is_a_child_too() {
     let bench = Bench::new();
     let child = push_image(&bench.registry, R, "1", &json!({})).await;
-    bench
-        .registry
-        .put_tag(&write(R), &"amd64".parse().unwrap(), &child)
-        .await
-        .unwrap();
+    bench.put_tag(R, "amd64", &child).await;
     let inner = index(&[&child]);
     push(&bench.registry, &tag("inner"), &inner).await.unwrap();
     let listing =

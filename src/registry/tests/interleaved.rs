@@ -80,6 +80,14 @@ impl Bench {
         Registry::new(records, self.store.clone()).with(any_sizes())
     }
 
+    /// Each of these repositories has the blob `layer`.
+    async fn have_layer(&self, repositories: &[&str], seed: u64) {
+        for repository in repositories {
+            let found = content(&self.registry, repository, &sha256(b"layer")).await;
+            assert_eq!(found.unwrap(), "layer", "seed {seed}: {repository}");
+        }
+    }
+
     /// All content of every manifest exists, every tag points at a manifest, and every index entry has a
     /// target.
     async fn check(&self, seed: u64) {
@@ -153,15 +161,7 @@ async fn of_two_callers_who_may_only_create_a_tag_one_succeeds() {
             (Ok(winner), Err(Error::TagExists)) | (Err(Error::TagExists), Ok(winner)) => winner,
             other => panic!("seed {seed}: {other:?}"),
         };
-        assert_eq!(
-            bench
-                .registry
-                .manifest(&read(R), &tag("v1"))
-                .await
-                .unwrap()
-                .digest,
-            winner.digest
-        );
+        assert_eq!(bench.tagged(R, "v1").await, winner.digest);
         bench.check(seed).await;
     }
 }
@@ -173,11 +173,7 @@ async fn a_push_and_the_deletion_of_the_same_manifest_leave_all_or_nothing() {
         let subject = sha256(b"subject");
         let extra = json!({"subject": descriptor(IMAGE, &subject)});
         let digest = push_image(&bench.registry, R, "config", &extra).await;
-        bench
-            .registry
-            .put_tag(&write(R), &"v1".parse().unwrap(), &digest)
-            .await
-            .unwrap();
+        bench.put_tag(R, "v1", &digest).await;
         let registry = bench.interleaved(seed);
         let bytes = image(&sha256(b"config"), &extra);
         let reference = Reference::Digest(digest.clone());
@@ -332,13 +328,7 @@ async fn the_same_blob_pushed_twice_at_once_is_kept_once() {
             bench.has_bytes(&ids.0).await != bench.has_bytes(&ids.1).await,
             "seed {seed}"
         );
-        for repository in [R, "other"] {
-            assert_eq!(
-                content(&bench.registry, repository, &digest).await.unwrap(),
-                "layer",
-                "seed {seed}"
-            );
-        }
+        bench.have_layer(&[R, "other"], seed).await;
     }
 }
 
@@ -366,11 +356,7 @@ async fn two_deletions_of_one_manifest_both_succeed() {
     for seed in 0..ORDERS {
         let bench = Bench::new();
         let digest = push_image(&bench.registry, R, "config", &json!({})).await;
-        bench
-            .registry
-            .put_tag(&write(R), &"v1".parse().unwrap(), &digest)
-            .await
-            .unwrap();
+        bench.put_tag(R, "v1", &digest).await;
         let registry = bench.interleaved(seed);
         let permit = delete(R);
         let reference = Reference::Digest(digest);
@@ -395,31 +381,19 @@ async fn two_deletions_of_one_manifest_both_succeed() {
 async fn two_pushes_of_a_blob_whose_record_is_damaged_both_succeed() {
     for seed in 0..ORDERS {
         let bench = Bench::new();
-        let digest = push_blob(&bench.registry, R, b"layer").await;
+        push_blob(&bench.registry, R, b"layer").await;
         for key in bench.keys("b/").await.into_iter().chain(bench.keys("l/").await) {
             bench.damage(&key, "{").await;
         }
         let registry = bench.interleaved(seed);
-        let push = |repository: &'static str| {
-            let registry = registry.clone();
-            let digest = digest.clone();
-            async move {
-                let upload = registry.start_upload(&create(repository), None).await.unwrap();
-                registry
-                    .finish(&pusher(repository), &upload.id, None, &digest, body(&[b"layer"]))
-                    .await
-            }
-        };
         let second = if seed % 2 == 0 { R } else { "team/other" };
-        let (one, two) = join(push(R), push(second)).await;
+        let (one, two) = join(
+            try_push_blob(&registry, R, b"layer"),
+            try_push_blob(&registry, second, b"layer"),
+        )
+        .await;
         assert!(one.is_ok() && two.is_ok(), "seed {seed}: {one:?} {two:?}");
-        for repository in [R, second] {
-            assert_eq!(
-                content(&bench.registry, repository, &digest).await.unwrap(),
-                "layer",
-                "seed {seed}"
-            );
-        }
+        bench.have_layer(&[R, second], seed).await;
         assert_eq!(
             bench
                 .fsck()
@@ -441,11 +415,7 @@ async fn a_damaged_record_is_deleted_beside_its_push() {
     for seed in 0..ORDERS {
         let bench = Bench::new();
         let digest = push_image(&bench.registry, R, "config", &json!({})).await;
-        bench
-            .registry
-            .put_tag(&write(R), &"v1".parse().unwrap(), &digest)
-            .await
-            .unwrap();
+        bench.put_tag(R, "v1", &digest).await;
         let blob = push_blob(&bench.registry, R, b"layer").await;
         bench.damage(&format!("r/{R}!/t/v1"), "{").await;
         bench
@@ -462,12 +432,7 @@ async fn a_damaged_record_is_deleted_beside_its_push() {
         .await;
         assert!(put.is_ok() && deleted.is_ok(), "seed {seed}: {put:?} {deleted:?}");
         let registry = bench.interleaved(seed);
-        let push = async {
-            let upload = registry.start_upload(&create(R), None).await.unwrap();
-            registry
-                .finish(&pusher(R), &upload.id, None, &blob, body(&[b"layer"]))
-                .await
-        };
+        let push = try_push_blob(&registry, R, b"layer");
         let permit = delete(R);
         let (pushed, deleted) = join(push, registry.delete_blob(&permit, &blob)).await;
         // A push that is under way has not made it known yet.

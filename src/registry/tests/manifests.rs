@@ -81,20 +81,8 @@ async fn oci_24_the_digest_in_the_reference_must_be_the_bodys() {
             .await,
         Err(Error::ManifestUnknown)
     ));
-    bench
-        .registry
-        .put_tag(&write(R), &"v1".parse().unwrap(), &pushed.digest)
-        .await
-        .unwrap();
-    assert_eq!(
-        bench
-            .registry
-            .manifest(&read(R), &tag("v1"))
-            .await
-            .unwrap()
-            .digest,
-        pushed.digest
-    );
+    bench.put_tag(R, "v1", &pushed.digest).await;
+    assert_eq!(bench.tagged(R, "v1").await, pushed.digest);
 }
 
 #[tokio::test]
@@ -226,11 +214,7 @@ async fn an_interrupted_deletion_is_finished_by_the_next_one_or_by_a_push() {
     for pushed_again in [false, true] {
         let bench = Bench::new();
         let digest = push_image(&bench.registry, R, "config", &json!({})).await;
-        bench
-            .registry
-            .put_tag(&write(R), &"v1".parse().unwrap(), &digest)
-            .await
-            .unwrap();
+        bench.put_tag(R, "v1", &digest).await;
         let key = keys::manifest(&R.parse().unwrap(), &digest);
         let found = bench.registry.records.read(&key).await.unwrap().unwrap();
         bench

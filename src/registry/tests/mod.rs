@@ -72,6 +72,19 @@ impl Bench {
             .unwrap()
     }
 
+    pub(super) async fn put_tag(&self, repository: &str, name: &str, digest: &Digest) {
+        self.registry
+            .put_tag(&write(repository), &name.parse().unwrap(), digest)
+            .await
+            .unwrap();
+    }
+
+    /// The digest of the manifest that a tag points at.
+    pub(super) async fn tagged(&self, repository: &str, name: &str) -> Digest {
+        let found = self.registry.manifest(&read(repository), &tag(name)).await;
+        found.unwrap().digest
+    }
+
     pub(super) async fn has_bytes(&self, id: &UploadId) -> bool {
         self.store.open_unsealed(id.as_str()).await.is_ok()
     }
@@ -146,17 +159,19 @@ pub(super) fn broken(bytes: &[u8]) -> Body {
 }
 
 pub(super) async fn push_blob(registry: &Registry, repository: &str, bytes: &[u8]) -> Digest {
-    let upload = registry.start_upload(&create(repository), None).await.unwrap();
+    try_push_blob(registry, repository, bytes).await.unwrap()
+}
+
+pub(super) async fn try_push_blob(
+    registry: &Registry,
+    repository: &str,
+    bytes: &[u8],
+) -> Result<Digest, Error> {
+    let upload = registry.start_upload(&create(repository), None).await?;
+    let digest = sha256(bytes);
     registry
-        .finish(
-            &pusher(repository),
-            &upload.id,
-            None,
-            &sha256(bytes),
-            body(&[bytes]),
-        )
+        .finish(&pusher(repository), &upload.id, None, &digest, body(&[bytes]))
         .await
-        .unwrap()
 }
 
 pub(super) async fn content(registry: &Registry, repository: &str, digest: &Digest) -> Result<Bytes, Error> {

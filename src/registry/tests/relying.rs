@@ -161,11 +161,7 @@ async fn a_tag_that_is_pushed_again_is_young_and_its_last_event_is_the_same() {
         if by_tag {
             assert_eq!(bench.push(&tag("v1"), 2).await, digest);
         } else {
-            bench
-                .registry
-                .put_tag(&write(R), &"v1".parse().unwrap(), &digest)
-                .await
-                .unwrap();
+            bench.put_tag(R, "v1", &digest).await;
         }
         let again = bench.tag("v1").await;
         assert_eq!(again.written, bench.store.now());

@@ -17,11 +17,7 @@ async fn oci_39_tags_are_paged_in_the_order_of_their_bytes() {
     let bench = Bench::new();
     let digest = push_image(&bench.registry, R, "config", &json!({})).await;
     for name in ["b", "a", "B", "1.0", "a-b", "_"] {
-        bench
-            .registry
-            .put_tag(&write(R), &name.parse().unwrap(), &digest)
-            .await
-            .unwrap();
+        bench.put_tag(R, name, &digest).await;
     }
     let page = |after: &'static str, limit| {
         let registry = bench.registry.clone();

@@ -10,6 +10,33 @@ use tokio::sync::mpsc;
 
 const R: &str = "team/app";
 
+impl Bench {
+    /// Starts an upload.
+    async fn begin(&self) -> UploadId {
+        self.registry.start_upload(&create(R), None).await.unwrap().id
+    }
+
+    async fn append(&self, id: &UploadId, range: Option<ContentRange>, body: Body) -> Result<Upload, Error> {
+        self.registry.append(&create(R), id, range, None, body).await
+    }
+
+    async fn finish(
+        &self,
+        id: &UploadId,
+        range: Option<ContentRange>,
+        digest: &Digest,
+        body: Body,
+    ) -> Result<Digest, Error> {
+        self.registry.finish(&pusher(R), id, range, digest, body).await
+    }
+
+    /// How many bytes of an upload have been received.
+    async fn offset(&self, id: &UploadId) -> u64 {
+        let status = self.registry.upload_status(&create(R), id).await;
+        status.unwrap().offset
+    }
+}
+
 fn chunk(start: u64, end: u64) -> Option<ContentRange> {
     Some(ContentRange { start, end })
 }
@@ -68,7 +95,7 @@ async fn oci_18_a_stream_of_any_length_is_appended() {
 #[tokio::test]
 async fn oci_18_a_chunk_begins_where_the_upload_stands() {
     let bench = Bench::new();
-    let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
+    let id = bench.begin().await;
     let append = |range, length, bytes: &'static [u8]| {
         let registry = bench.registry.clone();
         let id = id.clone();
@@ -92,21 +119,13 @@ async fn oci_18_a_chunk_begins_where_the_upload_stands() {
         Err(Error::RangeMismatch { offset: 3 })
     ));
     assert_eq!(append(chunk(3, 4), None, b"de").await.unwrap().offset, 5);
-    assert_eq!(
-        bench
-            .registry
-            .upload_status(&create(R), &id)
-            .await
-            .unwrap()
-            .offset,
-        5
-    );
+    assert_eq!(bench.offset(&id).await, 5);
 }
 
 #[tokio::test]
 async fn oci_18_a_chunk_has_the_length_it_announces() {
     let bench = Bench::new();
-    let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
+    let id = bench.begin().await;
     for (range, length, bytes) in [
         (chunk(0, 2), Some(4), b"abcd".as_slice()),
         (chunk(0, 2), None, b"abcd"),
@@ -122,38 +141,18 @@ async fn oci_18_a_chunk_has_the_length_it_announces() {
             "{range:?} {length:?}"
         );
     }
-    assert_eq!(
-        bench
-            .registry
-            .upload_status(&create(R), &id)
-            .await
-            .unwrap()
-            .offset,
-        0
-    );
+    assert_eq!(bench.offset(&id).await, 0);
     // What was written of the refused chunks is not part of the blob.
-    bench
-        .registry
-        .append(&create(R), &id, None, None, body(&[b"xyz"]))
-        .await
-        .unwrap();
-    let digest = bench
-        .registry
-        .finish(&pusher(R), &id, None, &sha256(b"xyz"), body(&[]))
-        .await
-        .unwrap();
+    bench.append(&id, None, body(&[b"xyz"])).await.unwrap();
+    let digest = bench.finish(&id, None, &sha256(b"xyz"), body(&[])).await.unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "xyz");
 }
 
 #[tokio::test]
 async fn oci_19_the_closing_chunk_begins_where_the_upload_stands() {
     let bench = Bench::new();
-    let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
-    bench
-        .registry
-        .append(&create(R), &id, chunk(0, 2), None, body(&[b"abc"]))
-        .await
-        .unwrap();
+    let id = bench.begin().await;
+    bench.append(&id, chunk(0, 2), body(&[b"abc"])).await.unwrap();
     let finish = |range, bytes: &'static [u8]| {
         let registry = bench.registry.clone();
         let id = id.clone();
@@ -180,16 +179,8 @@ async fn oci_16_sha512_announced_at_the_start_or_at_the_closing_put_only() {
     let expected = digest_of(Algorithm::Sha512, b"abcdef");
     for announced in [Some(Algorithm::Sha512), Some(Algorithm::Sha256), None] {
         let Upload { id, .. } = bench.registry.start_upload(&create(R), announced).await.unwrap();
-        bench
-            .registry
-            .append(&create(R), &id, None, None, body(&[b"abc"]))
-            .await
-            .unwrap();
-        let digest = bench
-            .registry
-            .finish(&pusher(R), &id, None, &expected, body(&[b"def"]))
-            .await
-            .unwrap();
+        bench.append(&id, None, body(&[b"abc"])).await.unwrap();
+        let digest = bench.finish(&id, None, &expected, body(&[b"def"])).await.unwrap();
         assert_eq!(digest, expected);
         assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "abcdef");
     }
@@ -198,17 +189,9 @@ async fn oci_16_sha512_announced_at_the_start_or_at_the_closing_put_only() {
 #[tokio::test]
 async fn oci_21_a_wrong_digest_cancels_the_upload() {
     let bench = Bench::new();
-    let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
-    bench
-        .registry
-        .append(&create(R), &id, None, None, body(&[b"abc"]))
-        .await
-        .unwrap();
-    match bench
-        .registry
-        .finish(&pusher(R), &id, None, &sha256(b"abd"), body(&[]))
-        .await
-    {
+    let id = bench.begin().await;
+    bench.append(&id, None, body(&[b"abc"])).await.unwrap();
+    match bench.finish(&id, None, &sha256(b"abd"), body(&[])).await {
         Err(Error::DigestMismatch { expected, found }) => {
             assert_eq!((expected, found), (sha256(b"abd"), sha256(b"abc")))
         }
@@ -225,12 +208,8 @@ async fn oci_21_a_wrong_digest_cancels_the_upload() {
 #[tokio::test]
 async fn oci_22_a_cancelled_upload_is_gone_with_its_bytes() {
     let bench = Bench::new();
-    let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
-    bench
-        .registry
-        .append(&create(R), &id, None, None, body(&[b"abc"]))
-        .await
-        .unwrap();
+    let id = bench.begin().await;
+    bench.append(&id, None, body(&[b"abc"])).await.unwrap();
     assert!(bench.has_bytes(&id).await);
     bench.registry.cancel(&create(R), &id).await.unwrap();
     assert!(!bench.has_bytes(&id).await);
@@ -244,7 +223,7 @@ async fn oci_22_a_cancelled_upload_is_gone_with_its_bytes() {
 #[tokio::test]
 async fn an_upload_belongs_to_its_principal_and_its_repository() {
     let bench = Bench::new();
-    let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
+    let id = bench.begin().await;
     let bob = Principal::Oidc {
         issuer: "https://issuer.example".into(),
         entry: None,
@@ -276,15 +255,7 @@ async fn an_upload_belongs_to_its_principal_and_its_repository() {
             Err(Error::UploadUnknown)
         ));
     }
-    assert_eq!(
-        bench
-            .registry
-            .upload_status(&create(R), &id)
-            .await
-            .unwrap()
-            .offset,
-        0
-    );
+    assert_eq!(bench.offset(&id).await, 0);
     // For anonymous callers, the name of the upload is enough.
     let anonymous = Permit::<Create>::for_test(R, Principal::Anonymous);
     let Upload { id, .. } = bench.registry.start_upload(&anonymous, None).await.unwrap();
@@ -298,7 +269,7 @@ async fn an_upload_belongs_to_its_principal_and_its_repository() {
 #[tokio::test]
 async fn one_request_at_a_time_writes_to_an_upload() {
     let bench = Bench::new();
-    let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
+    let id = bench.begin().await;
     let (sender, frames) = mpsc::unbounded_channel();
     let first = tokio::spawn({
         let registry = bench.registry.clone();
@@ -311,16 +282,10 @@ async fn one_request_at_a_time_writes_to_an_upload() {
     });
     // The first request holds the lock once it has been polled.
     tokio::task::yield_now().await;
-    let second = bench
-        .registry
-        .append(&create(R), &id, None, None, body(&[b"second"]))
-        .await;
+    let second = bench.append(&id, None, body(&[b"second"])).await;
     assert!(matches!(second, Err(Error::UploadBusy)), "{second:?}");
     assert!(matches!(
-        bench
-            .registry
-            .finish(&pusher(R), &id, None, &sha256(b""), body(&[]))
-            .await,
+        bench.finish(&id, None, &sha256(b""), body(&[])).await,
         Err(Error::UploadBusy)
     ));
     assert!(matches!(
@@ -331,8 +296,7 @@ async fn one_request_at_a_time_writes_to_an_upload() {
     drop(sender);
     assert_eq!(first.await.unwrap().unwrap().offset, 5);
     let digest = bench
-        .registry
-        .finish(&pusher(R), &id, None, &sha256(b"first"), body(&[]))
+        .finish(&id, None, &sha256(b"first"), body(&[]))
         .await
         .unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "first");
@@ -342,13 +306,9 @@ async fn one_request_at_a_time_writes_to_an_upload() {
 async fn uploads_expire_a_day_after_their_last_chunk() {
     let bench = Bench::new();
     let hour = Duration::from_secs(3600);
-    let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
+    let id = bench.begin().await;
     bench.hand.advance(hour * 23);
-    bench
-        .registry
-        .append(&create(R), &id, None, None, body(&[b"abc"]))
-        .await
-        .unwrap();
+    bench.append(&id, None, body(&[b"abc"])).await.unwrap();
     bench.hand.advance(hour * 23);
     assert_eq!(bench.registry.expire_uploads().await.unwrap(), 0);
     bench.hand.advance(hour);

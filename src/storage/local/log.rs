@@ -261,6 +261,11 @@ mod tests {
         db
     }
 
+    fn log_bytes(folder: &tempfile::TempDir) -> u64 {
+        let log = folder.path().join("records.sqlite3-wal");
+        log.metadata().unwrap().len()
+    }
+
     /// Writes enough to make a checkpoint due.
     async fn write_much(store: &Local, round: usize) {
         let create = |number| {
@@ -288,14 +293,7 @@ mod tests {
             },
         )
         .unwrap();
-        let log = || {
-            folder
-                .path()
-                .join("records.sqlite3-wal")
-                .metadata()
-                .unwrap()
-                .len()
-        };
+        let log = || log_bytes(&folder);
         let mut rounds = 0..;
         // When the last change is answered, the log may not be truncated yet. The next change waits for that.
         let mut write_more = async || {
@@ -445,14 +443,7 @@ mod tests {
     async fn readers_that_follow_each_other_closely_do_not_make_the_log_grow() {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Local::open(folder.path()).unwrap());
-        let log = || {
-            folder
-                .path()
-                .join("records.sqlite3-wal")
-                .metadata()
-                .unwrap()
-                .len()
-        };
+        let log = || log_bytes(&folder);
         // Holds a read open until the test ends it.
         let read = || {
             let ((begins, begun), (end, ends), store) =
@@ -494,14 +485,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Local::open(folder.path()).unwrap();
         store.space.pretend(Some(100 << 20), Some(90 << 20));
-        let log = || {
-            folder
-                .path()
-                .join("records.sqlite3-wal")
-                .metadata()
-                .unwrap()
-                .len()
-        };
+        let log = || log_bytes(&folder);
         let create = |key: String| Change {
             key,
             expected: None,

@@ -6,80 +6,40 @@ use crate::storage::Resume;
 #[tokio::test]
 async fn a_cancelled_request_keeps_the_lock_until_its_body_ends() {
     let bench = Bench::new();
-    let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
+    let id = bench.begin().await;
     let (sender, frames) = mpsc::unbounded_channel();
     let permit = create(R);
     let mut given_up = Box::pin(bench.registry.append(&permit, &id, None, None, received(frames)));
     assert!((&mut given_up).now_or_never().is_none());
     drop(given_up);
     assert!(matches!(
-        bench
-            .registry
-            .append(&create(R), &id, None, None, body(&[b"x"]))
-            .await,
+        bench.append(&id, None, body(&[b"x"])).await,
         Err(Error::UploadBusy)
     ));
     sender.send(Ok(Bytes::from_static(b"kept"))).unwrap();
     sender.send(Err(BodyError::Interrupted)).unwrap();
-    while matches!(
-        bench
-            .registry
-            .append(&create(R), &id, None, None, body(&[]))
-            .await,
-        Err(Error::UploadBusy)
-    ) {
+    while matches!(bench.append(&id, None, body(&[])).await, Err(Error::UploadBusy)) {
         tokio::task::yield_now().await;
     }
-    assert_eq!(
-        bench
-            .registry
-            .upload_status(&create(R), &id)
-            .await
-            .unwrap()
-            .offset,
-        4
-    );
+    assert_eq!(bench.offset(&id).await, 4);
 }
 
 #[tokio::test]
 async fn what_arrived_of_an_interrupted_body_is_kept_and_resumed() {
     let bench = Bench::new();
-    let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
+    let id = bench.begin().await;
     assert!(matches!(
-        bench
-            .registry
-            .append(&create(R), &id, None, None, broken(b"abc"))
-            .await,
+        bench.append(&id, None, broken(b"abc")).await,
         Err(Error::Interrupted)
     ));
-    assert_eq!(
-        bench
-            .registry
-            .upload_status(&create(R), &id)
-            .await
-            .unwrap()
-            .offset,
-        3
-    );
+    assert_eq!(bench.offset(&id).await, 3);
     assert!(matches!(
-        bench
-            .registry
-            .finish(&pusher(R), &id, None, &sha256(b"abcdef"), broken(b"d"))
-            .await,
+        bench.finish(&id, None, &sha256(b"abcdef"), broken(b"d")).await,
         Err(Error::Interrupted)
     ));
-    assert_eq!(
-        bench
-            .registry
-            .upload_status(&create(R), &id)
-            .await
-            .unwrap()
-            .offset,
-        4
-    );
+    assert_eq!(bench.offset(&id).await, 4);
     let digest = bench
-        .registry
-        .finish(&pusher(R), &id, chunk(4, 5), &sha256(b"abcdef"), body(&[b"ef"]))
+        .finish(&id, chunk(4, 5), &sha256(b"abcdef"), body(&[b"ef"]))
         .await
         .unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "abcdef");
@@ -94,11 +54,7 @@ async fn an_upload_resumes_after_a_restart() {
             .start_upload(&create(R), Some(algorithm))
             .await
             .unwrap();
-        bench
-            .registry
-            .append(&create(R), &id, chunk(0, 2), None, body(&[b"abc"]))
-            .await
-            .unwrap();
+        bench.append(&id, chunk(0, 2), body(&[b"abc"])).await.unwrap();
         let restarted = bench.restarted();
         assert_eq!(restarted.upload_status(&create(R), &id).await.unwrap().offset, 3);
         restarted
@@ -122,25 +78,13 @@ async fn an_upload_resumes_after_a_restart() {
 async fn an_upload_that_lost_its_bytes_ends_and_its_client_starts_again() {
     for closing in [false, true] {
         let bench = Bench::new();
-        let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
-        bench
-            .registry
-            .append(&create(R), &id, None, None, body(&[b"abc"]))
-            .await
-            .unwrap();
+        let id = bench.begin().await;
+        bench.append(&id, None, body(&[b"abc"])).await.unwrap();
         bench.store.remove(id.as_str(), &Resume::default()).await.unwrap();
         let digest = digest_of(Algorithm::Sha256, b"abcdef");
         let outcome = match closing {
-            false => bench
-                .registry
-                .append(&create(R), &id, None, None, body(&[b"def"]))
-                .await
-                .map(drop),
-            true => bench
-                .registry
-                .finish(&pusher(R), &id, None, &digest, body(&[b"def"]))
-                .await
-                .map(drop),
+            false => bench.append(&id, None, body(&[b"def"])).await.map(drop),
+            true => bench.finish(&id, None, &digest, body(&[b"def"])).await.map(drop),
         };
         assert!(matches!(outcome, Err(Error::UploadUnknown)), "{outcome:?}");
         assert_eq!(bench.keys("").await, Vec::<String>::new());
@@ -150,22 +94,11 @@ async fn an_upload_that_lost_its_bytes_ends_and_its_client_starts_again() {
 #[tokio::test]
 async fn bytes_that_were_not_recorded_are_not_part_of_the_blob() {
     let bench = Bench::new();
-    let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
-    bench
-        .registry
-        .append(&create(R), &id, None, None, body(&[b"abc"]))
-        .await
-        .unwrap();
-    let refused = bench
-        .registry
-        .append(&create(R), &id, chunk(3, 9), None, body(&[b"short"]))
-        .await;
+    let id = bench.begin().await;
+    bench.append(&id, None, body(&[b"abc"])).await.unwrap();
+    let refused = bench.append(&id, chunk(3, 9), body(&[b"short"])).await;
     assert!(matches!(refused, Err(Error::SizeMismatch)));
-    let digest = bench
-        .registry
-        .finish(&pusher(R), &id, None, &sha256(b"abc"), body(&[]))
-        .await
-        .unwrap();
+    let digest = bench.finish(&id, None, &sha256(b"abc"), body(&[])).await.unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "abc");
 }
 

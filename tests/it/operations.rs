@@ -47,13 +47,7 @@ async fn sighup_reloads_the_certificate_and_a_bad_one_leaves_the_old() {
     app.setup.write("server.key", &pair.key);
     app.setup.write("server.crt", &pair.certificate);
     app.signal(Signal::HUP);
-    app.log
-        .wait("SIGHUP came", 0, |line| {
-            line["message"]
-                .as_str()
-                .is_some_and(|text| text.starts_with("SIGHUP"))
-        })
-        .await;
+    app.log.says("SIGHUP").await;
     let accepted = eventually("the new certificate is served", async || {
         app.trusting(&others.servers).get_or_none("/livez").await
     })
@@ -130,13 +124,7 @@ async fn sigterm_lets_a_running_upload_finish_and_takes_no_other() {
     }
     upload_began(&app).await;
     app.signal(Signal::TERM);
-    app.log
-        .wait("it drains", 0, |line| {
-            line["message"]
-                .as_str()
-                .is_some_and(|text| text.starts_with("shutting down"))
-        })
-        .await;
+    app.log.says("shutting down").await;
     let refused = async || tokio::net::TcpStream::connect(app.address).await.err();
     eventually("connections are refused", refused).await;
     send.send(Ok(Bytes::from_static(b"last"))).await.unwrap();
@@ -170,13 +158,7 @@ async fn a_second_signal_ends_it_at_once() {
         }
         upload_began(&app).await;
         app.signal(first);
-        app.log
-            .wait("it drains", 0, |line| {
-                line["message"]
-                    .as_str()
-                    .is_some_and(|text| text.starts_with("shutting down"))
-            })
-            .await;
+        app.log.says("shutting down").await;
         app.signal(second);
         assert_eq!(app.ended().await.code(), Some(1));
         let is_it = |line: &serde_json::Value| {

@@ -1,8 +1,7 @@
 //! Whom the registry trusts outlives its process.
 
-use super::harness::{Setup, Signer, TestApp, TestIssuer, TestPki, eventually};
+use super::harness::{Signer, TestApp, TestIssuer, TestPki, eventually};
 use http::StatusCode;
-use serde_json::json;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
@@ -10,15 +9,7 @@ use std::path::PathBuf;
 async fn a_registry_restarts_and_serves_while_its_issuer_is_down() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
-    let app = Setup::tls(&pki)
-        .issuer(&issuer, &pki)
-        .allow("**", json!({"defaultPolicy": ["read"]}))
-        .start()
-        .await;
-    assert_eq!(
-        app.bearer(&issuer.token("builder")).get("/v2/").await.status,
-        StatusCode::OK
-    );
+    let app = TestApp::with_keys_of(&issuer, &pki).await;
     let copy = kept(&app).await;
     for path in [copy.as_path(), copy.parent().unwrap()] {
         assert_eq!(

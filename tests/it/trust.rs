@@ -54,15 +54,7 @@ fn of<'a>(report: &'a Value, name: &str, verifies: &str) -> &'a Value {
 async fn trust_asks_a_running_server_for_every_source() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
-    let app = Setup::tls(&pki)
-        .issuer(&issuer, &pki)
-        .allow("**", json!({"defaultPolicy": ["read"]}))
-        .start()
-        .await;
-    assert_eq!(
-        app.bearer(&issuer.token("a")).get("/v2/").await.status,
-        StatusCode::OK
-    );
+    let app = TestApp::with_keys_of(&issuer, &pki).await;
     let (code, text) = app.asked(&["--json"]).await;
     assert_eq!(code, 0, "{text}");
     let report: Value = serde_json::from_str(&text).unwrap();

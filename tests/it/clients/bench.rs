@@ -270,6 +270,14 @@ impl Bench {
         command
     }
 
+    /// Logs in with a client whose command is `registry login`.
+    pub(super) async fn registry_login(&self, program: &str) {
+        let host = self.host();
+        let arguments = ["registry", "login", &host, "-u", USER, "-p", self.token()];
+        let outcome = self.run(program, &arguments).await;
+        assert!(outcome.success, "{program} registry login: {}", outcome.text);
+    }
+
     pub(super) async fn run(&self, program: &str, arguments: &[&str]) -> Outcome {
         finished(self.command(program).args(arguments)).await
     }

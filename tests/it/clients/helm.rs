@@ -1,6 +1,6 @@
 //! helm, with a chart of its own for each repository: a chart's repository ends in its name.
 
-use super::bench::{Bench, USER};
+use super::bench::Bench;
 use super::{Client, Outcome, Way};
 
 pub(super) struct Helm(Bench);
@@ -15,22 +15,7 @@ impl Client for Helm {
 
     async fn login(&self) {
         if self.0.is(Way::Password) {
-            let outcome = self
-                .0
-                .run(
-                    "helm",
-                    &[
-                        "registry",
-                        "login",
-                        &self.0.host(),
-                        "-u",
-                        USER,
-                        "-p",
-                        self.0.token(),
-                    ],
-                )
-                .await;
-            assert!(outcome.success, "helm registry login: {}", outcome.text);
+            self.0.registry_login("helm").await;
         }
     }
 

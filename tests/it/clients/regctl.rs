@@ -1,6 +1,6 @@
 //! regctl, which has a configuration of its own beside docker's.
 
-use super::bench::{Bench, USER};
+use super::bench::Bench;
 use super::{Client, Outcome, Way};
 use serde_json::json;
 
@@ -24,22 +24,7 @@ impl Client for Regctl {
 
     async fn login(&self) {
         if self.0.is(Way::Password) {
-            let outcome = self
-                .0
-                .run(
-                    "regctl",
-                    &[
-                        "registry",
-                        "login",
-                        &self.0.host(),
-                        "-u",
-                        USER,
-                        "-p",
-                        self.0.token(),
-                    ],
-                )
-                .await;
-            assert!(outcome.success, "regctl registry login: {}", outcome.text);
+            self.0.registry_login("regctl").await;
         }
     }
 

@@ -215,16 +215,8 @@ async fn fill_and_free(small: Arc<Mutex<Small>>, end: Arc<AtomicBool>, mut dice:
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_and_kills_on_a_disk_that_is_full_half_of_the_time_lose_nothing_and_nothing_is_stuck() {
     let Some(shim) = Shim::build() else { return };
-    let seconds = std::env::var("WHARFINGER_CRASH_SECONDS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(20);
-    let seed = std::env::var("WHARFINGER_CRASH_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| fastrand::u64(..));
-    eprintln!("WHARFINGER_CRASH_SEED={seed}");
-    let mut dice = fastrand::Rng::with_seed(seed);
+    let seconds = super::seconds(20);
+    let mut dice = super::dice();
     let setup = Setup::plain();
     let Some(small) = Small::mount(setup.path("store"), 48) else {
         return;

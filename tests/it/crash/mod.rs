@@ -26,19 +26,27 @@ use tokio::time::Instant;
 
 const CLIENTS: usize = 8;
 
+/// How long a random loop runs.
+fn seconds(by_default: u64) -> u64 {
+    number("WHARFINGER_CRASH_SECONDS").unwrap_or(by_default)
+}
+
+/// Random numbers. The seed is printed, so that a failure can be repeated with `WHARFINGER_CRASH_SEED`.
+fn dice() -> fastrand::Rng {
+    let seed = number("WHARFINGER_CRASH_SEED").unwrap_or_else(|| fastrand::u64(..));
+    eprintln!("WHARFINGER_CRASH_SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_clients_and_kills_end_with_a_clean_store_and_every_acknowledged_object() {
     let Some(shim) = Shim::build() else { return };
-    let seconds = std::env::var("WHARFINGER_CRASH_SECONDS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(30);
-    let seed = std::env::var("WHARFINGER_CRASH_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| fastrand::u64(..));
-    eprintln!("WHARFINGER_CRASH_SEED={seed}");
-    let mut dice = fastrand::Rng::with_seed(seed);
+    let seconds = seconds(30);
+    let mut dice = dice();
     let mut server = Server::new(shim);
     let shared = Arc::new(Shared::default());
     let mut clients: Vec<Client> = (0..CLIENTS)

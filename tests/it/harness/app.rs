@@ -138,6 +138,18 @@ pub(crate) struct TestApp {
 }
 
 impl TestApp {
+    /// A registry that has fetched the issuer's keys. Everybody with a token of the issuer may read.
+    pub(crate) async fn with_keys_of(issuer: &TestIssuer, pki: &TestPki) -> Self {
+        let app = Setup::tls(pki)
+            .issuer(issuer, pki)
+            .allow("**", json!({"defaultPolicy": ["read"]}))
+            .start()
+            .await;
+        let answer = app.bearer(&issuer.token("builder")).get("/v2/").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        app
+    }
+
     /// As in an image's name.
     pub(crate) fn host(&self) -> String {
         self.address.to_string()
@@ -259,6 +271,16 @@ impl Log {
 
     pub(crate) fn since(&self, mark: usize) -> Vec<Value> {
         self.lines.borrow().all.iter().skip(mark).cloned().collect()
+    }
+
+    /// Waits for a message that begins with these words.
+    pub(crate) async fn says(&self, words: &str) -> Value {
+        let begins = |line: &Value| {
+            line["message"]
+                .as_str()
+                .is_some_and(|text| text.starts_with(words))
+        };
+        self.wait(words, 0, begins).await
     }
 
     /// The first line from `mark` on that is `wanted`, once it is there.

@@ -48,15 +48,7 @@ async fn an_unreachable_issuer_is_503_and_never_stops_the_start() {
 async fn a_key_that_is_not_known_yet_waits_and_an_issuer_that_is_stopped_is_503_with_what_failed() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
-    let app = Setup::tls(&pki)
-        .issuer(&issuer, &pki)
-        .allow("**", json!({"defaultPolicy": ["read"]}))
-        .start()
-        .await;
-    assert_eq!(
-        app.bearer(&issuer.token("builder")).get("/v2/").await.status,
-        StatusCode::OK
-    );
+    let app = TestApp::with_keys_of(&issuer, &pki).await;
     let rotated = Signer::new("rotated");
     let stranger = Signer::new("made-up");
     issuer.publish(&[&rotated]);

@@ -73,7 +73,7 @@ fn the_metrics_are_those_that_the_sources_measure() {
     );
 }
 
-/// Every source but the list of metrics itself.
+/// Every source except the list of metrics itself.
 fn sources(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries
@@ -89,7 +89,7 @@ fn sources(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_commands_are_what_the_program_says() {
+fn the_page_of_commands_matches_the_program() {
     let mut text = String::from(COMMANDS);
     let program = wharfinger::cli::definition();
     let commands = program.get_subcommands().map(|command| vec![command.get_name()]);
@@ -256,7 +256,7 @@ that no client continues is removed after 24 hours.
 |---|---|
 ";
 
-/// The number, and the same in KiB or MiB if it is a multiple.
+/// The number, and also in KiB or MiB if it is a multiple.
 fn amount(number: u64) -> String {
     match (number % (1 << 20), number % (1 << 10)) {
         (0, _) => format!("{number} ({} MiB)", number >> 20),
@@ -320,7 +320,8 @@ fn links_lead_somewhere() {
     assert!(links > 30, "{links}");
 }
 
-/// Between backticks, as in `src/lib.rs` and `lib.rs`. The changelog may name what is gone.
+/// Files are named between backticks, as `src/lib.rs` or `lib.rs`. The changelog may name files that were
+/// removed.
 #[test]
 fn files_that_pages_name_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -357,7 +358,7 @@ fn file_names(folder: &Path) -> Vec<String> {
     names.collect()
 }
 
-/// An example that is copied must not make every pod a trusted proxy.
+/// A copied example must not make every pod a trusted proxy.
 #[test]
 fn no_example_trusts_a_network_that_pods_commonly_have() {
     let mut networks = 0;
@@ -439,7 +440,7 @@ fn every_page_is_in_the_index() {
     }
 }
 
-/// What stands between lines of three backticks in this language.
+/// The code blocks in this language.
 fn blocks(text: &str, language: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let mut inside = false;
@@ -457,7 +458,7 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
     found
 }
 
-/// SPIRE refuses an entry that federates with a trust domain whose bundle it does not have.
+/// SPIRE rejects an entry that federates with a trust domain whose bundle it does not have.
 #[test]
 fn the_first_entry_for_the_registry_needs_no_federation() {
     let page =
@@ -469,7 +470,7 @@ fn the_first_entry_for_the_registry_needs_no_federation() {
     );
 }
 
-/// No release of Flux has the flags of its first draft.
+/// No release of Flux has the flags of the first draft.
 #[test]
 fn flags_of_fluxs_draft_are_on_its_own_page_only() {
     for flag in ["--spiffe-issuer", "--spiffe-trust-domain", "--spiffe-secret-name"] {

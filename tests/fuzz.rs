@@ -1,6 +1,6 @@
-//! A short run of the fuzz targets with any toolchain: good input, and what comes of it when bytes are
-//! changed, cut, doubled and mixed, in an order that a seed decides. `WHARFINGER_FUZZ_ROUNDS` and
-//! `WHARFINGER_FUZZ_SEED` make it longer and different.
+//! A short run of the fuzz targets with any toolchain. It feeds valid input, and input whose bytes are
+//! changed, cut, doubled and mixed in an order that a seed decides. `WHARFINGER_FUZZ_ROUNDS` makes the run
+//! longer, and `WHARFINGER_FUZZ_SEED` makes it different.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ use wharfinger::oci::Algorithm;
 use wharfinger::server::ProxyHeader;
 use wharfinger::{identity, registry};
 
-/// What parsers stumble over.
+/// Bytes that are hard for parsers.
 const TOKENS: &[&str] = &[
     "\"",
     "{",
@@ -81,7 +81,7 @@ fn no_input_breaks_a_parser() {
 }
 
 #[test]
-fn what_is_given_as_good_is_taken() {
+fn valid_input_is_accepted() {
     let good = |wanted: &str| {
         targets::TARGETS
             .iter()
@@ -153,7 +153,7 @@ fn every_target_is_given_to_the_fuzzer() {
     }
 }
 
-/// What the repository has for other tests.
+/// Input from the fixtures of other tests.
 fn files(target: &str) -> Vec<Vec<u8>> {
     let folders: &[&str] = match target {
         "bundle" | "certificate" => &[

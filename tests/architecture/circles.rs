@@ -1,4 +1,4 @@
-//! Files of one folder form no circle: of two that need each other, one cannot be read, moved or replaced
+//! Files of one folder form no circle. If two files need each other, neither can be read, moved or replaced
 //! alone. A third file with what both need usually opens the circle.
 
 use super::paths::{crates, files, is_test, paths_of, quote};

@@ -1,6 +1,6 @@
-//! The shape of the code. A module imports only from lower ranks, and modules of one rank above 0 do not know
-//! each other. Files that share a folder form no circle. Every path in the sources counts, not only `use`
-//! lines. Test code may look anywhere.
+//! The structure of the code. A module imports only from lower ranks, and modules of one rank above 0 do not
+//! import each other. Files that share a folder form no circle. Every path in the sources is checked, not
+//! only `use` lines. Test code may import anything.
 //!
 //! A crate of `crates/` is a module of the main crate, which re-exports it under that name. `base` is several
 //! modules of rank 0.
@@ -52,7 +52,7 @@ const PROGRAMS: &str = "src/bin";
 /// For tests. It has types of its own.
 const KIT: &str = "wharfinger_testkit";
 
-/// Crates that stop at one place, and the modules that may name them.
+/// Crates that only some modules may name.
 const FENCES: &[(&str, &[&str])] = &[
     ("axum", &["http", "server", "app"]),
     ("hyper", &["http", "server", "control"]),
@@ -69,8 +69,8 @@ const FENCES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["cli"]),
 ];
 
-/// Files that may call serde_json: they read what this program wrote or signed itself, or into a map or a
-/// `Value`, not into a struct.
+/// Files that may call serde_json. They read what this program wrote or signed itself, or they read into a
+/// map or a `Value` instead of a struct.
 const OWN_JSON: &[&str] = &[
     "crates/base/src/object.rs",
     "crates/workload/src/clients.rs",
@@ -201,7 +201,7 @@ fn crates_stay_behind_their_fences() {
 }
 
 #[test]
-fn other_peoples_json_is_read_by_object_alone() {
+fn foreign_json_is_read_only_by_object() {
     let mut wrong = Vec::new();
     for (file, _, paths) in sources() {
         let known = OWN_JSON.iter().any(|own| file.ends_with(own));
@@ -243,9 +243,9 @@ fn every_file_says_what_it_owns_and_none_is_too_long() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// `?value` writes Rust into the log. A value has words for people, or its own `Display`.
+/// `?value` writes Rust's Debug form into the log. Use words for people, or the value's own `Display`.
 #[test]
-fn no_field_of_the_log_is_written_as_rust_prints_it() {
+fn no_field_of_the_log_is_written_by_its_debug() {
     assert_eq!(
         debugged(
             "fn f() { tracing::info!(a = ?b, \"x\"); tracing::warn!(?c, \"y\"); tracing::warn!(d = %e?, \"z\"); }"
@@ -261,7 +261,7 @@ fn no_field_of_the_log_is_written_as_rust_prints_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// How many fields of the `tracing` macros in a source, but for its tests, begin with a question mark.
+/// Counts the fields of `tracing` macros that begin with a question mark. Tests in the source are skipped.
 fn debugged(source: &str) -> usize {
     #[derive(Default)]
     struct Macros(usize);

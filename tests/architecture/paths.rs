@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use syn::visit::Visit;
 
-/// The paths that a source names, but for those of its tests.
+/// The paths that a source names, except in its tests.
 pub(crate) fn paths_of(source: &str) -> BTreeSet<String> {
     let mut found = Paths::default();
     found.visit_file(&syn::parse_file(source).expect("source that compiles"));

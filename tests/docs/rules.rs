@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 /// Bars of performance are numbered without a dash: `P7`. Every other code is up to four capital letters, a dash and a number, as in `X-17`.
 const BARS: &str = "P";
-/// Numbered in sections: `T-7.2`.
+/// Numbered by section: `T-7.2`.
 const TOKENS: &str = "T";
-/// Families of more than one letter. In the name of a function other words are words, as in `http_2_is_offered`.
+/// Prefixes of more than one letter. Other words in the name of a function are not codes, as in
+/// `http_2_is_offered`.
 const LONG: [&str; 2] = ["ID", "OCI"];
-/// Looks like a code in text and is none.
+/// Look like a code in text but are not one.
 const NO_CODE: &str = "UTF-8";
 
-/// Where codes are cited.
+/// The files that may cite codes.
 const PLACES: [&str; 11] = [
     "src",
     "crates",
@@ -115,7 +116,7 @@ fn definition(line: &str) -> Option<String> {
     codes_in(candidate).into_iter().find(|code| code == candidate)
 }
 
-/// Codes as they stand in text.
+/// The codes in a text.
 fn codes_in(text: &str) -> BTreeSet<String> {
     let is_of_a_word = |letter: char| letter.is_ascii_alphanumeric() || "-_+".contains(letter);
     text.split(|letter: char| !is_of_a_word(letter) && letter != '.')
@@ -144,7 +145,7 @@ fn code(word: &str) -> Option<String> {
     (capitals && fits && word != NO_CODE).then(|| word.to_owned())
 }
 
-/// Codes that the names of functions begin with, as in `fn b_04_to_b_06_…` and `fn t_7_1_and_2_…`.
+/// The codes at the beginning of names of functions, as in `fn b_04_to_b_06_…` and `fn t_7_1_and_2_…`.
 fn codes_of_tests(text: &str) -> BTreeSet<String> {
     let names = text.split("fn ").skip(1).filter_map(|rest| {
         rest.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
@@ -195,7 +196,7 @@ fn codes_of_test(name: &str) -> Vec<String> {
     codes
 }
 
-/// Every text file at a place of the repository, with its path from there.
+/// Every text file below a folder of the repository, with its path.
 fn texts(place: &str) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();

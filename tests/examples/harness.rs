@@ -1,5 +1,5 @@
-//! A registry's judgement without the registry: a configuration, the keys of everyone it trusts, and a
-//! caller.
+//! The registry's decisions without a registry: a configuration, keys for every issuer and trust domain in
+//! it, and a caller.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -21,7 +21,7 @@ use wharfinger::trust::{Authorities, Slot, bundle};
 
 pub(crate) const NOW: i64 = 1_795_500_000;
 
-/// One key signs for everyone: that each issuer meets its own keys is proved elsewhere.
+/// One key signs for all issuers. Other tests prove that each issuer is verified by its own keys.
 static KEY: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate().unwrap());
 
 pub(crate) fn folder(name: &str) -> PathBuf {
@@ -60,7 +60,7 @@ struct Ca {
 }
 
 impl Registry {
-    /// With keys for every issuer and trust domain of the configuration.
+    /// Has keys for every issuer and trust domain of the configuration.
     pub(crate) fn of(config: Config) -> Self {
         let issuers = config.ways_in.issuers.into_iter().map(|entry| {
             let keys = jwks::parse(key_set("sig").as_bytes(), UseRule::Oidc)
@@ -103,19 +103,19 @@ impl Registry {
         }
     }
 
-    /// Whoever presents a token with these claims. `exp` is added where it is missing.
+    /// The caller with a token that has these claims. `exp` is added if it is missing.
     pub(crate) async fn token(&self, claims: Value) -> Result<Identity, Failure> {
         let header = format!("Bearer {}", sign(claims));
         self.authenticate(Some(&header), None).await
     }
 
-    /// The same in the way of clients that know passwords only.
+    /// The same caller, whose client sends the token as a password.
     pub(crate) async fn password(&self, user: &str, claims: Value) -> Result<Identity, Failure> {
         let header = format!("Basic {}", STANDARD.encode(format!("{user}:{}", sign(claims))));
         self.authenticate(Some(&header), None).await
     }
 
-    /// Whoever presents an X.509-SVID of this SPIFFE ID, issued by its own trust domain.
+    /// The caller with an X.509-SVID of this SPIFFE ID, issued by its own trust domain.
     pub(crate) async fn certificate(&self, id: &str) -> Result<Identity, Failure> {
         let domain = id.trim_start_matches("spiffe://").split('/').next().unwrap();
         let peer = self.roots[domain].svid(id);
@@ -138,7 +138,7 @@ impl Registry {
             .await
     }
 
-    /// What they may do, as the first letters of the actions: `rcud`.
+    /// What the caller may do, as the first letters of the actions: `rcud`.
     pub(crate) fn rights(&self, identity: &Identity, repository: &str) -> String {
         let repository = repository.parse().unwrap();
         let policy = &self.policy;
@@ -171,7 +171,7 @@ impl Registry {
     }
 }
 
-/// Why somebody is refused.
+/// Why the caller is rejected.
 pub(crate) fn refused(outcome: Result<Identity, Failure>) -> Refused {
     match outcome {
         Err(Failure::Refused(refusal)) => refusal.reason,
@@ -208,7 +208,7 @@ impl Ca {
     }
 }
 
-/// A certificate authority in PEM, for keys that take one as text.
+/// A certificate authority in PEM, for settings that take one as text.
 pub(crate) fn authority_pem() -> String {
     Ca::root("ca.example").pem
 }

@@ -1,5 +1,5 @@
-//! `testdata/config/`: what is valid loads, and each invalid file is refused for exactly the mistakes that
-//! stand beside it.
+//! `testdata/config/`: valid files load, and each invalid file is rejected for exactly the mistakes that the
+//! file beside it lists.
 
 use crate::harness::{files, parse};
 use std::fs;
@@ -12,7 +12,7 @@ fn valid_files_load() {
     }
 }
 
-/// A line of the `.txt` is the beginning of what is printed.
+/// Each line of the `.txt` file is the beginning of a printed mistake.
 #[test]
 fn invalid_files_are_refused_for_every_mistake_they_have() {
     for file in files("testdata/config/invalid", &["yaml", "json"]) {

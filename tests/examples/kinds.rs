@@ -1,6 +1,6 @@
-//! The kinds of configuration files in zot's own repository, written anew, each with how many of its 150
-//! files are like it: at least half load for `serve --open`, and every other names the keys that are not
-//! built.
+//! The kinds of configuration files in zot's own repository, written anew, each with the number of zot's 150
+//! files like it. At least half of them load for `serve --open`. For every other file, the message names the
+//! settings that are not built.
 
 use serde_json::{Value, json};
 use std::path::Path;
@@ -17,7 +17,7 @@ fn load(document: &Value, open: bool) -> Result<Config, Vec<Mistake>> {
     )
 }
 
-/// A file as zot's are, with these changes.
+/// A file like zot's, with these changes.
 fn file(changes: Value) -> Value {
     let mut document = json!({
         "distSpecVersion": "1.1.1",
@@ -40,7 +40,7 @@ fn merge(into: &mut Value, changes: Value) {
     }
 }
 
-/// With their warnings, beside that of what is not collected.
+/// Kinds that load with these warnings. All have the warning about garbage collection too.
 fn that_load() -> Vec<(usize, Value, &'static [&'static str])> {
     let htpasswd = || json!({"htpasswd": {"path": "/etc/zot/htpasswd"}});
     let policies = json!({"repositories": {"**": {"policies": [{"users": ["ann"], "actions": ["read"]}], "defaultPolicy": ["read"]}}});
@@ -236,7 +236,7 @@ fn at_least_half_load_and_every_other_names_what_is_not_built() {
             .map(|mistake| mistake.key)
             .collect();
         keys.sort();
-        // What else is said of a login that is not there follows from the first.
+        // Further mistakes follow from the missing login.
         keys.retain(|key| key != "http.auth" || expected.contains(&"http.auth"));
         assert_eq!(keys, expected, "{document}");
     }

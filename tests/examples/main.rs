@@ -1,5 +1,5 @@
-//! Configurations that users copy or bring mean what is said of them: each is loaded, given keys of its
-//! issuers and trust domains, and asked who somebody is and what they may do.
+//! Configurations that users copy or bring do what their pages say. Each is loaded and given keys for its
+//! issuers and trust domains. Then the test asks which identity a caller has and what it may do.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! `examples/`: each file loads, an unknown key anywhere in it is refused, and who it says may do what may do
-//! that.
+//! `examples/`: each file loads, an unknown key anywhere in it is rejected, and callers may do exactly what
+//! the file says.
 
 mod kubernetes;
 
@@ -352,7 +352,7 @@ async fn spire_oidc_provider() {
     assert_eq!(registry.rights(&other, "apps/web"), "r");
 }
 
-/// The configurations on a page of the documentation, with a store.
+/// The configurations on a page of the documentation, with a store added.
 fn snippets(page: &str) -> Vec<Value> {
     let text = fs::read_to_string(folder(page)).unwrap();
     let blocks = text
@@ -367,8 +367,8 @@ fn snippets(page: &str) -> Vec<Value> {
     documents.collect()
 }
 
-/// The first images are public, and a pod that has an identity may read them too: `anonymousPolicy` is for
-/// callers without one only.
+/// The first images are public. `anonymousPolicy` is for callers without an identity, so pods that have one
+/// need to be allowed too.
 #[tokio::test]
 async fn bootstrapping() {
     let mut document = snippets("docs/explanation/bootstrapping.md").remove(0);

@@ -1,5 +1,5 @@
-//! The configurations of zot's guide to workload identity load here and mean the same. What fragments lack is
-//! added, authorities get real text, and nothing else is changed.
+//! The configurations of zot's guide to workload identity load here and mean the same. The test adds what
+//! fragments lack, replaces authorities by real ones, and changes nothing else.
 
 use crate::harness::{Registry, authority_pem, files, folder, parse, refused};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ fn sample(name: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(folder("testdata/zot").join(name)).unwrap()).unwrap()
 }
 
-/// With what a fragment lacks.
+/// Adds what a fragment lacks.
 fn whole(name: &str) -> Value {
     let mut document = sample(name);
     let lacking = json!({
@@ -56,7 +56,7 @@ fn rules(config: &Config) -> Vec<(&str, Vec<&str>)> {
         .collect()
 }
 
-/// A Kubernetes token, in the layout of Secret tokens.
+/// A Kubernetes token with the claims of Secret tokens.
 fn source_controller() -> Value {
     let mut claims = sample("token-payload.json");
     claims
@@ -288,7 +288,7 @@ fn traditional_bearer() {
     assert_eq!(config.warnings, []);
 }
 
-/// The guide's expressions, each with claims that it is about.
+/// The guide's expressions, each with claims that it reads.
 #[tokio::test]
 async fn the_guides_expressions() {
     for (expression, claims, expected) in [

@@ -1,4 +1,4 @@
-//! `wharfinger backup`, of a registry that serves and of one that does not, and what starts on the copies.
+//! `wharfinger backup` with and without a running registry, and registries that start on the copies.
 
 use crate::harness::{Client, Setup, TestApp, copy_folder, output, sha256};
 use reqwest::Method;
@@ -23,7 +23,7 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// With `note`, the record of its manifest is a file.
+    /// With `note`, the manifest is so large that its record is a file.
     pub(crate) fn new(repository: &str, salt: &str, note: bool) -> Self {
         let blobs = [("config", 10), ("layer", 1000)]
             .map(|(kind, times)| format!("{kind} {repository} {salt} ").repeat(times).into_bytes());
@@ -67,7 +67,7 @@ impl Image {
         }
     }
 
-    /// It is there, whole.
+    /// The image exists and is complete.
     pub(crate) async fn must_be(&self, client: &Client, tag: &str) {
         let answer = client
             .get(&format!("/v2/{}/manifests/{tag}", self.repository))
@@ -90,8 +90,8 @@ impl Image {
     }
 }
 
-/// The states that a tag was given, in order. Of those behind the last one that was acknowledged, any may be
-/// there.
+/// The states that a tag was given, in order. After the last acknowledged one, the tag may be in any of the
+/// later ones.
 #[derive(Clone)]
 struct History {
     states: Vec<Option<Image>>,
@@ -100,7 +100,7 @@ struct History {
 
 type Histories = Arc<Mutex<HashMap<(String, &'static str), History>>>;
 
-/// Has this registry backed up into `to`: the exit code, standard output and standard error.
+/// Backs this registry up into `to`. Returns the exit code, standard output and standard error.
 pub(crate) async fn back_up(app: &TestApp, to: &Path, more: &[&str]) -> (i32, String, String) {
     app.log
         .wait("it answers the operator", 0, |line| {
@@ -138,7 +138,7 @@ pub(crate) async fn restored(backup: &Path) -> TestApp {
     setup.start().await
 }
 
-/// Pushes, retags, deletes, and leaves uploads open, until it is told to stop.
+/// Pushes, retags, deletes, and leaves uploads open, until `stop`.
 async fn work(
     client: Client,
     repository: String,
@@ -202,8 +202,8 @@ async fn work(
     }
 }
 
-/// Each tag is in a state that it had when the backup ran: between what was acknowledged before and what had
-/// begun when it ended.
+/// Each tag is in a state that it had during the backup: one between the last that was acknowledged before
+/// the backup and the last that was begun before its end.
 async fn compare(backup: &Path, before: &HashMap<(String, &'static str), History>, after: &Histories) {
     let app = restored(backup).await;
     let client = app.anonymous();
@@ -247,7 +247,7 @@ async fn during_pushes_and_deletions_every_backup_can_be_started_on() {
     for round in 0..5 {
         let goal = *done.borrow() + 15;
         heard.wait_for(|done| *done >= goal).await.unwrap();
-        // One folder again and again, and new ones.
+        // One folder is used again and again, and some are new.
         let to = elsewhere.path().join(if round % 2 == 0 {
             "daily".to_owned()
         } else {
@@ -264,7 +264,7 @@ async fn during_pushes_and_deletions_every_backup_can_be_started_on() {
     stop.store(true, Ordering::SeqCst);
     writers.join_all().await;
     assert!(meanwhile > 0, "nothing happened during a backup");
-    // The store is none the worse for it.
+    // The store itself is undamaged.
     assert!(!app.store().join("d/held").exists() && !app.store().join("v/held").exists());
     app.signal(Signal::TERM);
     app.ended().await;
@@ -303,13 +303,13 @@ async fn without_a_server_the_command_makes_the_backup_itself() {
     for backup in [&served, &stopped] {
         image.must_be(&restored(backup).await.anonymous(), "v1").await;
     }
-    // A relative path is the command's.
+    // A relative path is relative to the command's folder.
     let (code, out, _) = run(&app.setup, Path::new("here"), &[]).await;
     assert!(code == 0 && app.setup.path("here/format").exists(), "{out}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_done_is_said_with_what_to_do() {
+async fn a_failed_backup_says_what_to_do() {
     let app = Setup::plain().start().await;
     Image::new("team/app", "one", false)
         .push(&app.anonymous(), "v1")
@@ -348,7 +348,7 @@ async fn what_cannot_be_done_is_said_with_what_to_do() {
     }
     assert_eq!(std::fs::read_dir(&full).unwrap().count(), 1);
     assert!(!store.join("backup").exists());
-    // The configuration names another state directory than the server has.
+    // The configuration names another state directory than the running server uses.
     let mut config = app.setup.config.clone();
     config["stateDirectory"] = json!("elsewhere");
     app.setup.write("other.json", &config.to_string());
@@ -366,7 +366,7 @@ async fn what_cannot_be_done_is_said_with_what_to_do() {
     assert!(code == 2 && errors.contains("nowhere.json"), "{errors}");
 }
 
-/// Damage keeps nothing else from being saved, and the exit code tells whoever is asleep.
+/// Everything undamaged is saved, and the exit code reports the damage.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_store_is_backed_up_as_far_as_it_goes() {
     let app = Setup::plain().start().await;

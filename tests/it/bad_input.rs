@@ -1,4 +1,4 @@
-//! What strangers send: the answer that each gets, and that nothing is left of it but an upload that expires.
+//! Bad requests from strangers: the answer to each. Nothing is left of them except an upload that expires.
 
 use crate::harness::{Setup, TestApp, raw, sha256};
 use reqwest::{Method, StatusCode};
@@ -7,7 +7,7 @@ use std::path::Path;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-/// A request that asks for the connection to end.
+/// A request that asks the server to close the connection.
 fn request(line: &str, headers: &[&str], body: &str) -> Vec<u8> {
     let mut text = format!("{line} HTTP/1.1\r\nconnection: close\r\n");
     for header in headers {
@@ -18,7 +18,7 @@ fn request(line: &str, headers: &[&str], body: &str) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_gets_its_status_and_leaves_nothing() {
+async fn each_bad_request_gets_its_status_and_leaves_nothing() {
     const HOST: &str = "host: r.example";
     let mut app = Setup::plain().start().await;
     let digest = sha256(b"x");
@@ -172,7 +172,7 @@ async fn each_gets_its_status_and_leaves_nothing() {
             431,
             "UNSUPPORTED",
         ),
-        // These never reach us: hyper answers them, without a body.
+        // hyper answers these without a body, before our code sees them.
         (
             "a header of 200 KiB",
             request("GET /v2/", &[HOST, &larger], ""),
@@ -219,7 +219,7 @@ async fn each_gets_its_status_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_torn_upload_leaves_its_session_and_can_go_on() {
+async fn an_interrupted_upload_keeps_its_session_and_can_continue() {
     let mut app = Setup::plain().start().await;
     let client = app.anonymous();
     let location = client.start_upload("torn/app").await;
@@ -238,7 +238,7 @@ async fn a_torn_upload_leaves_its_session_and_can_go_on() {
         (StatusCode::NO_CONTENT, "0-9"),
         "what arrived is kept"
     );
-    // A closing request that is torn closes nothing.
+    // An interrupted closing request does not close the upload.
     let digest = sha256(b"0123456789abc");
     let sign = if path.contains('?') { '&' } else { '?' };
     let mut stream = TcpStream::connect(app.address).await.unwrap();
@@ -268,7 +268,7 @@ async fn a_torn_upload_leaves_its_session_and_can_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_upload_is_all_that_is_left_of_one() {
+async fn an_open_upload_leaves_only_its_catalogue_entry_session_and_bytes() {
     let mut app = Setup::plain().start().await;
     let client = app.anonymous();
     let location = client.start_upload("open/app").await;
@@ -286,7 +286,7 @@ async fn an_open_upload_is_all_that_is_left_of_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_client_is_served_and_keeps_nobody_waiting() {
+async fn a_slow_client_is_served_and_delays_no_other() {
     let app = Setup::plain().start().await;
     let digest = sha256(b"slow");
     let body = b"slow";
@@ -312,8 +312,8 @@ async fn a_slow_client_is_served_and_keeps_nobody_waiting() {
     );
 }
 
-/// Stops the registry and lists what its store still holds: the keys of its records, but for the store's own,
-/// then its files of bytes.
+/// Stops the registry and lists what its store still has: the keys of its records, except the store's own,
+/// and then its files of bytes.
 async fn left(app: &mut TestApp) -> Vec<String> {
     app.signal(rustix::process::Signal::TERM);
     assert!(app.ended().await.success());

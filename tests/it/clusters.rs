@@ -1,5 +1,4 @@
-//! Two clusters whose issuer is the default one, whose keys have the same `kid`, and whose service accounts
-//! have the same names.
+//! Two clusters with the default issuer, keys with the same `kid`, and service accounts with the same names.
 
 use crate::harness::{AUDIENCE, Setup, TestIssuer, TestPki, output};
 use serde_json::{Value, json};
@@ -46,8 +45,8 @@ async fn namesakes_share_nothing() {
         );
     }
 
-    // An upload is its own cluster's, though both may push there, and so is the token that stands for a
-    // login.
+    // An upload belongs to its own cluster, though both clusters may push there. So does the token that a
+    // login returns.
     let upload = of_edge.start_upload("a").await;
     assert_eq!(of_prod.get(&upload).await.status, 404);
     assert_eq!(of_edge.get(&upload).await.status, 204);
@@ -92,8 +91,7 @@ async fn namesakes_share_nothing() {
         "{said}"
     );
 
-    // Each cluster's keys are kept for the next start, in files of their own, and none is taken for the
-    // other's.
+    // Each cluster's keys are kept for the next start, in separate files.
     let app = app.restart().await;
     edge.set_unreachable(true);
     prod.set_unreachable(true);
@@ -120,7 +118,7 @@ async fn namesakes_share_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_two_clusters_is_told_loudly_also_when_it_appears_later() {
+async fn a_key_of_two_clusters_is_reported_even_if_it_appears_later() {
     let pki = TestPki::new();
     let edge = TestIssuer::start(&pki.servers).await;
     let prod = TestIssuer::start(&pki.servers).await;

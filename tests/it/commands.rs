@@ -1,4 +1,4 @@
-//! The command line: what it says, and how it ends.
+//! The command line: its output and its exit codes.
 
 use crate::harness::{Setup, TestPki, output};
 use serde_json::json;
@@ -38,7 +38,7 @@ fn verify_names_every_mistake_with_its_key_and_ends_with_2() {
 }
 
 #[test]
-fn mistakes_of_spelling_of_meaning_and_in_other_files_are_told_in_one_run() {
+fn mistakes_of_spelling_of_meaning_and_in_other_files_are_reported_in_one_run() {
     let mut setup = Setup::tls(&TestPki::new());
     setup.config["http"]["tls"]["cert"] = "missing.crt".into();
     setup.config["http"]["prot"] = 8080.into();
@@ -62,7 +62,7 @@ fn mistakes_of_spelling_of_meaning_and_in_other_files_are_told_in_one_run() {
 }
 
 #[test]
-fn a_key_that_there_is_not_is_told_with_the_one_that_there_is() {
+fn an_unknown_key_is_reported_with_the_known_one_that_is_meant() {
     let setup = Setup::plain();
     setup.write(
         "config.yaml",
@@ -78,7 +78,7 @@ fn a_key_that_there_is_not_is_told_with_the_one_that_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn that_acknowledgements_do_not_wait_for_the_disk_is_said_before_it_serves() {
+async fn serve_first_warns_that_acknowledgements_do_not_wait_for_the_disk() {
     const WARNING: &str = "storage.commit: false: a power cut may lose acknowledged content";
     let mut setup = Setup::plain();
     setup.config["storage"]["commit"] = false.into();
@@ -99,7 +99,7 @@ async fn that_acknowledgements_do_not_wait_for_the_disk_is_said_before_it_serves
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_in_use_is_told_with_its_process() {
+async fn a_store_in_use_is_reported_with_its_process() {
     let app = Setup::plain().start().await;
     let file = app.setup.file();
     let (code, _, err) = output(&["serve", file.to_str().unwrap()], app.setup.folder.path());

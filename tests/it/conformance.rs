@@ -1,4 +1,4 @@
-//! The official conformance suite of the distribution-spec, with everything on, as its main branch has it.
+//! The official conformance suite of the distribution-spec, from its main branch, with every test enabled.
 //!
 //! <https://github.com/opencontainers/distribution-spec/tree/main/conformance>
 
@@ -24,19 +24,20 @@ async fn the_official_suite_with_everything_on_has_no_failure_and_skips_nothing(
     );
 }
 
-/// Where a manifest needs what it refers to, and a child stays as long as its index.
+/// Settings under which a manifest needs what it refers to, and a child stays as long as its index.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_suite_passes_where_manifests_must_be_complete() {
     let app = Setup::plain().start().await;
     let Some(told) = run(&app, &[("OCI_TLS", "disabled"), ("OCI_DATA_SPARSE", "false")]).await else {
         return;
     };
-    // What is about manifests that lack something is not asked.
+    // Tests of incomplete manifests are disabled.
     assert_eq!(told.counts_of(950), [0, 0, 0], "{}", told.all);
 }
 
-/// The suite asks for tokens of one repository at a time, so that what it mounts from another one it may not
-/// read: then it is told to upload, as the specification says, and counts the mount as skipped.
+/// The suite requests tokens for one repository at a time, so it may not read the other repository of a
+/// mount. The registry then answers with an upload, as the specification allows, and the suite reports the
+/// mount as skipped.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_suite_with_a_workloads_token_has_no_failure_and_skips_mounts_alone() {
     let pki = TestPki::new();
@@ -49,7 +50,7 @@ async fn the_official_suite_with_a_workloads_token_has_no_failure_and_skips_moun
     app.setup.write("roots.pem", app.authority().unwrap());
     let roots = app.setup.path("roots.pem");
     let token = pki.domain.jwt_svid("/conformance", AUDIENCE);
-    // A token is the password of any user.
+    // Any user may have the token as password.
     let login = [("OCI_USERNAME", "workload"), ("OCI_PASSWORD", token.as_str())];
     let tls = [("OCI_TLS", "enabled"), ("SSL_CERT_FILE", roots.to_str().unwrap())];
     let Some(told) = run(&app, &[login, tls].concat()).await else {
@@ -78,7 +79,7 @@ struct Told {
     all: String,
 }
 
-/// Runs the suite; `None`, and it says so, where it is not installed.
+/// Runs the suite. Prints a message and returns `None` if it is not installed.
 async fn run(app: &TestApp, settings: &[(&str, &str)]) -> Option<Told> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if !std::env::split_paths(&path).any(|folder| folder.join("conformance").is_file()) {
@@ -114,7 +115,7 @@ impl Told {
         self.counts_of(1000)
     }
 
-    /// Failed, skipped and in error. All others have passed, and they are more than `many`.
+    /// The failed, skipped and erroneous tests. All others passed, and they are more than `many`.
     fn counts_of(&self, many: u32) -> [u32; 3] {
         // As in `  Pass..........................:       1028`
         let count = |name: &str| {

@@ -1,5 +1,5 @@
-//! What a request costs in what can be counted exactly, whatever the machine: system calls, as `strace` sees
-//! them, and bytes written. `benches/` prints it beside what is measured in time.
+//! The cost of a request in numbers that do not depend on the machine: system calls, as `strace` counts them,
+//! and bytes written. `benches/` prints these beside its times.
 
 use crate::harness::{Setup, TestApp, Trace, can_trace, io, sha256};
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Requests over which what happens in the background is spread.
+/// Enough requests to make the share of background work small.
 const MANY: usize = 400;
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -45,10 +45,10 @@ impl Connection {
     }
 }
 
-/// System calls for each request for `path`, of all threads.
+/// System calls for each request for `path`, in all threads.
 async fn calls(app: &TestApp, path: &str) -> f64 {
     let mut connection = Connection(TcpStream::connect(app.address).await.unwrap());
-    // What is read once is in memory from now on, and threads that were needed are there.
+    // The first requests fill caches and start threads.
     for _ in 0..10 {
         connection.get(path).await;
     }
@@ -124,7 +124,7 @@ async fn a_download_of_several_pieces_is_sent_in_whole_segments_and_nothing_of_i
         connection.get(&tiny).await;
         let trace = counting(&app);
         connection.get(&format!("/v2/a/blobs/{digest}")).await;
-        // Its last bytes are here before the call that lets go of them may have returned.
+        // The client may have the last bytes before the call that releases them has returned.
         connection.get(&tiny).await;
         let counts = trace.end();
         assert_eq!(counts.of("setsockopt"), corked_and_uncorked, "{counts}");
@@ -154,7 +154,7 @@ async fn p_10_a_known_blob_that_is_pushed_again_is_not_written() {
         written(&app) - began
     );
 
-    // In two requests, its session is written down, and its bytes are not.
+    // With two requests, the session is recorded, but the bytes are not written.
     let began = written(&app);
     let before = files(&app.store().join("d"));
     let location = client.start_upload("a").await;
@@ -175,7 +175,7 @@ fn written(app: &TestApp) -> u64 {
     io(app.pid(), "wchar")
 }
 
-/// Every file below `folder`, with its size and when it was written last.
+/// Every file below `folder`, with its size and its last modification.
 fn files(folder: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {

@@ -1,4 +1,4 @@
-//! The registry without file descriptors, and callers who leave their uploads open.
+//! A registry without free file descriptors, and callers who leave their uploads open.
 
 use crate::harness::{Client, Setup, TestApp};
 use reqwest::{Method, StatusCode};
@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// The registry with at most this many open files.
+/// A registry with at most this many open files.
 async fn with_open_files(most: u32) -> TestApp {
     let mut shell = Command::new("sh");
     shell.args([
@@ -19,7 +19,7 @@ async fn with_open_files(most: u32) -> TestApp {
     Setup::plain().start_by(shell).await
 }
 
-/// Connections that say nothing are closed for a client that does.
+/// Silent connections are closed for a client that needs one.
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_leave_descriptors_to_others() {
     let app = with_open_files(100).await;
@@ -37,7 +37,7 @@ async fn idle_connections_leave_descriptors_to_others() {
     );
 }
 
-/// Leaves the registry no descriptor that is free, as if all that there may be were in use.
+/// Lowers the limit until the registry has no free descriptor.
 fn take_all(app: &TestApp) -> Rlimit {
     let folder = format!("/proc/{}/fd", app.pid());
     let open: Vec<u64> = std::fs::read_dir(folder)
@@ -54,7 +54,7 @@ fn take_all(app: &TestApp) -> Rlimit {
     )
 }
 
-/// Sets the limit, and returns the one before.
+/// Sets the limit and returns the previous one.
 fn limit(app: &TestApp, limit: Rlimit) -> Rlimit {
     prlimit(
         Pid::from_raw(i32::try_from(app.pid()).unwrap()),
@@ -72,7 +72,7 @@ async fn without_descriptors_every_client_gets_a_503_and_readyz_is_red() {
     let blob = format!("/v2/a/blobs/{digest}");
     let before = take_all(&app);
     for _ in 0..3 {
-        // A connection of its own each time.
+        // Each request uses a new connection.
         let client = app.anonymous();
         let ready = tokio::time::timeout(Duration::from_secs(20), client.get("/readyz"))
             .await
@@ -124,7 +124,7 @@ async fn begin(client: &Client) -> (StatusCode, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_has_so_many_uploads_open_and_no_more() {
+async fn a_callers_open_uploads_are_bounded() {
     let mut setup = Setup::plain();
     setup.config["http"]["openUploads"] = json!(3);
     let app = setup.start().await;
@@ -142,7 +142,7 @@ async fn a_caller_has_so_many_uploads_open_and_no_more() {
         "{said}"
     );
     client.push_blob("a", b"in one request").await;
-    // Cancelled, finished, or ended by a digest that its content does not have: each makes room for one.
+    // An upload that is cancelled, finished, or ended by a wrong digest makes room for another.
     assert_eq!(
         client.send(Method::DELETE, &open[0], "").await.status,
         StatusCode::NO_CONTENT

@@ -1,4 +1,4 @@
-//! `wharfinger dev`: what it makes, what it prints, and that real clients take both.
+//! `wharfinger dev`: the files that it makes and the commands that it prints, and real clients that use both.
 
 use crate::harness::{Docker, is_installed, output};
 use rustix::process::{Pid, Signal, kill_process};
@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-/// One that serves, from a folder whose name has a space.
+/// A running `dev`, in a folder whose name has a space.
 struct Dev {
     child: Child,
     home: tempfile::TempDir,
@@ -55,7 +55,7 @@ impl Dev {
         self.home.path().join(name)
     }
 
-    /// The printed command that begins like this.
+    /// The printed command with this beginning.
     fn command(&self, beginning: &str) -> &str {
         self.printed
             .lines()
@@ -72,7 +72,7 @@ impl Drop for Dev {
     }
 }
 
-/// What a shell makes of a pasted line.
+/// The words of a pasted line, as a shell splits it.
 fn paste(line: &str) -> String {
     let Output {
         status,
@@ -93,7 +93,7 @@ fn paste(line: &str) -> String {
     text
 }
 
-/// The file of this name somewhere below a folder.
+/// The file of this name, at any depth below a folder.
 fn found(folder: &Path, name: &str) -> Option<PathBuf> {
     let entries = fs::read_dir(folder).ok()?.map(|entry| entry.unwrap().path());
     entries
@@ -104,8 +104,8 @@ fn found(folder: &Path, name: &str) -> Option<PathBuf> {
         })
 }
 
-/// README's first command. Its configuration is one that the others take, and a second start finds all it
-/// needs.
+/// The README's first command. `serve` and `verify` accept its configuration, and a second start finds
+/// everything it needs.
 #[test]
 fn dev_pushes_and_pulls_and_reuses_its_folder() {
     let temporary = tempfile::tempdir().unwrap();
@@ -145,7 +145,7 @@ fn dev_pushes_and_pulls_and_reuses_its_folder() {
 }
 
 #[test]
-fn files_that_it_did_not_make_are_named_and_left_alone() {
+fn files_that_dev_did_not_make_are_named_and_left_alone() {
     let temporary = tempfile::tempdir().unwrap();
     for name in ["config.yaml", "server.key"] {
         fs::write(temporary.path().join(name), "mine").unwrap();
@@ -171,7 +171,7 @@ fn files_that_it_did_not_make_are_named_and_left_alone() {
 }
 
 #[test]
-fn where_it_cannot_listen_the_option_is_named() {
+fn if_dev_cannot_listen_it_names_the_option() {
     let temporary = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
@@ -197,7 +197,7 @@ fn where_it_cannot_listen_the_option_is_named() {
 }
 
 #[test]
-fn it_listens_where_a_container_publishes_its_port_and_says_what_that_means() {
+fn dev_listens_where_a_container_publishes_its_port_and_says_what_that_means() {
     let temporary = tempfile::tempdir().unwrap();
     let (code, out, err) = output(
         &["dev", "--once", "--port", "0", "--address", "0.0.0.0"],
@@ -214,7 +214,7 @@ fn it_listens_where_a_container_publishes_its_port_and_says_what_that_means() {
 }
 
 #[test]
-fn what_it_prints_can_be_pasted_though_a_folder_has_a_space() {
+fn printed_commands_can_be_pasted_even_if_the_folder_has_a_space() {
     let dev = Dev::start();
     assert!(!dev.printed.contains("other machines"), "{}", dev.printed);
     if is_installed("curl") {
@@ -238,7 +238,7 @@ fn what_it_prints_can_be_pasted_though_a_folder_has_a_space() {
 }
 
 #[test]
-fn podman_pulls_and_unpacks_its_image() {
+fn podman_pulls_and_unpacks_the_image_of_dev() {
     if !is_installed("podman") {
         return;
     }
@@ -256,12 +256,12 @@ fn podman_pulls_and_unpacks_its_image() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn docker_pulls_and_unpacks_its_image() {
+async fn docker_pulls_and_unpacks_the_image_of_dev() {
     let Some(docker) = Docker::find().await else {
         return;
     };
     let dev = Dev::start();
-    // By this name the daemon asks nobody for the authority. It takes a token as a password.
+    // For this name the daemon verifies no authority. It accepts a token as a password.
     let image = format!("{}/hello/world:v1", dev.host());
     let token = fs::read_to_string(dev.path("my files/wharfinger-dev/jwt-svid.txt")).unwrap();
     docker.run(&[

@@ -1,4 +1,4 @@
-//! Answers to real clients that are still sending: none of them loses one.
+//! Answers to real clients that are still sending. No client misses its answer.
 
 use crate::crash::full::Small;
 use crate::harness::{Docker, Layout, PATIENCE, Setup, TestApp, TestPki, is_installed, sha256};
@@ -19,7 +19,7 @@ struct Site {
 }
 
 impl Site {
-    /// `open/**` is everybody's. Each has a body to send, in `body`.
+    /// Everybody may push to `open/**`. Each request has a body to send, in `body`.
     async fn start() -> Self {
         let rules = json!({"anonymousPolicy": ["read", "create", "update", "delete"]});
         let mut plain = Setup::plain();
@@ -37,7 +37,7 @@ impl Site {
         site
     }
 
-    /// The refusals: method, path, a header, the status.
+    /// The rejected requests: method, path, a header, and the status.
     async fn refusals(app: &TestApp) -> Vec<(&'static str, String, String, &'static str)> {
         let location = app.anonymous().start_upload("open/a").await;
         let path = location.trim_start_matches(&app.url("")).to_owned();
@@ -114,7 +114,7 @@ async fn curl_gets_every_early_answer() {
             if app.authority().is_some() {
                 arguments.extend(["--cacert", "ca.pem"]);
             }
-            // All on one connection where it can be.
+            // All requests use one connection if possible.
             arguments.push("--parallel");
             for _ in 0..TIMES {
                 arguments.extend(["-T", "body", "-o", "/dev/null", &url]);
@@ -207,7 +207,7 @@ async fn crane_and_skopeo_say_that_the_disk_is_full() {
     let Some(_small) = Small::mount(setup.path("store"), 16) else {
         return;
     };
-    // What skopeo cannot compress.
+    // Random bytes, which skopeo cannot compress.
     let mut content = vec![0; 40_000_000];
     fastrand::fill(&mut content);
     Layout::with(&setup.path("layout"), &content);
@@ -240,7 +240,7 @@ async fn crane_and_skopeo_say_that_the_disk_is_full() {
     }
 }
 
-/// Curl's uploads share one connection, and the disk is full in the middle of each.
+/// curl's uploads share one connection, and the disk becomes full in the middle of each.
 #[tokio::test(flavor = "multi_thread")]
 async fn curl_learns_over_http2_that_the_disk_is_full() {
     if !is_installed("curl") {
@@ -269,8 +269,8 @@ async fn curl_learns_over_http2_that_the_disk_is_full() {
     );
 }
 
-/// The right to push is gone when the layer comes. Docker has words of its own for a 401, and tries again
-/// where it gets no answer.
+/// The caller loses the right to push before the layer comes. docker has its own message for a 401, and
+/// retries if it gets no answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn docker_says_that_it_may_not_send_a_layer() {
     let Some(docker) = Docker::find().await else {
@@ -278,7 +278,7 @@ async fn docker_says_that_it_may_not_send_a_layer() {
     };
     let site = Site::start().await;
     let app = &site.plain;
-    // What docker cannot compress.
+    // Random bytes, which docker cannot compress.
     let mut content = vec![0; 40_000_000];
     fastrand::fill(&mut content);
     Layout::with(&app.setup.path("layout"), &content);
@@ -301,8 +301,8 @@ async fn docker_says_that_it_may_not_send_a_layer() {
     app.log.wait("the layer is refused", 0, refused).await;
 }
 
-/// Passes requests on, one a connection. A PATCH goes on with the head that `patch` makes of its own, or
-/// fails without a word about the upload.
+/// Forwards requests, one for each connection. `patch` changes the head of a PATCH, or makes it fail without
+/// a word about the upload.
 async fn relay(app: &TestApp, patch: impl Fn(String) -> Option<String> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = app.address;
@@ -353,9 +353,9 @@ async fn relay(app: &TestApp, patch: impl Fn(String) -> Option<String> + Send + 
     address
 }
 
-/// It asks for the status of an upload whose first chunk failed, and begins again at the first byte.
+/// regctl asks for the status of an upload whose first chunk failed, and starts again at the first byte.
 #[tokio::test(flavor = "multi_thread")]
-async fn regctl_goes_on_with_an_upload_that_has_no_bytes() {
+async fn regctl_continues_an_upload_that_has_no_bytes() {
     if !is_installed("regctl") {
         return;
     }

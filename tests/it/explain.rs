@@ -1,9 +1,9 @@
-//! `wharfinger explain`: the same verdict as the registry's, with the entry and the rule that it comes from.
+//! `wharfinger explain` gives the same verdict as the registry, with the entry and the rule behind it.
 
 use crate::harness::{AUDIENCE, Setup, TestIssuer, TestPki, output};
 use serde_json::json;
 
-/// The exit code and what is said of a credential in a file.
+/// The exit code and the output for a credential in a file.
 fn explained(setup: &Setup, credential: &str, rest: &[&str]) -> (i32, String) {
     let file = setup.file();
     let arguments = [&["explain", file.to_str().unwrap(), credential], rest].concat();
@@ -18,7 +18,7 @@ fn has(text: &str, said: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_told_with_its_entry_its_identity_and_its_rights() {
+async fn explain_shows_the_entry_identity_and_rights_of_a_token() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
     let policies = json!({"policies": [{"users": ["ann"], "actions": ["read"]}]});
@@ -78,7 +78,7 @@ async fn a_token_is_told_with_its_entry_its_identity_and_its_rights() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_is_told_who_is_configured_and_nobody_the_token() {
+async fn an_unknown_issuer_is_reported_with_the_configured_ones_and_without_the_token() {
     let pki = TestPki::new();
     let setup = Setup::tls(&pki);
     let id = "/ns/ci/sa/builder";
@@ -124,7 +124,7 @@ async fn a_stranger_is_told_who_is_configured_and_nobody_the_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_is_judged_without_its_key() {
+async fn a_certificate_is_explained_without_its_key() {
     let pki = TestPki::new();
     let setup = Setup::tls(&pki);
     setup.write("svid.pem", &pki.domain.x509_svid("/ns/ci/sa/builder").certificate);
@@ -164,7 +164,7 @@ async fn a_certificate_is_judged_without_its_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_is_no_svid_is_told_by_each_entry_with_its_name() {
+async fn a_plain_certificate_is_explained_by_each_entry_with_its_name() {
     let pki = TestPki::new();
     let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
     let lab = crate::harness::Ca::new("lab");
@@ -189,9 +189,9 @@ async fn a_certificate_that_is_no_svid_is_told_by_each_entry_with_its_name() {
     );
 }
 
-/// What explain says of a token is what the registry does with it.
+/// The registry treats a token as `explain` says.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_has_the_same_reason_in_the_log_under_the_id_that_the_client_is_told() {
+async fn a_rejection_has_the_same_reason_in_the_log_under_the_request_id_of_the_answer() {
     let pki = TestPki::new();
     let setup = Setup::tls(&pki);
     let token = pki.domain.jwt_svid("/ns/ci/sa/builder", "another.test");
@@ -216,7 +216,7 @@ async fn a_refusal_has_the_same_reason_in_the_log_under_the_id_that_the_client_i
 }
 
 #[test]
-fn what_the_configuration_lacks_is_told_first() {
+fn what_the_configuration_lacks_is_reported_first() {
     let setup = Setup::plain();
     setup.write("config.yaml", "http: {prot: 1}\n");
     let (code, _, err) = output(&["explain", "config.yaml", "--token", "x"], setup.folder.path());

@@ -1,4 +1,4 @@
-//! `wharfinger fsck` on what a registry has left, and on what others have made of it.
+//! `wharfinger fsck` on a store that a registry has left, intact or damaged.
 
 use crate::harness::{Setup, TestApp, output, sha256};
 use reqwest::Method;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &[u8] = b"the configuration";
 
-/// A store with one image, a process's work that has ended.
+/// A store with one image. The process that pushed it has ended.
 struct Store {
     app: TestApp,
 }
@@ -29,7 +29,7 @@ impl Store {
         self.app.store().join(name)
     }
 
-    /// Exit code, standard output and standard error.
+    /// Returns the exit code, standard output and standard error.
     fn fsck(&self, more: &[&str]) -> (i32, String, String) {
         let file = self.app.setup.file();
         output(
@@ -57,7 +57,7 @@ impl Store {
                 row.get(0)
             })
             .unwrap();
-        // Below the line that every record begins with.
+        // After the line that every record begins with.
         let record: Value =
             serde_json::from_str(str::from_utf8(&record).unwrap().lines().nth(1).unwrap()).unwrap();
         let name = record["generation"].as_str().unwrap();
@@ -174,7 +174,7 @@ async fn marked_blobs_are_sent_again_and_healed() {
     assert!(code == 0 && out.contains(": clean: 0 damaged, "), "{out}");
 }
 
-/// The registry did not find them when a client asked: their folder was being restored.
+/// The registry did not find the bytes when a client asked, because their folder was being restored.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_mark_of_bytes_that_came_back_is_shown_and_cleared() {
     let store = Store::with_an_image().await;
@@ -210,7 +210,7 @@ async fn the_mark_of_bytes_that_came_back_is_shown_and_cleared() {
     assert_eq!(app.anonymous().send(Method::HEAD, &path, "").await.status, 200);
 }
 
-/// They are not followed, and the check goes on.
+/// Such folders are not followed, and the check continues.
 #[tokio::test(flavor = "multi_thread")]
 async fn folders_that_are_links_are_damage() {
     let store = Store::with_an_image().await;
@@ -262,7 +262,7 @@ async fn leftovers_alone_are_named_and_end_with_0() {
     );
 }
 
-/// The index does not have what the table has: the store itself would go on with what it finds.
+/// The index lacks a row of the table. The store itself would not notice.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_of_the_records_that_lacks_one_is_damage() {
     let store = Store::with_an_image().await;
@@ -293,7 +293,7 @@ async fn an_index_of_the_records_that_lacks_one_is_damage() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_that_are_no_database_end_with_1_and_say_which_file() {
+async fn records_that_are_not_a_database_end_with_1_and_name_the_file() {
     for half in [false, true] {
         let store = Store::with_an_image().await;
         let file = store.path("records.sqlite3");
@@ -332,7 +332,7 @@ async fn a_store_in_use_is_not_checked_and_ends_with_1() {
 }
 
 #[test]
-fn where_there_is_no_store_none_is_made() {
+fn without_a_store_fsck_makes_none() {
     let setup = Setup::plain();
     let fsck = |file: &Path| output(&["fsck", file.to_str().unwrap()], setup.folder.path());
     let (code, out, err) = fsck(&setup.file());

@@ -28,7 +28,7 @@ fn claims(token: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn get_hands_over_a_fresh_jwt_svid_whose_audience_is_the_registry() {
+async fn get_returns_a_fresh_jwt_svid_whose_audience_is_the_registry() {
     let pki = TestPki::new();
     let agent = Agent::start(Arc::new(pki.domain), "/ns/ci/sa/builder");
     let helper = helper()
@@ -51,9 +51,9 @@ async fn get_hands_over_a_fresh_jwt_svid_whose_audience_is_the_registry() {
     helper.left_nothing();
 }
 
-/// As `credsStore` it is asked for every registry, Docker Hub's own among them.
+/// As `credsStore` it is asked about every registry, Docker Hub's included.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_is_not_configured_gets_no_new_token_so_public_pulls_go_on() {
+async fn a_registry_that_is_not_configured_gets_no_new_token_so_public_pulls_work() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("agent.sock");
     let agent = tokio::net::UnixListener::bind(&socket).unwrap();
@@ -154,7 +154,7 @@ async fn get_asks_github_with_the_jobs_own_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn get_takes_a_token_that_somebody_keeps_fresh_only_where_it_belongs() {
+async fn get_returns_a_token_from_elsewhere_only_if_it_is_for_the_registry() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
     let ours = issuer.token_for("https://registry.test:5000", "a");
@@ -323,7 +323,7 @@ fn request(image: &str, token: Option<&str>) -> Value {
     request
 }
 
-/// Whatever the kubelet does not know it refuses, so the response has just what the API has.
+/// The kubelet rejects unknown fields, so the response has only the fields of the API.
 fn response(host: &str, password: &str, duration: &str) -> Value {
     json!({
         "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
@@ -359,14 +359,14 @@ async fn the_kubelet_gets_its_pods_token_back_for_as_long_as_it_is_good() {
         .await;
     assert_eq!((code, err.as_str()), (0, ""));
     let answer = json_of(&out);
-    // Its 300 seconds without a minute to spare, however long the process took to start.
+    // The token's 300 seconds less a minute, however long the process took to start.
     assert!((200..=240).contains(&duration(&answer)), "{answer}");
     assert_eq!(
         answer,
         response(HOST, &token, answer["cacheDuration"].as_str().unwrap())
     );
-    // A service that the token is not for could log in with it where it counts, so it gets none. The kubelet
-    // logs standard error only if its plugin fails.
+    // Another service could use the token where it is valid, so it gets none. The kubelet shows standard
+    // error only if its plugin fails.
     for image in [
         "evil.test/team/app:v1",
         "registry.test/team/app:v1",
@@ -442,7 +442,7 @@ async fn without_a_pods_token_the_kubelet_gets_the_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_kubelet_is_told_what_is_wrong_and_gets_nothing_where_nothing_is() {
+async fn the_kubelet_gets_an_error_or_for_other_images_an_empty_answer() {
     let provider = provider();
     let (code, out, _) = provider.run(&[], &request("nginx", None).to_string()).await;
     let mut nothing = response("", "", "0s");
@@ -468,9 +468,9 @@ async fn the_kubelet_is_told_what_is_wrong_and_gets_nothing_where_nothing_is() {
     }
 }
 
-/// What a helper hands over opens the registry's door.
+/// The registry accepts the token of a helper.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_token_that_is_handed_over_logs_in() {
+async fn the_token_of_a_helper_logs_in() {
     let pki = TestPki::new();
     let app = Setup::tls(&pki).start().await;
     let agent = Agent::start(Arc::new(pki.domain), "/ns/ci/sa/builder");

@@ -1,6 +1,5 @@
-//! The container image: the Dockerfile's last stage around a binary that is there already
-//! (`WHARFINGER_IMAGE_BINARY`, else the one that the tests are about), started where a docker daemon runs or
-//! can be started.
+//! The container image: the Dockerfile's last stage around an existing binary (`WHARFINGER_IMAGE_BINARY`, or
+//! else the tested one). The test needs a running docker daemon, or must be able to start one.
 
 use crate::harness::{Docker, PATIENCE, Setup};
 use serde_json::Value;
@@ -30,7 +29,7 @@ async fn the_image_is_small_runs_as_nobody_and_serves() {
     let (version, _) = docker.run(&["run", "--rm", "--network=none", IMAGE, "--version"]);
     assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
 
-    // The push and the pull of `dev` need a place to write, TLS, and everything that is linked.
+    // `dev` pushes and pulls, so this needs a place to write, TLS, and every linked library.
     let (told, _) = docker.run(&[
         "run",
         "--rm",
@@ -50,7 +49,7 @@ async fn the_image_is_small_runs_as_nobody_and_serves() {
     docker.run(&["rmi", "--force", IMAGE]);
 }
 
-/// As the Dockerfile says it, but for where the files come from.
+/// Builds as the Dockerfile does, but with files from elsewhere.
 fn build(docker: &Docker) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let dockerfile = fs::read_to_string(root.join("Dockerfile")).unwrap();
@@ -95,7 +94,7 @@ fn binary() -> PathBuf {
         .map_or_else(|| env!("CARGO_BIN_EXE_wharfinger").into(), PathBuf::from)
 }
 
-/// What it does by default: the configuration in `/etc/wharfinger`, the store in its volume, until it is
+/// The image's defaults: the configuration in `/etc/wharfinger` and the store in its volume, until it is
 /// stopped.
 async fn serves_what_is_mounted(docker: &Docker) {
     let mut setup = Setup::plain();

@@ -1,5 +1,4 @@
-//! The log: how it looks, what it says whatever the level is, and what becomes of it when its reader stops
-//! reading.
+//! The log: its formats, what it has at every level, and what happens if its reader stops reading.
 
 use crate::harness::{PATIENCE, Setup, TestPki, output, raw};
 use rustix::process::{Pid, Signal, kill_process};
@@ -8,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
-/// Requests whose lines are more than the queue and the pipe hold.
+/// More requests than the queue and the pipe can hold lines for.
 const REQUESTS: usize = 2_500;
 
 struct Registry {
@@ -20,7 +19,7 @@ struct Registry {
 }
 
 impl Registry {
-    /// Reads no more of its log than its addresses.
+    /// Reads only the addresses from its log.
     fn start() -> Self {
         let mut setup = Setup::plain();
         setup.config["http"]["health"] = json!({"address": "127.0.0.1", "port": 0});
@@ -50,7 +49,7 @@ impl Registry {
         }
     }
 
-    /// Asks one thing after the other on one connection; every request must be answered.
+    /// Sends requests one after the other on one connection. Every one must be answered.
     async fn ask(&self) {
         let path = format!("/v2/{}", "x".repeat(4_000));
         let requests: Vec<_> = (1..=REQUESTS)
@@ -82,7 +81,7 @@ fn line(log: &mut impl BufRead) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_is_not_read_holds_up_no_request_and_says_what_it_lacks() {
+async fn an_unread_log_delays_no_request_and_reports_what_it_lost() {
     let mut registry = Registry::start();
     registry.ask().await;
     let metrics = raw(
@@ -110,7 +109,7 @@ async fn a_log_that_is_not_read_holds_up_no_request_and_says_what_it_lacks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_is_not_read_does_not_keep_the_process() {
+async fn an_unread_log_does_not_keep_the_process_from_ending() {
     let mut registry = Registry::start();
     registry.ask().await;
     let mut child = registry.child.take().unwrap();
@@ -129,7 +128,7 @@ async fn a_log_that_is_not_read_does_not_keep_the_process() {
     );
 }
 
-/// Ends `serve` once it has said where it serves, and returns what it said until then.
+/// Ends `serve` once it has logged its address, and returns the log.
 fn said_until_it_serves(setup: &Setup) -> String {
     said_with(setup, None)
 }
@@ -156,7 +155,7 @@ fn said_with(setup: &Setup, asked: Option<&str>) -> String {
 }
 
 #[test]
-fn where_it_serves_is_said_whatever_the_level_is() {
+fn the_address_is_logged_at_every_level() {
     for level in ["error", "warn", "info"] {
         let mut setup = Setup::plain();
         setup.config["log"] = json!({"level": level});
@@ -169,7 +168,7 @@ fn where_it_serves_is_said_whatever_the_level_is() {
 }
 
 #[test]
-fn that_a_registry_is_open_is_said_whatever_the_level_is() {
+fn an_open_registry_is_logged_at_every_level() {
     let mut setup = Setup::plain();
     setup.config.as_object_mut().unwrap().remove("accessControl");
     setup.config["http"]["address"] = json!("127.0.0.1");
@@ -217,13 +216,13 @@ fn text_is_for_people_and_names_sources_without_rust() {
     }
 }
 
-/// `script` gives a program a terminal.
+/// `script` runs a program in a terminal.
 #[test]
 fn a_terminal_gets_text_unless_the_file_says_otherwise() {
     for (format, is_text) in [(None, true), (Some("auto"), true), (Some("json"), false)] {
         let mut setup = Setup::plain();
         setup.config["log"] = format.map_or_else(|| json!({}), |format| json!({"format": format}));
-        // It ends by itself, since the port is taken.
+        // It ends by itself, because the port is in use.
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         setup.config["http"]["port"] = taken.local_addr().unwrap().port().into();
         setup.write("users", "");
@@ -253,7 +252,7 @@ fn a_terminal_gets_text_unless_the_file_says_otherwise() {
 }
 
 #[test]
-fn a_format_that_there_is_not_is_a_mistake() {
+fn an_unknown_log_format_is_a_mistake() {
     let mut setup = Setup::plain();
     setup.config["log"] = json!({"format": "xml"});
     let (code, _, err) = output(&["verify", setup.file().to_str().unwrap()], setup.folder.path());

@@ -1,4 +1,4 @@
-//! `wharfinger login-check` against real registries: ours, and one that does what clients stumble over.
+//! `wharfinger login-check` against real registries: ours, and one with the problems that clients meet.
 
 use crate::harness::{AUDIENCE, Agent, Program, Setup, TestApp, TestIssuer, TestPki};
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// Its program, with the registry's authority in `ca.pem`.
+/// The program, with the registry's authority in `ca.pem`.
 fn program(app: &TestApp) -> Program {
     let program = Program::named("wharfinger");
     program.write("ca.pem", app.authority().unwrap());
@@ -26,7 +26,7 @@ fn line<'a>(said: &'a str, begin: &str) -> &'a str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_that_ours_offers_is_found_good_with_a_token_and_a_certificate() {
+async fn our_registry_passes_with_a_token_and_with_a_certificate() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
     let policies = json!({"defaultPolicy": ["read"]});
@@ -87,7 +87,7 @@ async fn everything_that_ours_offers_is_found_good_with_a_token_and_a_certificat
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_is_told_with_the_registrys_own_words_and_request_id() {
+async fn a_rejection_is_reported_with_the_registrys_own_words_and_request_id() {
     let pki = TestPki::new();
     let app = Setup::tls(&pki).allow("team/**", json!({})).start().await;
     let program = program(&app);
@@ -144,7 +144,7 @@ async fn what_is_refused_is_told_with_the_registrys_own_words_and_request_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_demands_a_certificate_is_asked_with_one() {
+async fn a_registry_that_requires_a_certificate_gets_one() {
     let pki = TestPki::new();
     let mut setup = Setup::tls(&pki).allow("team/**", json!({"defaultPolicy": ["read"]}));
     setup.config["http"]["tls"]["clientAuth"] = json!("required");
@@ -182,7 +182,7 @@ async fn a_registry_that_demands_a_certificate_is_asked_with_one() {
     }
     let (code, said, _) = program.run(&["login-check", &host, "--ca=ca.pem"], "").await;
     assert_eq!((code, said.matches("FAIL").count()), (1, 1), "{said}");
-    // Another trust domain's certificate fails as none does, which is told once.
+    // A certificate of another trust domain fails like none at all. The report says so once.
     let stranger = TestPki::new().domain.x509_svid("/ns/ci/sa/builder");
     program.write("svid.pem", &stranger.certificate);
     program.write("svid.key", &stranger.key);
@@ -237,7 +237,7 @@ async fn without_a_token_file_the_helpers_token_is_tried() {
     );
 }
 
-/// A registry behind a proxy that tells clients to go to an address of its own, with Basic beside it.
+/// A registry behind a proxy that sends clients to another address for tokens, and offers Basic too.
 async fn careless(realm: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -286,7 +286,7 @@ async fn no_token_goes_to_a_token_endpoint_on_another_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_clients_stumble_over_is_found_with_what_to_change() {
+async fn problems_that_clients_meet_are_found_with_their_fix() {
     let host = careless("http://pod-1.cluster.local:8080/token").await;
     let program = Program::named("wharfinger");
     let (code, said, _) = program.run(&["login-check", &host, "--plain-http"], "").await;

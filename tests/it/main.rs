@@ -1,8 +1,8 @@
-//! End to end: the real binary as a process of its own, real TLS, real clients, and trust domains and issuers
-//! that are made while the tests run. What a module proves in a table beside its code is not repeated here.
+//! End-to-end tests: the real binary as a separate process, real TLS, real clients, and trust domains and
+//! issuers that the tests make. They do not repeat what tests beside the code prove.
 //!
-//! Tests that need another program say so when it is missing, and pass; with `WHARFINGER_REQUIRE_CLIENTS` set
-//! they fail.
+//! Tests that need a missing program print a message and pass. With `WHARFINGER_REQUIRE_CLIENTS` set they
+//! fail.
 
 #![allow(
     clippy::unwrap_used,

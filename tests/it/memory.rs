@@ -1,4 +1,5 @@
-//! Memory does not grow with the blob, since bytes stream, nor with what a stranger's certificate says.
+//! Memory does not grow with the size of blobs, since bytes stream, nor with the size of a stranger's
+//! certificate.
 
 use crate::harness::{AUDIENCE, PATIENCE, Setup, TestPki, TrustDomain, raw};
 use bytes::Bytes;
@@ -14,7 +15,7 @@ const PIECE: usize = 1 << 20;
 /// In KiB.
 const MOST: u64 = 64 << 10;
 const CONNECTIONS: u64 = 50;
-/// In KiB: the certificate is one of 60, and TLS has buffers.
+/// In KiB. The connection is one of 60, and TLS has buffers.
 const MOST_EACH: u64 = 256;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,15 +58,15 @@ async fn a_push_and_a_pull_of_200_mib_stay_below_64_mib() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_manifests_at_once_hold_what_the_budget_has_and_the_rest_is_told_to_come_back() {
+async fn of_a_hundred_manifests_at_once_those_beyond_the_budget_are_asked_to_retry() {
     const CLIENTS: usize = 100;
-    /// Of 16 MiB one address without a credential has as much as the largest manifest.
+    /// An address without a credential may use as much of 16 MiB as the largest manifest needs.
     const READ: usize = 1;
     let mut setup = Setup::plain();
     setup.config["http"]["bodyMemory"] = "16MiB".into();
     let app = setup.start().await;
     let head = "PUT /v2/a/manifests/v1 HTTP/1.1\r\nHost: a\r\nContent-Length: 4194304\r\n\r\n";
-    // None of them is whole, so whoever is read holds its memory to the end of the test.
+    // No body is complete, so each request that is being read holds its memory until the end of the test.
     let request = Bytes::from([head.as_bytes(), &vec![b' '; 2 << 20]].concat());
     let (told, mut answers) = mpsc::unbounded_channel();
     let address = app.address;
@@ -113,7 +114,7 @@ async fn a_refused_certificate_with_20_000_names_costs_its_connection_no_more_th
     let before = high_water_mark(app.pid());
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
-        // Kept, and with it its connection.
+        // Keeps the connection open.
         let client = app.certificate(&large);
         for _ in 0..2 {
             assert_eq!(client.get("/v2/").await.status, StatusCode::UNAUTHORIZED);
@@ -127,7 +128,7 @@ async fn a_refused_certificate_with_20_000_names_costs_its_connection_no_more_th
     );
 }
 
-/// All different, so that nothing is stored once for all.
+/// All names are different, so that none can be shared in memory.
 fn piece(index: u8) -> Bytes {
     vec![index; PIECE].into()
 }
@@ -137,7 +138,7 @@ fn hex(hash: Sha256) -> String {
     format!("sha256:{hex}")
 }
 
-/// The most memory that a process ever had, in KiB (`proc_pid_status(5)`).
+/// The peak memory of a process, in KiB (`proc_pid_status(5)`).
 fn high_water_mark(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status

@@ -1,10 +1,10 @@
-//! What Prometheus reads.
+//! The metrics for Prometheus.
 
 use crate::harness::{AUDIENCE, Setup, TestPki, eventually, now};
 use reqwest::StatusCode;
 use serde_json::json;
 
-/// The value behind a name with its labels.
+/// The value of a metric with these labels.
 fn value(text: &str, name: &str) -> Option<f64> {
     let line = text
         .lines()
@@ -80,7 +80,7 @@ async fn requests_are_counted_by_kind_and_bytes_as_they_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_registrys_own_address_shows_metrics_to_those_whom_policy_names() {
+async fn the_registrys_own_address_shows_metrics_only_to_callers_that_policy_names() {
     let pki = TestPki::new();
     let mut setup = Setup::tls(&pki).allow(
         "**",
@@ -125,7 +125,7 @@ async fn the_disk_the_store_and_the_process_are_measured() {
     client.push_blob("a/b", &vec![b'x'; 300_000]).await;
     let path = format!("http://{}/metrics", app.health.unwrap());
     let scrape = async || client.get(&path).await.text();
-    // The disk is looked at every few seconds.
+    // The disk is measured every few seconds.
     let text = eventually("the blob is counted", async || {
         let bytes = |text: &str| value(text, r#"wharfinger_store_bytes{part="blobs"}"#);
         Some(scrape().await).filter(|text| bytes(text) == Some(300_000.0))

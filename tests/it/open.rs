@@ -1,5 +1,5 @@
-//! Registries without a login, as the files of most users of zot are: open on loopback and by the operator's
-//! word, and never by accident.
+//! Registries without a login, like most files of zot's users: open on loopback or if the operator says so,
+//! and never by accident.
 
 use crate::harness::{PATIENCE, Setup, output, sha256};
 use reqwest::{Method, StatusCode};
@@ -8,7 +8,7 @@ use std::path::Path;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Without a login and without rules.
+/// A configuration without a login and without rules.
 fn bare(address: &str) -> Setup {
     let mut setup = Setup::plain();
     setup.config.as_object_mut().unwrap().remove("accessControl");
@@ -16,7 +16,7 @@ fn bare(address: &str) -> Setup {
     setup
 }
 
-/// The status of a request with this header, written as it is.
+/// The status of a request with this header, sent as it is.
 async fn ask(to: std::net::SocketAddr, path: &str, header: &str) -> String {
     let mut stream = TcpStream::connect(to).await.unwrap();
     stream
@@ -101,7 +101,7 @@ async fn everybody_may_do_everything_and_credentials_are_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_loopback_it_answers_to_names_of_loopback_alone() {
+async fn on_loopback_only_names_of_loopback_are_answered() {
     let app = bare("127.0.0.1").start().await;
     let port = app.address.port();
     for (host, expected) in [
@@ -149,7 +149,7 @@ async fn on_loopback_it_answers_to_names_of_loopback_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_origin_is_no_name_of_a_page_that_may_do_everything() {
+async fn a_wildcard_origin_does_not_let_every_page_do_everything() {
     let mut setup = bare("127.0.0.1");
     setup.config["http"]["allowOrigin"] = "*".into();
     let app = setup.start().await;
@@ -175,7 +175,7 @@ async fn every_origin_is_no_name_of_a_page_that_may_do_everything() {
 }
 
 #[test]
-fn an_empty_variable_opens_nothing_and_stops_nothing() {
+fn an_empty_wharfinger_open_changes_nothing() {
     let mut setup = bare("127.0.0.1");
     setup.config["http"]["address"] = "0.0.0.0".into();
     let closed = Setup::plain();
@@ -201,9 +201,10 @@ fn an_empty_variable_opens_nothing_and_stops_nothing() {
     }
 }
 
-/// The address is loopback's, since these tests listen nowhere else; the file says that others come.
+/// The address is a loopback address, since these tests listen nowhere else. The file says that other
+/// machines connect.
 #[tokio::test(flavor = "multi_thread")]
-async fn elsewhere_it_takes_the_operators_word() {
+async fn on_other_addresses_the_operator_must_say_that_it_is_open() {
     for change in [
         json!({"externalURL": "http://registry.example.org"}),
         json!({"trustedProxies": ["127.0.0.1"]}),
@@ -297,7 +298,7 @@ async fn a_reload_never_opens_a_registry_that_was_closed() {
     );
 }
 
-/// Everything in a folder, by its path.
+/// The content of a folder, by path.
 fn names(folder: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {

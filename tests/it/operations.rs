@@ -1,4 +1,4 @@
-//! Running it: probes, reload, drain, the token endpoint.
+//! Operations: probes, reload, drain, the token endpoint.
 
 use crate::harness::{AUDIENCE, Setup, TestApp, TestIssuer, TestPki, eventually, sha256};
 use base64::Engine as _;
@@ -36,12 +36,12 @@ async fn probes_answer_on_both_listeners_and_ask_for_no_credential() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sighup_reloads_the_certificate_and_a_bad_one_leaves_the_old() {
+async fn sighup_reloads_the_certificate_and_keeps_the_old_one_if_the_new_one_is_bad() {
     let pki = TestPki::new();
     let app = Setup::tls(&pki).start().await;
     let before = app.anonymous();
     assert_eq!(before.get("/livez").await.status, StatusCode::OK);
-    // A server certificate of another authority, which only those who trust it accept.
+    // The new server certificate is of another authority, so only clients that trust it accept it.
     let others = TestPki::new();
     let pair = others.servers.server();
     app.setup.write("server.key", &pair.key);
@@ -76,9 +76,9 @@ async fn sighup_reloads_the_certificate_and_a_bad_one_leaves_the_old() {
     );
 }
 
-/// A trust domain's bundle is read again too: who is withdrawn is nobody at the next request.
+/// A trust domain's bundle is reloaded too. A withdrawn caller is rejected at the next request.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_bundle_counts_without_a_restart() {
+async fn a_changed_bundle_is_used_without_a_restart() {
     let pki = TestPki::new();
     let app = Setup::tls(&pki)
         .allow("**", json!({"defaultPolicy": ["read"]}))
@@ -93,7 +93,7 @@ async fn a_changed_bundle_counts_without_a_restart() {
     app.setup.write("bundle.json", &next.domain.bundle().to_string());
     app.signal(Signal::HUP);
     for client in [&client, &token] {
-        // On the same connection as before.
+        // This uses the same connection as before.
         eventually("the old credential is rejected", async || {
             Some(client.get("/v2/").await).filter(|answer| answer.status == StatusCode::UNAUTHORIZED)
         })
@@ -109,7 +109,7 @@ async fn a_changed_bundle_counts_without_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_lets_a_running_upload_finish_and_takes_no_other() {
+async fn sigterm_lets_a_running_upload_finish_and_accepts_no_other() {
     let mut app = Setup::plain().start().await;
     let client = app.anonymous();
     let location = client.start_upload("drain/app").await;
@@ -140,9 +140,9 @@ async fn sigterm_lets_a_running_upload_finish_and_takes_no_other() {
         .await;
 }
 
-/// The first one would wait for the request to end.
+/// After the first signal, the process would wait for the request to end.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_signal_ends_it_at_once() {
+async fn a_second_signal_ends_the_registry_at_once() {
     for (first, second) in [
         (Signal::INT, Signal::INT),
         (Signal::TERM, Signal::TERM),
@@ -293,7 +293,7 @@ async fn every_credential_is_exchanged_for_a_token_that_outlives_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn j_12_a_token_for_several_audiences_is_accepted_and_told_once_a_subject() {
+async fn j_12_a_token_for_several_audiences_is_accepted_and_logged_once_for_each_subject() {
     let pki = TestPki::new();
     let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
     setup.config["http"]["health"] = json!({"address": "127.0.0.1", "port": 0});
@@ -332,7 +332,7 @@ async fn j_12_a_token_for_several_audiences_is_accepted_and_told_once_a_subject(
     );
 }
 
-/// The sender of a body, and the body.
+/// Returns a body and its sender.
 fn futures_channel() -> (tokio::sync::mpsc::Sender<std::io::Result<Bytes>>, Body) {
     let (send, receive) = tokio::sync::mpsc::channel(1);
     (
@@ -349,7 +349,7 @@ async fn upload_began(app: &TestApp) {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn it_takes_as_many_open_files_as_it_may_have() {
+async fn the_limit_of_open_files_is_raised_as_far_as_it_may_be() {
     let mut shell = std::process::Command::new("sh");
     shell.args([
         "-c",

@@ -1,5 +1,5 @@
-//! zot's other methods beside ours, with the real binary: names and passwords, the tokens of an external
-//! token server, and client certificates that are no SVIDs.
+//! zot's other methods beside ours: usernames and passwords, tokens of an external token server, and client
+//! certificates that are not SVIDs.
 
 use crate::harness::{AUDIENCE, Client, Setup, Signer, TestApp, TestIssuer, TestPki, now};
 use base64::Engine as _;
@@ -30,7 +30,7 @@ async fn whoami(client: &Client) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_and_passwords_open_what_they_may_until_the_file_changes() {
+async fn usernames_and_passwords_work_until_the_file_changes() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
     let rules = json!({"policies": [{"users": ["ann"], "groups": ["staff"], "actions": ["read", "create"]}]});
@@ -61,7 +61,7 @@ async fn names_and_passwords_open_what_they_may_until_the_file_changes() {
         "oidc",
         "a token as the password, whatever the name"
     );
-    // An upload is its beginner's, by password or by token.
+    // An upload belongs to the caller who began it, with password or token.
     let location = basic(&app, "ann", "one").start_upload("app").await;
     let answer = basic(&app, "ann", "one")
         .get("/v2/token?scope=repository:app:pull,push&offline_token=true")
@@ -118,9 +118,9 @@ async fn names_and_passwords_open_what_they_may_until_the_file_changes() {
     );
 }
 
-/// With real sockets: what is bounded and in which order is proved beside the queue.
+/// Uses real sockets. Tests beside the queue prove its bounds and its order.
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_passwords_of_one_address_are_answered_late_and_hold_up_no_other_address() {
+async fn wrong_passwords_of_one_address_are_answered_late_and_delay_no_other_address() {
     let pki = TestPki::new();
     let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
     setup.config["http"]["auth"]["htpasswd"] = json!({"path": "users"});
@@ -158,7 +158,7 @@ async fn wrong_passwords_of_one_address_are_answered_late_and_hold_up_no_other_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_servers_scopes_count_within_access_control() {
+async fn access_control_limits_the_scopes_of_a_token_server() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
     let server = Signer::new("auth-1");
@@ -260,7 +260,7 @@ async fn a_token_servers_scopes_count_within_access_control() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn client_certificates_name_their_bearers_by_entry_and_by_zots_attributes() {
+async fn client_certificates_give_usernames_by_entry_and_by_zots_attributes() {
     let pki = TestPki::new();
     let rules = json!({"policies": [{"users": ["ann", "app"], "actions": ["read", "create"]}, {"users": ["spiffe://foreign.test/"], "actions": ["delete"]}]});
     let mut setup = Setup::tls(&pki).allow("**", rules);
@@ -296,7 +296,7 @@ async fn client_certificates_name_their_bearers_by_entry_and_by_zots_attributes(
         401,
         "an authority of nobody's"
     );
-    // A token got with the certificate, and an upload that goes on with it.
+    // The certificate gets a token, and an upload continues with it.
     let location = app.certificate(&ann).start_upload("app").await;
     let token = app
         .certificate(&ann)
@@ -311,7 +311,7 @@ async fn client_certificates_name_their_bearers_by_entry_and_by_zots_attributes(
         app.bearer(&token).get(&location).await.status,
         StatusCode::NO_CONTENT
     );
-    // zot's way: the URI names, without being a verified SPIFFE ID.
+    // As in zot, the URI becomes the username, but is not a verified SPIFFE ID.
     let workload = app.certificate(&pki.foreign.x509_svid("/workload/app"));
     assert_eq!(whoami(&workload).await, ("app".into(), "x509".into()));
     assert_eq!(workload.post(UPLOADS).await.status, StatusCode::ACCEPTED);
@@ -338,7 +338,8 @@ async fn client_certificates_name_their_bearers_by_entry_and_by_zots_attributes(
         (pki.domain.id("/builder"), "x509-svid".into()),
         "a configured trust domain's are SVIDs"
     );
-    // A certificate that names a configured trust domain as well, however badly, is a bad SVID and no `app`.
+    // A certificate that also names a configured trust domain, even badly, is an invalid SVID and does not
+    // match `app`.
     for name in [
         pki.domain.id("/builder"),
         pki.domain.id("/builder").to_uppercase(),

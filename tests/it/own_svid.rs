@@ -1,4 +1,4 @@
-//! The registry's own certificate from the Workload API: an agent that comes late, rotates, and goes away.
+//! The registry's own certificate from the Workload API, with an agent that starts late, rotates, and stops.
 
 use crate::harness::{Setup, SvidAgent, TestApp, TestPki, TrustDomain, eventually};
 use rcgen::SanType;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 const REGISTRY: &str = "spiffe://prod.test/registry";
 
-/// As SPIRE gives it to an entry with `-dns`, so that a client that verifies names takes it, too.
+/// Has a DNS name, as SPIRE sets it with `-dns`, so that clients that verify names accept it too.
 fn svid(domain: &TrustDomain) -> crate::harness::Pair {
     domain.ca.svid_with(REGISTRY, |params| {
         params
@@ -57,8 +57,8 @@ async fn it_waits_for_an_agent_that_is_away_and_follows_rotations_without_droppi
     let before = app.trusting(&pki.domain.ca);
     assert_eq!(before.get("/livez").await.status, StatusCode::OK);
 
-    // From another authority, which only those who trust it accept: whoever is still served has the old
-    // connection.
+    // The new certificate is of another authority. A client that trusts only the old one can only be served
+    // on its old connection.
     agent.give(REGISTRY, &svid(&next.domain));
     eventually("the new certificate is shown", async || {
         app.trusting(&next.domain.ca).get_or_none("/livez").await

@@ -1,5 +1,5 @@
-//! Behind a reverse proxy, and called by names: whose word counts for scheme, host and client, and which
-//! audiences the names are.
+//! A registry behind a reverse proxy and with names: who may set scheme, host and client, and which audiences
+//! the names are.
 
 use crate::harness::{Setup, TestIssuer, TestPki, raw};
 use reqwest::StatusCode;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 const TOKEN: &str = "/v2/token";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trusted_proxy_speaks_for_its_clients_and_its_own_certificate_for_nobody() {
+async fn a_trusted_proxy_names_its_clients_and_its_own_certificate_is_no_credential() {
     let pki = TestPki::new();
     let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
     setup.config["http"]["trustedProxies"] = json!(["127.0.0.0/8"]);
@@ -152,7 +152,7 @@ async fn what_a_client_sent_before_a_proxy_added_its_own_line_is_not_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn anybody_else_says_nothing_of_that_kind() {
+async fn headers_of_an_untrusted_proxy_are_ignored() {
     let pki = TestPki::new();
     let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
     setup.config["http"]["trustedProxies"] = json!(["10.0.0.0/8"]);
@@ -260,7 +260,7 @@ async fn the_registrys_names_are_audiences_and_a_repository_behind_one_is_a_limi
                 client.get("/v2/_catalog").await.json(),
                 json!({"repositories": ["team/app"]})
             );
-            // Nor is it widened by way of a token of our own.
+            // A minted token does not widen the limit.
             let answer = client
                 .get("/v2/token?scope=repository:team/app:pull,push&scope=repository:team/other:pull,push")
                 .await

@@ -1,6 +1,6 @@
-//! Bad credentials: each is refused for its own reason, which the log says with what is known of the
-//! credential and never with the credential itself. Anonymous callers may read here, so whatever fell through
-//! to them would be let in.
+//! Bad credentials are each rejected for their own reason. The log gives the reason and what is known of the
+//! credential, but never the credential itself. Anonymous callers may read here, so a bad credential that
+//! became anonymous would be let in.
 
 mod unreachable;
 
@@ -21,17 +21,17 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// What anyone may read, and nobody does with a bad credential.
+/// A path that anonymous callers may read.
 const PATH: &str = "/v2/public/app/tags/list";
 const BUILDER: &str = "/ns/ci/sa/builder";
 
 struct Site {
     app: TestApp,
     pki: TestPki,
-    /// Known too, beside `pki.domain`.
+    /// A second configured trust domain, beside `pki.domain`.
     staging: TrustDomain,
     issuer: TestIssuer,
-    /// Maps usernames from the claim `name`.
+    /// An issuer whose usernames come from the claim `name`.
     mapping: TestIssuer,
 }
 
@@ -72,7 +72,7 @@ impl Site {
         }
     }
 
-    /// Asks with a bad credential; what the log says of the request.
+    /// Sends a request with a bad credential. Returns the answer and the line of the log.
     async fn refused(&self, case: &str, client: &Client) -> (Answer, Value) {
         let answer = client.get(PATH).await;
         let line = self
@@ -122,7 +122,7 @@ impl Site {
     }
 }
 
-/// What the log says.
+/// The fields of a line of the log.
 struct Expected<'a> {
     why: &'a str,
     kind: &'a str,
@@ -151,7 +151,7 @@ impl Expected<'_> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_bad_oidc_token_for_its_own_reason() {
+async fn each_bad_oidc_token_is_rejected_for_its_own_reason() {
     let site = Site::start().await;
     let signer = &site.issuer.signer;
     let issuer = &site.issuer;
@@ -232,7 +232,7 @@ async fn each_bad_oidc_token_for_its_own_reason() {
         };
         site.token(case, &token, &expected).await;
     }
-    // And the same claims in order are an identity.
+    // The same claims without a mistake are accepted.
     assert_eq!(
         site.app.bearer(&signer.token(&good)).get(PATH).await.status,
         StatusCode::OK
@@ -240,7 +240,7 @@ async fn each_bad_oidc_token_for_its_own_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_bad_jwt_svid_for_its_own_reason() {
+async fn each_bad_jwt_svid_is_rejected_for_its_own_reason() {
     let site = Site::start().await;
     let domain = &site.pki.domain;
     let id = domain.id(BUILDER);
@@ -294,7 +294,7 @@ async fn each_bad_jwt_svid_for_its_own_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_bad_x509_svid_for_its_own_reason() {
+async fn each_bad_x509_svid_is_rejected_for_its_own_reason() {
     let site = Site::start().await;
     let domain = &site.pki.domain;
     let id = domain.id(BUILDER);
@@ -362,7 +362,7 @@ async fn each_bad_x509_svid_for_its_own_reason() {
             .status,
         StatusCode::OK
     );
-    // The certificate is not asked where a header says who it is, and does not help where the header is bad.
+    // The certificate is not used if a header has a credential, and does not help if that credential is bad.
     let certified = || site.app.certificate(&domain.x509_svid(BUILDER));
     let header = |token: &str| certified().header("authorization", &format!("Bearer {token}"));
     site.refused(
@@ -382,7 +382,7 @@ async fn each_bad_x509_svid_for_its_own_reason() {
     );
 }
 
-/// One connection on which a client presents a certificate that its own TLS library would refuse.
+/// A connection on which a client presents a certificate that its own TLS library would reject.
 struct Presenting(TlsStream<TcpStream>);
 
 impl Presenting {
@@ -410,7 +410,7 @@ impl Presenting {
         )
     }
 
-    /// The answer, up to the end of an object.
+    /// The answer, up to the end of a JSON object.
     async fn get(&mut self, headers: &str) -> String {
         let request = format!("GET {PATH} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
         self.0.write_all(request.as_bytes()).await.unwrap();
@@ -511,7 +511,7 @@ async fn where_a_certificate_is_required_the_log_names_the_refused_one_and_the_r
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_credential_at_all_is_refused_too() {
+async fn malformed_credentials_are_rejected_too() {
     let site = Site::start().await;
     let good = format!("Bearer {}", site.issuer.token("builder"));
     let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
@@ -554,7 +554,7 @@ async fn what_is_no_credential_at_all_is_refused_too() {
             );
         }
     }
-    // Empty user and password are what some clients send when they have none.
+    // Some clients send an empty username and password if they have none.
     let nobody = site.app.anonymous().header("authorization", "Basic Og==");
     assert_eq!(nobody.get(PATH).await.status, StatusCode::OK);
 }

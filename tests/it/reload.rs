@@ -1,11 +1,11 @@
-//! A changed configuration, without a restart and without a dropped connection.
+//! A changed configuration takes effect without a restart and without a dropped connection.
 
 use crate::harness::{AUDIENCE, Client, Setup, TestApp, TestPki, eventually};
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-/// TLS, both trust domains of the tests, and `read` for everyone who is someone.
+/// TLS, both trust domains of the tests, and `read` for every authenticated caller.
 fn two_domains(pki: &TestPki) -> Setup {
     let mut setup = Setup::tls(pki).allow("**", json!({"defaultPolicy": ["read"]}));
     setup.write("foreign.json", &pki.foreign.bundle().to_string());
@@ -35,7 +35,7 @@ impl TestApp {
             .unwrap()
     }
 
-    /// Changes the configuration, has it read, and waits until it is decided upon.
+    /// Changes the configuration, reloads it, and waits for the result.
     pub(crate) async fn reload(&mut self, change: impl FnOnce(&mut Value)) -> Value {
         let mark = self.mark().await;
         change(&mut self.setup.config);
@@ -95,16 +95,16 @@ async fn withdrawing_a_trust_domain_refuses_its_open_connections_next_request_an
     );
 }
 
-/// Each trust domain has a file of its own, so only the keys in them tell.
+/// Each trust domain has its own file, so only the keys in the files can show the conflict.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_two_trust_domains_counts_for_the_first_alone_unless_the_configuration_allows_it() {
+async fn a_key_of_two_trust_domains_is_used_for_the_first_only_unless_the_configuration_allows_both() {
     let pki = TestPki::new();
     let mut app = two_domains(&pki).start().await;
     let here = [
         app.certificate(&pki.domain.x509_svid("/a")),
         app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE)),
     ];
-    // What the first trust domain's authority and key say about workloads of the second.
+    // Credentials of the second trust domain's workloads, signed with the first one's authority and key.
     let id = pki.foreign.id("/a");
     let token = pki.domain.signer.token(&json!({"sub": id, "aud": [AUDIENCE]}));
     let crossed = [app.certificate(&pki.domain.ca.svid(&id)), app.bearer(&token)];
@@ -116,7 +116,7 @@ async fn a_key_of_two_trust_domains_counts_for_the_first_alone_unless_the_config
         found
     };
     assert_eq!(status(&crossed).await, [401, 401]);
-    // The second one's publisher takes the first one's keys into its bundle.
+    // The second trust domain's publisher adds the first one's keys to its bundle.
     app.setup.write("foreign.json", &pki.domain.bundle().to_string());
     app.signal(Signal::HUP);
     for (what, key) in [
@@ -149,7 +149,7 @@ async fn a_key_of_two_trust_domains_counts_for_the_first_alone_unless_the_config
     );
 }
 
-/// A token of the registry's own, for whoever presents this one.
+/// A token that the registry minted for this credential.
 async fn exchanged(app: &TestApp, token: &str) -> String {
     let answer = app
         .bearer(token)
@@ -191,7 +191,7 @@ async fn withdrawing_a_trust_domain_refuses_the_tokens_that_were_minted_for_it_a
         (404, "NAME_UNKNOWN".into())
     );
 
-    // An emptied bundle withdraws just as well.
+    // An empty bundle withdraws the trust domain too.
     let mark = app.mark().await;
     app.setup.write("bundle.json", r#"{"keys": []}"#);
     app.signal(Signal::HUP);
@@ -207,7 +207,7 @@ async fn withdrawing_a_trust_domain_refuses_the_tokens_that_were_minted_for_it_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_in_one_trust_domain_judges_no_connection_of_another_again() {
+async fn a_rotation_in_one_trust_domain_verifies_no_connection_of_another_again() {
     let pki = TestPki::new();
     let app = two_domains(&pki).start().await;
     let here: Vec<_> = (0..4)
@@ -224,7 +224,7 @@ async fn a_rotation_in_one_trust_domain_judges_no_connection_of_another_again() 
     };
     assert_eq!(ask_all().await, 7.0);
     assert_eq!(ask_all().await, 7.0, "a verdict is kept");
-    // One more authority, so that the generation changes and everyone stays who they are.
+    // One more authority is added, so that the generation changes but every caller stays valid.
     let mut bundle = pki.domain.bundle();
     let more = TestPki::new().domain.bundle();
     bundle["keys"]
@@ -325,7 +325,7 @@ async fn a_changed_file_is_noticed_however_it_was_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_takes_a_restart_is_said_and_the_rest_counts() {
+async fn changes_that_need_a_restart_are_reported_and_the_others_take_effect() {
     let pki = TestPki::new();
     let mut app = two_domains(&pki).start().await;
     let client = app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE));

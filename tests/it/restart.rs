@@ -1,4 +1,4 @@
-//! Whom the registry trusts outlives its process.
+//! The keys that the registry trusts survive a restart.
 
 use super::harness::{Signer, TestApp, TestIssuer, TestPki, eventually};
 use http::StatusCode;
@@ -41,7 +41,7 @@ async fn a_registry_restarts_and_serves_while_its_issuer_is_down() {
         .await;
     assert!(told["message"].as_str().is_some());
 
-    // One that others could have written may say anything.
+    // A file that other users can write is not trusted.
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o666)).unwrap();
     let app = app.restart().await;
     assert_eq!(
@@ -51,7 +51,7 @@ async fn a_registry_restarts_and_serves_while_its_issuer_is_down() {
     issuer.set_unreachable(false);
 }
 
-/// The one file in which keys are kept, once it is there.
+/// Waits for the one file with fetched keys.
 async fn kept(app: &TestApp) -> PathBuf {
     let folder = app.store().join("state/trust");
     let find = || {

@@ -1,5 +1,4 @@
-//! Credentials that the operator revokes, with the real binary: by every kind of rule, on open connections
-//! and for minted tokens.
+//! Credentials that the operator revokes, by every kind of rule, on open connections and for minted tokens.
 
 use crate::harness::{AUDIENCE, Ca, Client, Pair, Setup, TestApp, TestIssuer, TestPki, output, sha256};
 use base64::Engine as _;
@@ -47,7 +46,8 @@ async fn caller(app: &TestApp, name: &'static str, client: Client) -> Caller {
     }
 }
 
-/// Asks with both clients, each on its open connection. The rule that refuses them, if one does.
+/// Sends a request with both clients, each on its open connection. Returns the rule that rejects them, if
+/// any.
 async fn refused_by(app: &TestApp, caller: &Caller) -> Option<String> {
     let mut rules = Vec::new();
     for client in &caller.clients {
@@ -75,7 +75,7 @@ async fn refused_by(app: &TestApp, caller: &Caller) -> Option<String> {
             .wait("it is refused", 0, |line| line["request.id"] == id)
             .await;
         assert_eq!(line["message"], "credential refused");
-        // A certificate that is refused again for the same reason gets a short line, which names the first
+        // The second rejection of a certificate for the same reason gets a short line, which names the first
         // request.
         let first = line["why"]
             .as_str()
@@ -179,7 +179,8 @@ async fn a_rule_refuses_the_next_request_on_open_connections_and_with_minted_tok
         assert_eq!(refused_by(&app, caller).await, None, "{}", caller.name);
     }
 
-    // By what the log says of the refused certificate, by key, by time, and by the id of a minted token.
+    // Rules by the logged fields of the rejected certificate, by key, by time, and by the id of a minted
+    // token.
     let line = app
         .log
         .wait("a certificate is refused", 0, |line| {
@@ -230,7 +231,7 @@ async fn a_rule_refuses_the_next_request_on_open_connections_and_with_minted_tok
     }
 }
 
-/// The digest of its public key in DER.
+/// The digest of the certificate's public key in DER.
 fn thumbprint_of_key(pair: &Pair) -> String {
     let key = rcgen::KeyPair::from_pem(&pair.key).unwrap();
     sha256(&rcgen::PublicKeyData::subject_public_key_info(&key))

@@ -1,4 +1,4 @@
-//! Clients that have not logged in, and a load balancer in front of them, against the settings of a running
+//! Clients that have not logged in, and a load balancer in front of them, with the settings of a running
 //! server.
 
 use crate::harness::{PATIENCE, Setup};
@@ -17,7 +17,7 @@ async fn connect(from: &str, to: SocketAddr) -> TcpStream {
     socket.connect(to).await.unwrap()
 }
 
-/// What came until the server closed the connection.
+/// Everything that the server sent before it closed the connection.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes))

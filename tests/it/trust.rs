@@ -1,4 +1,4 @@
-//! What the operator can ask: `wharfinger trust`, metrics about trust, and readiness.
+//! What an operator can query: `wharfinger trust`, metrics about trust, and readiness.
 
 use crate::harness::{AUDIENCE, Setup, TestApp, TestIssuer, TestPki, output};
 use reqwest::StatusCode;
@@ -16,7 +16,7 @@ impl TestApp {
         self.store().join("state").display().to_string()
     }
 
-    /// Runs `wharfinger trust` against this server: its exit code and what it prints.
+    /// Runs `wharfinger trust` against this server. Returns its exit code and output.
     async fn asked(&self, more: &[&str]) -> (i32, String) {
         self.log
             .wait("it answers the operator", 0, |line| {
@@ -42,7 +42,7 @@ impl TestApp {
     }
 }
 
-/// What a JSON report says of one issuer or trust domain.
+/// The entry of an issuer or trust domain in a JSON report.
 fn of<'a>(report: &'a Value, name: &str, verifies: &str) -> &'a Value {
     let all = report["trusted"].as_array().unwrap();
     all.iter()
@@ -125,7 +125,7 @@ async fn trust_asks_a_running_server_for_every_source() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_control_socket_is_its_owners_alone() {
+async fn only_its_owner_may_use_the_control_socket() {
     let app = Setup::tls(&TestPki::new())
         .allow("**", json!({"defaultPolicy": ["read"]}))
         .start()
@@ -146,7 +146,7 @@ async fn the_control_socket_is_its_owners_alone() {
 }
 
 #[test]
-fn trust_says_whom_it_could_not_ask() {
+fn trust_names_the_socket_that_it_could_not_reach() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().display().to_string();
     for (arguments, said) in [
@@ -198,7 +198,7 @@ async fn trust_evaluates_a_configuration_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_has_to_ask_before_the_keys_of_an_issuer_are_known() {
+async fn the_keys_of_an_issuer_are_fetched_before_the_first_request() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -242,7 +242,7 @@ async fn nobody_has_to_ask_before_the_keys_of_an_issuer_are_known() {
         "{text}"
     );
 
-    // By itself it gives up on the silent issuer before the fetch does, and says so.
+    // Without a server, the command gives up on the silent issuer before the fetch does, and says so.
     let run = tokio::task::spawn_blocking(move || output(&["trust", &file, "--json"], &folder));
     let (code, text, _) = run.await.unwrap();
     let report: Value = serde_json::from_str(&text).unwrap();
@@ -346,7 +346,8 @@ async fn verdicts_and_sources_are_measured_and_an_issuer_that_is_down_leaves_the
         .find(|line| line.starts_with(r#"wharfinger_keys_refresh_failures_total{of="https://127.0.0.1:1""#))
         .unwrap();
     assert!(!failures.ends_with(" 0"), "{failures}");
-    // Every family is described once, and no sample comes twice, or Prometheus would take none.
+    // Every family is described once, and no sample comes twice. Otherwise Prometheus would reject
+    // everything.
     let mut seen = std::collections::BTreeSet::new();
     for line in text.lines().filter(|line| !line.is_empty()) {
         let name = if line.starts_with('#') {

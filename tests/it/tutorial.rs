@@ -1,5 +1,5 @@
-//! The tutorial is followed to its end: every command as it stands there, but for the build, the port and
-//! what runs in the background.
+//! The tutorial is followed to its end. Every command runs as written, except for the build, the port, and
+//! commands in the background.
 
 use crate::harness::is_installed;
 use std::fs;
@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// The blocks of one language, in order.
+/// The code blocks of one language, in order.
 fn blocks(page: &str, language: &str) -> Vec<String> {
     let parts: Vec<_> = page.split("```").collect();
     let inside = parts.iter().skip(1).step_by(2);
@@ -17,11 +17,11 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
         .collect()
 }
 
-/// Runs until it is dropped.
+/// Runs until this is dropped.
 struct Running(Child);
 
 impl Running {
-    /// Returns once it has printed such a line.
+    /// Returns once the program has printed such a line.
     fn start(command: &str, folder: &Path, until: &str) -> Self {
         let mut shell = Command::new("sh");
         shell
@@ -49,7 +49,7 @@ impl Drop for Running {
     }
 }
 
-/// What a terminal shows after these lines.
+/// The output of these lines.
 fn typed(lines: &str, folder: &Path) -> String {
     let output = Command::new("sh")
         .args(["-ec", lines])

@@ -1,4 +1,4 @@
-//! A store of format 1: who only reads says what it is, and whoever serves converts it first.
+//! A store of format 1. Commands that only read report the format. `serve` and `dev` convert the store first.
 
 use crate::harness::{Setup, copy_folder, output};
 use rustix::process::Signal;
@@ -16,7 +16,7 @@ fn with_old_store() -> Setup {
     setup
 }
 
-/// What is in the folder's files, but for the lock.
+/// The content of the folder's files, except the lock.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -31,7 +31,7 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
-fn who_only_reads_says_what_it_found_and_changes_nothing() {
+fn commands_that_only_read_report_the_format_and_change_nothing() {
     let setup = with_old_store();
     let file = setup.file();
     let before = contents(&setup.path("store"));
@@ -46,7 +46,7 @@ fn who_only_reads_says_what_it_found_and_changes_nothing() {
         "{errors}"
     );
     assert_eq!(contents(&setup.path("store")), before);
-    // The conversion that was cut off at its end.
+    // A conversion that was interrupted in its last steps.
     fs::write(setup.path("store/format"), "wharfinger store 2\n").unwrap();
     fs::write(setup.path("store/records.converted"), "").unwrap();
     let before = contents(&setup.path("store"));
@@ -77,7 +77,7 @@ fn a_store_of_a_later_version_is_refused_by_its_format() {
     assert_eq!(contents(&setup.path("store")), before);
 }
 
-/// Whoever goes back to the older version because of it must still find a store of format 1.
+/// An operator who returns to the older version must still find a store of format 1.
 #[test]
 fn a_start_that_fails_for_another_reason_does_not_convert() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -131,7 +131,7 @@ async fn the_first_start_converts_and_says_so_and_the_second_finds_nothing_to_do
     }
 }
 
-/// As `wharfinger dev` wrote it in the version of format 1.
+/// The configuration that `wharfinger dev` wrote with format 1.
 const EARLIER_CONFIG: &str = "\
 # Written by `wharfinger dev` at every start. Copy it to change it: `wharfinger serve` takes it as it is.
 storage:

@@ -1,5 +1,5 @@
-//! `verify` and `serve` agree: the one ends with 0 where the other starts, and lists what the other would
-//! warn of.
+//! `verify` and `serve` agree: `verify` ends with 0 if `serve` would start, and lists the warnings that
+//! `serve` would log.
 
 use crate::harness::{AUDIENCE, Pair, Setup, Signer, TestPki, output};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyUsagePurpose};
@@ -13,7 +13,7 @@ fn verify(arguments: &[&str], setup: &Setup) -> (i32, String, String) {
     )
 }
 
-/// A fallback bundle, a bearer token and a CA that are not there yet.
+/// A configuration with a fallback bundle, a bearer token and a CA that do not exist yet.
 fn lacking() -> Setup {
     let mut setup = Setup::tls(&TestPki::new());
     let auth = &mut setup.config["http"]["auth"];
@@ -31,7 +31,7 @@ const LACKING: [&str; 3] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_may_appear_later_is_a_warning_of_both() {
+async fn a_file_that_may_appear_later_is_a_warning_of_verify_and_of_serve() {
     let setup = lacking();
     let (code, out, err) = verify(&[], &setup);
     assert_eq!(code, 0, "{err}");
@@ -69,7 +69,7 @@ async fn a_file_that_may_appear_later_is_a_warning_of_both() {
 }
 
 #[test]
-fn strict_says_nothing_of_a_file_without_warnings() {
+fn strict_accepts_a_file_without_warnings() {
     let (code, out, err) = verify(
         &["--strict"],
         &Setup::tls(&TestPki::new()).allow("**", json!({"defaultPolicy": ["read"]})),
@@ -81,7 +81,7 @@ fn strict_says_nothing_of_a_file_without_warnings() {
 }
 
 #[test]
-fn a_folder_that_is_a_file_ends_both() {
+fn a_file_where_a_folder_is_expected_ends_verify_and_serve() {
     for (pointer, key) in [
         ("/storage/rootDirectory", "storage.rootDirectory"),
         ("/stateDirectory", "stateDirectory"),
@@ -139,7 +139,7 @@ async fn an_expired_certificate_of_our_own_is_a_warning_of_verify_and_of_serve_a
         "{days}"
     );
 
-    // Clients connect again once it is renewed.
+    // Clients can connect again after the renewal.
     let mark = app.log.since(0).len();
     app.setup.write("server.key", &key_before);
     app.setup.write("server.crt", &before);
@@ -153,10 +153,10 @@ async fn an_expired_certificate_of_our_own_is_a_warning_of_verify_and_of_serve_a
     app.mark().await;
 }
 
-/// Keycloak publishes an encryption key beside the signing key; newer issuers add keys of types that are not
-/// known here yet.
+/// Keycloak publishes an encryption key beside the signing key. Newer issuers add keys of types that
+/// Wharfinger does not know.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_standard_says_to_ignore_is_a_note_and_what_must_be_mended_says_why_everywhere() {
+async fn keys_that_standards_ignore_are_a_note_and_broken_keys_are_reported_with_their_reason() {
     let good = Signer::new("good");
     let bad = Signer::new("bad");
     let mut setup = Setup::tls(&TestPki::new());
@@ -281,9 +281,9 @@ fn common_names_of_certificates_with_spiffe_ids_are_a_warning() {
     }
 }
 
-/// Not in those of the parser, which lists its tokens.
+/// The message is not the parser's, which lists tokens.
 #[test]
-fn a_mistake_in_cel_is_told_with_its_place_in_plain_words() {
+fn a_mistake_in_cel_is_reported_with_its_place_in_plain_words() {
     let mut setup = Setup::plain();
     setup.config["http"]["auth"] = json!({"bearer": {"oidc": [
         {"issuer": "https://issuer.example.org", "audiences": ["zot"], "claimMapping": {
@@ -315,7 +315,7 @@ fn uris() -> Value {
     json!({"identityAttributes": ["URI"]})
 }
 
-/// The guide of zot has such a file; it is served when the operator says so.
+/// zot's guide has such a file. It is served if the operator says so.
 fn open_to_strangers() -> Setup {
     let mut setup = Setup::plain();
     setup.config["http"]["auth"] = json!({"bearer": {"oidc": [
@@ -326,7 +326,7 @@ fn open_to_strangers() -> Setup {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_issuer_of_strangers_is_served_only_if_the_operator_says_so() {
+async fn an_issuer_that_anyone_can_use_is_accepted_only_if_the_operator_says_so() {
     const SAID: &str = "anyone can get a token from https://token.actions.githubusercontent.com";
     let setup = open_to_strangers();
     let file = setup.file();

@@ -1,5 +1,5 @@
-//! Mistakes of a first hour: what is said of each names the thing, the place and what to do, and holds no
-//! words of the system's or of a library's.
+//! Mistakes in the first hour. Each message names the thing, the place and the fix, and has no words of the
+//! system or a library.
 
 use crate::harness::{Setup, TestPki, output};
 use serde_json::{Value, json};
@@ -9,13 +9,13 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
-/// What `verify` and `serve` say of it, which is the same.
+/// The message of `verify` and `serve`, which is the same.
 fn said(setup: &Setup) -> String {
     let file = setup.file();
     let [verify, serve] = ["verify", "serve"].map(|command| {
         let (code, _, err) = output(&[command, file.to_str().unwrap()], setup.folder.path());
         assert_eq!(code, 2, "{command}: {err}");
-        // The log of what was opened before comes with it.
+        // Lines about files that were opened before come first.
         err.lines()
             .filter(|line| !line.starts_with('{'))
             .map(|line| format!("{line}\n"))
@@ -38,7 +38,7 @@ fn openssl(arguments: &[&str], folder: &Path) {
 }
 
 #[test]
-fn an_encrypted_key_is_told_apart_from_a_missing_one() {
+fn an_encrypted_key_is_distinguished_from_a_missing_one() {
     let mut setup = Setup::tls(&TestPki::new());
     let key = setup.config["http"]["tls"]["key"].as_str().unwrap().to_owned();
     let folder = setup.folder.path().to_owned();
@@ -123,9 +123,9 @@ fn a_missing_file_is_named_with_the_folder_that_is_missing_too() {
     }
 }
 
-/// One mistake hides no sibling, and what only follows from them is not told.
+/// A mistake hides no other, and mere consequences are not reported.
 #[test]
-fn the_same_mistake_of_two_trust_domains_is_told_twice_and_nothing_else() {
+fn the_same_mistake_of_two_trust_domains_is_reported_twice_and_nothing_else() {
     let mut setup = Setup::plain();
     let domain = |name: &str, rest: Value| {
         let mut entry = json!({"name": name, "audiences": ["a"]});
@@ -157,7 +157,7 @@ fn the_same_mistake_of_two_trust_domains_is_told_twice_and_nothing_else() {
         );
     }
     assert_eq!(said.lines().count(), 3, "{said}");
-    // A plain JWK set holds no X.509 authorities.
+    // A plain JWK set has no X.509 authorities.
     let useless = |key: &str| json!({"svids": ["jwt", "x509"], "bundle": [{"jwks": key}]});
     let said = of([
         domain("a", useless("{\"keys\":[]}")),
@@ -171,9 +171,9 @@ fn the_same_mistake_of_two_trust_domains_is_told_twice_and_nothing_else() {
     );
 }
 
-/// As in a container that runs as nobody, with a folder of root's.
+/// As in a container that runs as `nobody` with a folder of root's.
 #[test]
-fn a_folder_of_another_user_is_told_with_both_users() {
+fn a_folder_of_another_user_is_reported_with_both_users() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -187,7 +187,7 @@ fn a_folder_of_another_user_is_told_with_both_users() {
         setup.config["storage"]["rootDirectory"] = root.into();
         let file = setup.file();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-        // Where nobody may look for the binary, it is copied.
+        // If the user `nobody` cannot read the binary, a copy is used.
         let binary = setup.path("wharfinger");
         fs::copy(env!("CARGO_BIN_EXE_wharfinger"), &binary).unwrap();
         let output = Command::new(&binary)
@@ -213,7 +213,7 @@ fn a_folder_of_another_user_is_told_with_both_users() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_is_not_there_is_told_with_its_socket() {
+async fn a_missing_agent_is_reported_with_its_socket() {
     let mut setup = Setup::plain();
     let socket = setup.path("run/agent.sock").display().to_string();
     let domain = json!({"name": "prod.test", "audiences": ["a"], "bundle": [{"workloadAPI": {}}]});

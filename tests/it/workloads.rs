@@ -1,6 +1,5 @@
-//! The road of every workload, fourteen steps of it, with each kind of credential and each client that can
-//! present it: one account that may do everything in `e2e`, and a second one that is known and may do
-//! nothing.
+//! The fourteen steps of every workload, with each kind of credential and each client that can present it.
+//! One account may do everything in `e2e`. A second one is known but may do nothing.
 
 use crate::harness::{AUDIENCE, Credential, Login, Outcome, Setup, TestApp, TestIssuer, TestPki, Tool};
 use reqwest::StatusCode;
@@ -189,7 +188,7 @@ fn done(step: &str, outcome: &Outcome) {
     assert!(outcome.success, "{step}: {}{}", outcome.stdout, outcome.stderr);
 }
 
-/// The client failed, since the registry answered `status`, and nothing about the image with success.
+/// The client failed because the registry answered `status`, and printed nothing about success.
 async fn refused(step: &str, app: &TestApp, mark: usize, status: u16, outcome: &Outcome) {
     assert!(!outcome.success, "{step}: {}{}", outcome.stdout, outcome.stderr);
     app.log

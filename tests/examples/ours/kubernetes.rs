@@ -69,7 +69,7 @@ fn of(subject: &str, audience: &str) -> Value {
     }
 }
 
-/// What each may do in repositories of two tenants, by every way that Flux has to present this credential.
+/// What each credential of Flux for this subject may do in the repositories of two tenants.
 async fn in_tenants(registry: &Registry, subject: &str) -> (String, String) {
     let claims = of(subject, AUDIENCE);
     let mut identities = vec![
@@ -93,7 +93,7 @@ async fn in_tenants(registry: &Registry, subject: &str) -> (String, String) {
     rights.remove(0)
 }
 
-/// Flux as it is: by default its audience is the host, with the port if the URL has one.
+/// Flux as released. By default its audience is the host, with the port if the URL has one.
 #[tokio::test]
 async fn flux() {
     let registry = Registry::of(load("flux.yaml"));
@@ -156,8 +156,8 @@ async fn kubernetes_clusters() {
     }
 }
 
-/// `ServiceAccountToken`, `SpiffeJWT` and `SpiffeCertificate`: by default their audience is the object's URL,
-/// which limits a token to that repository.
+/// The providers `ServiceAccountToken`, `SpiffeJWT` and `SpiffeCertificate`. By default their audience is the
+/// object's URL, which limits a token to that repository.
 #[tokio::test]
 async fn flux_draft() {
     let registry = Registry::of(load("flux-draft.yaml"));
@@ -190,7 +190,7 @@ async fn flux_draft() {
     }
 }
 
-/// Each snippet of the page is a whole answer: it admits the tenant, and refuses the other one.
+/// Each snippet of the page works alone: it admits the tenant and rejects the other one.
 #[tokio::test]
 async fn flux_draft_page() {
     let [account_token, jwt, certificate] = &snippets("docs/how-to/flux-draft.md")[..] else {

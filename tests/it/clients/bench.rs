@@ -1,5 +1,5 @@
-//! Where a client is tried: a registry of its own, and for each way a home of its own, so that nothing of the
-//! machine's configuration has a say.
+//! The place for a client's test: a registry, and a home for each way to log in, so that the machine's own
+//! configuration has no effect.
 
 use super::{Outcome, Way};
 use crate::harness::{AUDIENCE, Agent, Layout, PATIENCE, Pair, Setup, TestApp, TestPki};
@@ -13,15 +13,15 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// Any name will do beside a token.
+/// The registry accepts any username beside a token.
 pub(super) const USER: &str = "workload";
 /// A name and its password in the registry's password file.
 pub(super) const HUMAN: (&str, &str) = ("ann", "one");
 const WITH_A_TOKEN: &str = "/ns/ci/sa/with-a-token";
 const WITH_A_CERTIFICATE: &str = "/ns/ci/sa/with-a-certificate";
 
-/// A registry, one workload with a token and one with a certificate. `team/**` is theirs, and `public/**` is
-/// read by everybody.
+/// A registry, a workload with a token and one with a certificate. Both may do everything in `team/**`.
+/// Everybody may read `public/**`.
 pub(super) struct Site {
     /// As in an image's name.
     host: String,
@@ -34,8 +34,9 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// `by_name`: on IPv6's loopback, and called `registry.test`, which whoever comes must be told to find
-    /// there. docker verifies no certificate and presents none where a name leads to 127.0.0.0/8.
+    /// With `by_name`, the registry listens on IPv6's loopback under the name `registry.test`, which clients
+    /// must be able to resolve. docker neither verifies nor presents a certificate if a name resolves to
+    /// 127.0.0.0/8.
     pub(super) async fn start(by_name: bool) -> Self {
         let TestPki {
             servers,
@@ -84,7 +85,7 @@ impl Site {
         &self.host
     }
 
-    /// The image of every home's layout, by the workload with the certificate.
+    /// The image of every home's layout, pushed by the workload with the certificate.
     pub(super) async fn push_image(&self, repository: &str) {
         let folder = tempfile::tempdir().unwrap();
         let digest = Layout::write(folder.path()).digest;
@@ -104,7 +105,7 @@ impl Site {
         assert_eq!(answer.status, 201, "{}", answer.text());
     }
 
-    /// The registry served such a request to whoever this way is the way of.
+    /// The registry served such a request to the caller of this way.
     pub(super) async fn was(&self, mark: usize, method: &str, path: &str, way: Way) {
         let name = match way {
             Way::Anonymous => "",
@@ -133,12 +134,12 @@ pub(super) struct Bench {
     pub(super) way: Way,
     home: TempDir,
     layout: Layout,
-    /// The helper is the store for every registry, and nothing names this one; a Workload API is there.
+    /// The helper is the store for every registry. No setting names this registry, but a Workload API exists.
     store: bool,
 }
 
 impl Bench {
-    /// With the registry's authority in `ca.pem`, an image in `layout`, and the helper on the PATH.
+    /// The home has the registry's authority in `ca.pem`, an image in `layout`, and the helper on the PATH.
     pub(super) fn new(site: &Arc<Site>, way: Way) -> Self {
         let home = tempfile::tempdir().unwrap();
         let layout = Layout::write(&home.path().join("layout"));
@@ -166,7 +167,7 @@ impl Bench {
         bench
     }
 
-    /// An anonymous client's, whose helper is asked for every registry and is told of none.
+    /// The home of an anonymous client, whose helper is asked about every registry but knows none.
     pub(super) fn of_a_store(site: &Arc<Site>) -> Self {
         let bench = Self {
             store: true,
@@ -180,7 +181,7 @@ impl Bench {
         self.site.host.clone()
     }
 
-    /// What the layout's image is called by its content.
+    /// The digest of the layout's image.
     pub(super) fn digest(&self) -> &str {
         &self.layout.digest
     }
@@ -216,8 +217,8 @@ impl Bench {
         self.way == way
     }
 
-    /// Docker's configuration for this way, which most clients read. `password` is there if the client has no
-    /// login of its own.
+    /// Docker's configuration for this way, which most clients read. `password` is included if the client has
+    /// no login command.
     pub(super) fn docker_config(&self, password: bool) -> String {
         let host = self.host();
         let config = match self.way {
@@ -225,7 +226,7 @@ impl Bench {
                 json!({"auths": {host: {"auth": STANDARD.encode(format!("{USER}:{}", self.token()))}}})
             }
             Way::Bearer => json!({"auths": {host: {"registrytoken": self.token()}}}),
-            // Beside it a name that means nothing: containers/image and docker want `auth` as well.
+            // The name beside it has no meaning, but containers/image and docker require `auth` too.
             Way::IdentityToken => {
                 json!({"auths": {host: {"auth": STANDARD.encode("<token>:"), "identitytoken": self.token()}}})
             }
@@ -237,7 +238,7 @@ impl Bench {
     }
 
     /// A folder as containers/image and docker read it: the registry's authority, and the client's
-    /// certificate if it is the way.
+    /// certificate if this way has one.
     pub(super) fn certificates(&self, folder: &str) {
         self.write(&format!("{folder}/ca.crt"), self.authority());
         if self.is(Way::Certificate) {

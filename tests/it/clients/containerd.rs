@@ -1,11 +1,11 @@
-//! containerd, private, and its `ctr`. It never pings `/v2/`, tries POST first, and reads `hosts.toml`.
+//! A private containerd and its `ctr`. It never pings `/v2/`, tries POST first, and reads `hosts.toml`.
 
 use super::bench::{Bench, USER, finished};
 use super::daemon::Daemon;
 use super::{Client, Outcome, Way};
 
 pub(super) struct Ctr {
-    // Before the home that it works in.
+    // Dropped before the home that it works in.
     _daemon: Daemon,
     bench: Bench,
 }
@@ -62,7 +62,7 @@ impl Client for Ctr {
 }
 
 impl Ctr {
-    /// Namespaces share nothing here, so what one has pushed another has to pull.
+    /// Namespaces share nothing here, so each must pull what another has pushed.
     async fn transfer(&self, namespace: &str, verb: &[&str], image: &str) -> Outcome {
         let hosts = self.bench.text_path("hosts");
         let login = format!("{USER}:{}", self.bench.token());

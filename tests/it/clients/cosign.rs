@@ -1,4 +1,4 @@
-//! cosign: a signature by a key of its own, and its verification, with nothing of it outside this machine.
+//! cosign: a signature by its own key, and its verification. Nothing contacts another machine.
 
 use super::bench::{Bench, USER, finished};
 use super::{Client, Outcome, Way};
@@ -20,7 +20,7 @@ impl Client for Cosign {
         cosign
     }
 
-    /// The image, by somebody else: cosign pushes none.
+    /// Another client pushes the image, since cosign pushes none.
     async fn before_push(&self, repository: &str) {
         self.0.site.push_image(repository).await;
     }
@@ -68,7 +68,7 @@ impl Cosign {
         format!("{}/{repository}@{}", self.0.host(), self.0.digest())
     }
 
-    /// One for all of a registry's workloads: who verifies has another home than who signed.
+    /// One key for all workloads, since the signer and the verifier have different homes.
     fn key(&self) -> PathBuf {
         self.0.site.app.setup.path("cosign.key")
     }

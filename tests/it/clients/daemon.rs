@@ -12,7 +12,7 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Waits until `ready` says that it answers.
+    /// Returns once `ready` says that the daemon answers.
     pub(super) async fn start(bench: &Bench, mut command: Command, ready: impl AsyncFn() -> bool) -> Self {
         let log = bench.path("daemon.log");
         let file = File::create(&log).unwrap();
@@ -41,7 +41,7 @@ fn text(log: &Path) -> String {
     std::fs::read_to_string(log).unwrap_or_default()
 }
 
-/// Asks it to end and waits, so that it takes along what it started itself.
+/// Asks the daemon to end and waits, so that it ends its own children first.
 impl Drop for Daemon {
     fn drop(&mut self) {
         let pid = self

@@ -1,5 +1,5 @@
-//! Deletions by real clients. An index goes before its children: whoever tries it the other way round is told
-//! so.
+//! Deletions by real clients. An index must be deleted before its children. A client that tries the other
+//! order gets an error that says so.
 
 use super::Outcome;
 use super::bench::finished;
@@ -17,7 +17,7 @@ struct Pushed {
     children: [String; 2],
 }
 
-/// With the tag `v1` on the index and `amd64` on its first child.
+/// Has the tag `v1` on the index and `amd64` on its first child.
 async fn push(client: &Client, repository: &str) -> Pushed {
     let descriptor = |media_type: &str, bytes: &[u8]| json!({"mediaType": media_type, "digest": sha256(bytes), "size": bytes.len()});
     let put = |reference: String, manifest: String| async move {
@@ -52,7 +52,7 @@ async fn push(client: &Client, repository: &str) -> Pushed {
     }
 }
 
-/// What a client is told to delete.
+/// What a client is asked to delete.
 enum Target<'a> {
     Tag(&'a str),
     Digest(&'a str),
@@ -117,7 +117,7 @@ async fn clients_delete_tags_and_an_index_before_its_children() {
                 "{program}"
             );
         }
-        // skopeo deletes what a tag is on, which an index may need.
+        // skopeo deletes the manifest behind a tag, which an index may need.
         let untagged = delete(program, &app, Target::Tag("amd64")).await;
         assert_eq!(
             untagged.success,

@@ -1,13 +1,12 @@
-//! docker with a daemon of its own: its own data, its own containerd, and a mount namespace in which
-//! `/etc/docker` and `/etc/hosts` are the test's: the daemon looks for certificates nowhere else, and must
-//! find the registry by a name.
+//! docker with its own daemon, data, containerd and mount namespace. `/etc/docker` and `/etc/hosts` belong to
+//! the test, because the daemon looks for certificates nowhere else and must resolve the registry's name.
 
 use super::bench::{Bench, USER, finished};
 use super::daemon::Daemon;
 use super::{Client, Outcome, Way};
 
 pub(super) struct Docker {
-    // Before the home that it works in.
+    // Dropped before the home that it works in.
     _daemon: Daemon,
     bench: Bench,
 }
@@ -99,7 +98,7 @@ impl Client for Docker {
 
     async fn pull(&self, repository: &str) -> Outcome {
         let image = self.bench.image(repository);
-        // What it has pushed it has. That there is nothing to remove is fine.
+        // docker keeps what it has pushed. It is fine if there is nothing to remove.
         run(&self.bench, &["rmi", "--force", &image]).await;
         run(&self.bench, &["pull", &image]).await
     }

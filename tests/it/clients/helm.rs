@@ -1,4 +1,4 @@
-//! helm, with a chart of its own for each repository: a chart's repository ends in its name.
+//! helm, with a chart for each repository, because a chart's repository ends in its name.
 
 use super::bench::Bench;
 use super::{Client, Outcome, Way};

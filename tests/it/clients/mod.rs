@@ -1,9 +1,9 @@
-//! Every client, with every credential that it can carry, as its users would run it: it logs in, pushes to a
-//! repository that is nobody else's, and pulls that back; and without a credential it reads what is public
-//! and nothing else.
+//! Every client with every credential that it can carry, as its users would run it. It logs in, pushes to a
+//! repository of its own, and pulls from it. Without a credential it reads public repositories and nothing
+//! else.
 //!
-//! [`MATRIX`] is what `docs/reference/clients.md` shows. A cell that says [`Cell::Works`] is walked by the
-//! client's test, and the row is printed when it is done.
+//! [`MATRIX`] is the table in `docs/reference/clients.md`. The client's test tries each cell that says
+//! [`Cell::Works`] and then prints the row.
 
 mod bench;
 mod containerd;
@@ -48,13 +48,13 @@ const WAYS: [Way; 6] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cell {
     Works,
-    /// And why.
+    /// The reason.
     Cannot(&'static str),
 }
 
 use Cell::{Cannot, Works};
 
-/// A client, the program that is run, and what it can do, in the order of [`WAYS`].
+/// A client, its program, and what it can do, in the order of [`WAYS`].
 struct Row {
     client: &'static str,
     programs: &'static [&'static str],
@@ -144,18 +144,18 @@ const MATRIX: &[Row] = &[
     },
 ];
 
-/// What a client does. Each is made for one way and one home.
+/// What a client does. Each value is for one way and one home.
 trait Client: Sized {
     /// See [`Site::start`].
     const BY_NAME: bool = false;
 
     async fn prepare(bench: Bench) -> Self;
-    /// What must be in the repository before its first push.
+    /// What the repository must have before the first push.
     async fn before_push(&self, _repository: &str) {}
-    /// Its own login command, where it has one for this way.
+    /// Its own login command, if it has one for this way.
     async fn login(&self) {}
     async fn push(&self, repository: &str) -> Outcome;
-    /// Into a place that has nothing of it yet.
+    /// Pulls into an empty place.
     async fn pull(&self, repository: &str) -> Outcome;
 }
 
@@ -205,11 +205,11 @@ async fn walk<C: Client>(client: &str) {
             (_, Works) => round_trip::<C>(&site, way).await,
         }
     }
-    // Not by a macro: its output is shown for failed tests only.
+    // A macro's output is shown for failed tests only.
     drop(writeln!(std::io::stderr(), "{}", printed(row)));
 }
 
-/// Login, push, pull, and the registry's own word for who it was.
+/// Logs in, pushes and pulls, and checks the registry's log for the caller.
 async fn round_trip<C: Client>(site: &Arc<Site>, way: Way) {
     let client = C::prepare(Bench::new(site, way)).await;
     let repository = &format!("team/{}", format!("{way:?}").to_lowercase());
@@ -248,7 +248,7 @@ async fn round_trip<C: Client>(site: &Arc<Site>, way: Way) {
     }
 }
 
-/// Reads the public repository, and beside it not the one that is not.
+/// Reads the public repository, and is rejected for the other.
 async fn anonymous<C: Client>(site: &Arc<Site>) {
     let public = "public/app";
     let private = "team/app";
@@ -280,8 +280,8 @@ async fn anonymous<C: Client>(site: &Arc<Site>) {
     }
 }
 
-/// As `credsStore` the helper is asked for a registry that nothing names: it hands over no token, and the
-/// client goes on without one.
+/// As `credsStore` the helper is asked about a registry that no setting names. It gives no token, and the
+/// client continues without one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_for_every_registry_leaves_public_pulls_alone() {
     let site = Arc::new(Site::start(false).await);
@@ -306,8 +306,7 @@ async fn public_pull<C: Client>(site: &Arc<Site>) {
         .await;
 }
 
-/// docker keeps a refresh token instead of the password if it gets one, and has nothing to log in with when
-/// that ends.
+/// docker replaces the password by a refresh token if it gets one. When that expires, it cannot log in again.
 #[tokio::test(flavor = "multi_thread")]
 async fn docker_keeps_a_password_that_lives_longer_than_a_session() {
     if !["docker", "dockerd", "unshare"]
@@ -337,7 +336,7 @@ fn done(way: Way, step: &str, outcome: &Outcome) {
     assert!(outcome.success, "{way:?}: {step}: {}", outcome.text);
 }
 
-/// `UPDATE_DOCS=1 cargo test --test it clients` writes it.
+/// `UPDATE_DOCS=1 cargo test --test it clients` writes the table.
 #[test]
 fn the_documentation_shows_the_matrix() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/clients.md");

@@ -70,7 +70,7 @@ async fn login(program: &str, bench: &Bench) {
 }
 
 async fn push(program: &str, bench: &Bench, repository: &str) -> Outcome {
-    // By a relative path: podman makes a name of it, and a temporary folder's is none.
+    // The path must be relative, since podman makes a name of it and rejects a temporary folder's.
     let pulled = in_store(program, bench, "store", &["pull", "--quiet", "oci:layout:v1"]).await;
     assert!(pulled.success, "{program} cannot read the image: {}", pulled.text);
     let id = pulled.text.trim().lines().last().unwrap_or_default().to_owned();

@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 
 const OF_A_COPY: &str = "*/backup/d/??/*";
 
-/// Starts the command, and returns when it waits for a file of the copy.
+/// Starts the command, and returns while it waits in the copy of a file.
 async fn begin(app: &TestApp, to: &Path) -> Child {
     app.log
         .wait("it answers the operator", 0, |line| {
@@ -46,7 +46,7 @@ fn parts(folder: &Path) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_whose_command_or_registry_is_killed_is_no_store_and_is_finished_by_the_next() {
+async fn a_killed_backup_cannot_be_opened_and_the_next_run_finishes_it() {
     let Some(shim) = Shim::build() else { return };
     let app = Setup::plain().start_by(shim.program()).await;
     let kept = Image::new("team/app", "kept", true);
@@ -64,7 +64,7 @@ async fn a_backup_whose_command_or_registry_is_killed_is_no_store_and_is_finishe
         code == 1 && errors.contains("another backup of this store is running"),
         "{errors}"
     );
-    // Deletions go on, and their files stay for the copy.
+    // Deletions continue, and their files stay for the copy.
     deleted.delete(&app.anonymous()).await;
     assert!(std::fs::read_dir(&held).unwrap().count() > 0);
     command.kill().await.unwrap();
@@ -92,7 +92,7 @@ async fn a_backup_whose_command_or_registry_is_killed_is_no_store_and_is_finishe
     assert_eq!(parts(&to.join("d")), 0);
     kept.must_be(&restored(&to).await.anonymous(), "v1").await;
 
-    // The same with the registry. What the earlier backup had stays usable.
+    // Now the registry is killed. The earlier backup stays usable.
     let later = Image::new("team/app", "later", true);
     later.push(&app.anonymous(), "v2").await;
     shim.hold("fsync", OF_A_COPY);

@@ -1,5 +1,5 @@
-//! A client that remembers what it was told. Nobody else writes to its repository, so it knows every answer
-//! that it can get there: any other is a failure.
+//! A client that remembers every acknowledged change. No other client writes to its repository, so it knows
+//! every possible answer. Any other answer is a failure.
 
 mod settle;
 
@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// With more manifests, blobs or uploads than these, they are rather deleted or closed: the comparisons shall
-/// not take longer and longer.
+/// Above these numbers of manifests, blobs and uploads, clients delete or close more than they add, so that
+/// comparisons stay short.
 const MANIFESTS: usize = 16;
 const BLOBS: usize = 40;
 const UPLOADS: usize = 3;
@@ -27,16 +27,16 @@ const UPLOADS: usize = 3;
 struct Manifest {
     bytes: String,
     blobs: Vec<String>,
-    /// Of an index.
+    /// The children, if it is an index.
     children: Vec<String>,
     subject: Option<String>,
     before: String,
 }
 
-/// What was asked and not answered. One thing at most: without an answer the registry is dead.
+/// The request without an answer. There is at most one, because a registry that does not answer is dead.
 #[derive(Clone, Debug)]
 enum Unanswered {
-    /// Pushed by its digest or by a tag, with the tags that it was to get.
+    /// A push by digest or tag, with the tags that the manifest was to get.
     Push {
         digest: String,
         manifest: Manifest,
@@ -48,7 +48,7 @@ enum Unanswered {
     Tag {
         deleted: String,
     },
-    /// Pushed, mounted or deleted.
+    /// A blob that was pushed, mounted or deleted.
     Blob(String),
 }
 
@@ -56,25 +56,25 @@ pub(super) struct Client {
     repository: String,
     dice: fastrand::Rng,
     shared: Arc<Shared>,
-    /// What was acknowledged. A tag is on a manifest of these.
+    /// What was acknowledged. Every tag is on one of these manifests.
     tags: BTreeMap<String, (String, String)>,
     manifests: BTreeMap<String, Manifest>,
-    /// With what acknowledged them.
+    /// Each with the answer that acknowledged it.
     blobs: BTreeMap<String, String>,
     uploads: Vec<Upload>,
-    /// Whose deletion was acknowledged lately, by what.
+    /// Paths whose deletion was acknowledged recently, with that answer.
     gone: BTreeMap<String, String>,
     unanswered: Option<Unanswered>,
     pub(super) done: Done,
 }
 
-/// How much was acknowledged and compared.
+/// The number of acknowledged changes and of uploads that were checked.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Done {
     pub(super) acknowledged: u64,
-    /// Uploads that were open when the registry died, and were found as they had been acknowledged.
+    /// Uploads that were open when the registry died and had the acknowledged offset afterwards.
     pub(super) resumed: u64,
-    /// Uploads that a closing which was not answered had taken away.
+    /// Uploads that were gone after a closing request without an answer.
     pub(super) again: u64,
 }
 
@@ -94,7 +94,7 @@ impl Client {
         }
     }
 
-    /// Works until time is up, or until the registry does not answer: then `false`.
+    /// Works until time is up. Returns `false` if the registry stops answering.
     pub(super) async fn work(&mut self, address: SocketAddr, stop: Instant) -> bool {
         let http = Http::new(address);
         while Instant::now() < stop {
@@ -131,7 +131,7 @@ impl Client {
         format!("t{}", self.dice.u32(0..40))
     }
 
-    /// Bytes that nobody else has, with their digest.
+    /// Unique bytes and their digest.
     fn content(&mut self) -> (Vec<u8>, String) {
         let size = if self.dice.u32(0..10) == 0 {
             self.dice.usize(16..400_000)
@@ -147,7 +147,7 @@ impl Client {
         (bytes, digest)
     }
 
-    /// Pushes a blob, at once or in chunks. `None`, as everywhere here, if the registry died.
+    /// Pushes a blob, at once or in chunks. `None` means that the registry died, as everywhere here.
     async fn push_blob(&mut self, http: &Http) -> Option<String> {
         let (bytes, digest) = self.content();
         if self.dice.bool() {
@@ -178,7 +178,7 @@ impl Client {
         self.blobs.insert(digest.to_owned(), before);
     }
 
-    /// The algorithm may be told at the beginning or not before the end.
+    /// The digest's algorithm may be announced at the beginning or at the end.
     async fn begin(&mut self, http: &Http, bytes: Vec<u8>, digest: String) -> Option<()> {
         let hint = if digest.starts_with("sha512:") && self.dice.bool() {
             "?digest-algorithm=sha512"
@@ -198,7 +198,7 @@ impl Client {
         Some(())
     }
 
-    /// Goes on with an upload, or begins one, and leaves it open.
+    /// Continues an upload, or begins one, and leaves it open.
     async fn upload_on(&mut self, http: &Http) -> Option<bool> {
         if self.uploads.len() < UPLOADS && self.dice.bool() {
             let (bytes, digest) = self.content();
@@ -217,7 +217,7 @@ impl Client {
         Some(true)
     }
 
-    /// What all have, from the repository that all write to.
+    /// Mounts a blob from the repository that all clients write to.
     async fn mount(&mut self, http: &Http) -> Option<bool> {
         let (digest, content, answer) = self.shared.mount(http, &mut self.dice, &self.repository).await;
         let Some(answer) = answer else {
@@ -237,8 +237,8 @@ impl Client {
         Some(true)
     }
 
-    /// An image: with blobs that are pushed now or are here, with or without a subject, which need not exist;
-    /// by tag, or by digest with tags beside it, the only way for sha512.
+    /// An image with new or existing blobs, with or without a subject, which need not exist. It is pushed by
+    /// tag, or by digest with tags beside it, which is the only way for sha512.
     async fn push(&mut self, http: &Http) -> Option<bool> {
         if self.manifests.len() > MANIFESTS {
             return self.delete_manifest(http).await;
@@ -264,7 +264,7 @@ impl Client {
             1 => Some(sha256(self.repository.as_bytes())),
             _ => None,
         };
-        // Some are larger than what the table of records takes.
+        // Some are larger than the table of records allows.
         let padding = if self.dice.u32(0..10) == 0 {
             "x".repeat(100_000)
         } else {
@@ -290,7 +290,7 @@ impl Client {
             } else {
                 sha256(bytes.as_bytes())
             };
-            // Some get many, for a deletion that has much to do.
+            // Some get many tags, so that a deletion has much to do.
             let most = if self.dice.u32(0..4) == 0 { 30 } else { 3 };
             let tags: BTreeSet<String> = (0..self.dice.u32(0..most)).map(|_| self.tag()).collect();
             let query: Vec<String> = tags.iter().map(|tag| format!("tag={tag}")).collect();
@@ -342,7 +342,7 @@ impl Client {
         Some(true)
     }
 
-    /// An index of images that are here.
+    /// An index of existing images.
     async fn push_index(&mut self, http: &Http) -> Option<bool> {
         let images: Vec<String> = self
             .manifests
@@ -381,7 +381,7 @@ impl Client {
         .await
     }
 
-    /// What is here already, under a tag that may be another's.
+    /// Pushes an existing manifest again, under a tag that may be on another one.
     async fn push_again(&mut self, http: &Http) -> Option<bool> {
         let Some(manifest) = self.dice.choice(self.manifests.values()).cloned() else {
             return Some(false);
@@ -472,7 +472,7 @@ impl Client {
         self.tags.retain(|_, (on, _)| on != digest);
     }
 
-    /// A blob that a manifest needs is refused, and no other.
+    /// The deletion of a blob is rejected exactly if a manifest needs the blob.
     async fn push_or_delete_blob(&mut self, http: &Http) -> Option<bool> {
         if self.blobs.is_empty() || self.blobs.len() < BLOBS && self.dice.u32(0..4) == 0 {
             self.push_blob(http).await?;
@@ -532,7 +532,7 @@ impl Client {
         Some(false)
     }
 
-    /// Of every subject: exactly those that were acknowledged.
+    /// Lists the referrers of every subject. They are exactly those that were acknowledged.
     async fn referrers(&mut self, http: &Http) -> Option<bool> {
         let mut expected: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
         for digest in self.manifests.keys() {

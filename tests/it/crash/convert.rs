@@ -1,5 +1,5 @@
-//! The registry is killed while it converts a store of format 1, at calls that change the disk, and the next
-//! start goes on.
+//! The registry is killed while it converts a store of format 1, at calls that change the disk. The next
+//! start continues the conversion.
 
 use super::http::Http;
 use super::server::{Kill, Server, Shim};
@@ -16,8 +16,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Not every call is tried each time, but both odd ones and even ones: those kill after the call, these
-/// before it.
+/// Each run tries some of the calls, odd and even ones. Odd numbers kill the process after the call, and even
+/// ones before it.
 const STEP: u64 = 7;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,7 +45,7 @@ async fn a_conversion_that_is_killed_anywhere_loses_nothing() {
             "wharfinger store 2\n" => completing += 1,
             other => panic!("format {other:?}"),
         }
-        // A second time, while what the first one left is gone on with.
+        // Kills it again, while it continues the first conversion.
         server.start(Kill::AtCall(STEP)).await;
         server.stop().await;
         let address = server
@@ -70,10 +70,10 @@ async fn a_conversion_that_is_killed_anywhere_loses_nothing() {
     assert!(converting > 5 && completing > 0, "{converting} {completing}");
 }
 
-/// A conversion that would take an hour: probes are answered meanwhile, SIGTERM ends it, and the next start
-/// goes on.
+/// A conversion that would take an hour. Probes are answered meanwhile, SIGTERM ends it, and the next start
+/// continues it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conversion_answers_probes_and_ends_when_it_is_told_to() {
+async fn a_conversion_answers_probes_and_ends_at_sigterm() {
     for own_listener in [true, false] {
         stopped_while_it_converts(own_listener).await;
     }
@@ -159,7 +159,7 @@ async fn stopped_while_it_converts(own_listener: bool) {
     server.check();
 }
 
-/// What is on the fixture's list.
+/// The images on the fixture's list.
 async fn serves_everything(http: &Http) {
     let list = fs::read_to_string("tests/fixtures/format-1.txt").unwrap();
     for line in list.lines() {

@@ -1,4 +1,4 @@
-//! In which order bytes reach the disk and answers the client, and what is answered when a sync fails.
+//! The order in which bytes reach the disk and answers reach the client, and the answers after a failed sync.
 
 use super::client::{Http, Told};
 use super::server::{Kill, Server, Shim};
@@ -54,8 +54,7 @@ async fn an_answer_comes_after_the_sync_of_the_bytes_their_folder_and_the_record
     let answer = record + 1 + position(&lines[record + 1..], "answer", "201");
     assert!(bytes < folder && folder < parent && parent < record && record < answer);
 
-    // A manifest that is too large for the table is a file, which is on the disk before the record that it
-    // belongs to.
+    // A manifest that is too large for the table is a file. It is on the disk before its record.
     let large = json!({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": [],
         "config": {"mediaType": "a/b", "digest": digest, "size": 5}, "annotations": {"k": "x".repeat(100_000)},
@@ -114,7 +113,7 @@ async fn changes_that_arrive_while_the_log_is_synced_share_the_next_sync() {
     let mut server = Server::new(shim);
     let address = server.start(Kill::Never).await.unwrap();
     let http = Http::new(address);
-    // Writes one record, but for the first one of a repository.
+    // Writes one record, except for the first in a repository.
     let begin = || {
         let http = http.clone();
         async move { http.change(Method::POST, "/v2/a/blobs/uploads/", "").await }
@@ -144,14 +143,14 @@ async fn changes_that_arrive_while_the_log_is_synced_share_the_next_sync() {
     .await;
     server.shim.heal();
     assert_eq!(together.join_all().await, vec![Told::Done; MANY]);
-    // Two, but for those that had arrived and were not queued when the first one ended.
+    // Two syncs are enough, except for requests that were not yet queued when the first one ended.
     let synced = count("sync", "records.sqlite3-wal") - synced - 1;
     assert!(synced < MANY / 4, "{synced} syncs for {MANY} changes");
     server.stop().await;
 }
 
-/// After a failed sync the kernel may call the next one good although pages are lost: nothing is acknowledged
-/// until a restart.
+/// After a failed sync the kernel may report success for the next one although pages are lost. So nothing is
+/// acknowledged until a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_sync_fails_the_request_and_all_later_ones_and_loses_nothing_acknowledged() {
     let Some(shim) = Shim::build() else { return };

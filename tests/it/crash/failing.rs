@@ -1,6 +1,5 @@
-//! A disk that fails: at a sync, a write or a read of the bytes of a blob, of a value that is a file of its
-//! own, and of the records. What fails is a system call of the running binary, which the shim or `strace`
-//! answers with an error.
+//! A disk that fails at a sync, a write or a read: for the bytes of a blob, for a value that is a separate
+//! file, and for the records. The shim or `strace` makes a system call of the running binary fail.
 
 use super::server::Shim;
 use crate::harness::{Setup, TestApp, Trace, can_trace, output, sha256};
@@ -11,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const BYTES: &[u8] = b"what the disk does not take";
-/// The file of a blob, the folder that it is in, and the folder of those.
+/// The file of a blob, its folder, and the folder above.
 const OF_A_BLOB: [&str; 3] = ["*/store/d/??/*", "*/store/d/??", "*/store/d"];
-/// So for a value.
+/// The same for a value.
 const OF_A_VALUE: [&str; 3] = ["*/store/v/??/*", "*/store/v/??", "*/store/v"];
 const LOG: &str = "*/store/records.sqlite3-wal";
 
-/// A registry behind the shim, with an image in it that was pushed while all was well.
+/// A registry behind the shim. It has an image that was pushed before any failure.
 struct Registry {
     shim: Shim,
     app: TestApp,
@@ -30,11 +29,11 @@ impl Registry {
         app.anonymous().push_blob("a", b"older").await;
         let registry = Self { shim, app };
         assert_eq!(registry.push_manifest("older", 0).await, 201);
-        // Only a process that sees a folder for the first time syncs the folder's own name.
+        // A process syncs a folder's own name only when it first sees the folder.
         Some(registry.restart().await)
     }
 
-    /// Ends it, checks what it left, and starts it again on that.
+    /// Ends the process, checks the store, and starts the process again.
     async fn restart(mut self) -> Self {
         self.app.signal(rustix::process::Signal::TERM);
         self.app.ended().await;
@@ -47,7 +46,8 @@ impl Registry {
         registry
     }
 
-    /// Makes these calls fail until the end of what this returns; if files are named, for those only.
+    /// Makes these calls fail until the returned value is dropped. If files are named, only calls for these
+    /// files fail.
     fn fail(&self, calls: &str, error: &str, files: &[PathBuf]) -> Trace {
         let trace = format!("trace={calls}");
         let inject = format!("inject={calls}:error={error}");
@@ -92,7 +92,7 @@ impl Registry {
         self.read(&format!("/v2/a/manifests/{reference}")).await
     }
 
-    /// What is there, or that nothing is.
+    /// Checks that the image exists, or that nothing does.
     async fn read(&self, path: &str) -> Option<Vec<u8>> {
         let answer = self.app.anonymous().get(path).await;
         assert!(
@@ -103,13 +103,13 @@ impl Registry {
         (answer.status == 200).then_some(answer.body)
     }
 
-    /// Where the bytes of an upload are.
+    /// The file with an upload's bytes.
     fn file(&self, upload: &str) -> PathBuf {
         let name = upload.rsplit('/').next().unwrap();
         self.app.store().join("d").join(&name[..2]).join(name)
     }
 
-    /// It takes no changes, however they are made, and reading goes on.
+    /// The store rejects every change but can still be read.
     async fn has_stopped(&self) {
         assert_eq!(self.send(Method::POST, "/v2/a/blobs/uploads/", b"").await, 503);
         assert_eq!(self.push_manifest("small", 1).await, 503);
@@ -124,7 +124,7 @@ fn manifest(padding: usize) -> String {
     manifest.to_string()
 }
 
-/// Files, not folders, below a folder of the store.
+/// The files below a folder of the store.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder)
         .unwrap()
@@ -135,7 +135,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_blob_whose_sync_fails_is_not_published_and_nothing_is_until_a_restart() {
+async fn after_a_blobs_sync_fails_nothing_is_published_until_a_restart() {
     for place in OF_A_BLOB {
         for method in [Method::PATCH, Method::PUT] {
             let Some(registry) = Registry::start().await else {
@@ -185,7 +185,7 @@ async fn a_blob_whose_sync_fails_is_not_published_and_nothing_is_until_a_restart
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_whose_sync_finds_the_disk_full_is_over_and_others_go_on() {
+async fn an_upload_whose_sync_finds_the_disk_full_ends_and_others_continue() {
     for place in OF_A_BLOB {
         for before in [0, 4] {
             if before > 0 && place == OF_A_BLOB[2] {
@@ -219,7 +219,7 @@ async fn an_upload_whose_sync_finds_the_disk_full_is_over_and_others_go_on() {
             }
             assert_eq!(registry.read_blob(BYTES).await, None);
             registry.reads_what_is_older().await;
-            // Without a restart.
+            // This works without a restart.
             registry.app.anonymous().push_blob("a", BYTES).await;
             let registry = registry.restart().await;
             assert_eq!(registry.read_blob(BYTES).await.as_deref(), Some(BYTES));
@@ -228,12 +228,12 @@ async fn an_upload_whose_sync_finds_the_disk_full_is_over_and_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_a_full_disk_did_not_take_are_gone_also_if_their_upload_cannot_be_ended() {
+async fn bytes_that_did_not_fit_are_removed_even_if_their_upload_cannot_be_ended() {
     let Some(registry) = Registry::start().await else {
         return;
     };
     let upload = registry.begin_upload().await;
-    // The log's too.
+    // The log is full too.
     registry.shim.fail("*", Errno::NOSPC, "*/store/[dr]*");
     assert_eq!(registry.close_upload(&upload, BYTES, BYTES).await, 507);
     registry.shim.heal();
@@ -253,7 +253,7 @@ async fn bytes_that_a_full_disk_did_not_take_are_gone_also_if_their_upload_canno
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_a_full_disk_did_not_take_and_that_cannot_be_removed_stop_the_store() {
+async fn bytes_that_did_not_fit_and_cannot_be_removed_stop_the_store() {
     if !can_trace() {
         return;
     }
@@ -276,7 +276,7 @@ async fn bytes_that_a_full_disk_did_not_take_and_that_cannot_be_removed_stop_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_value_whose_sync_fails_is_no_record_and_nothing_is_until_a_restart() {
+async fn after_a_large_values_sync_fails_nothing_is_recorded_until_a_restart() {
     for place in OF_A_VALUE {
         let Some(registry) = Registry::start().await else {
             return;
@@ -307,10 +307,9 @@ async fn a_large_value_whose_sync_fails_is_no_record_and_nothing_is_until_a_rest
     }
 }
 
-/// Nothing was acknowledged that is not there: what can be told for certain when it happens does not stop the
-/// store.
+/// Such a failure is certain when it happens, and nothing was acknowledged. So it does not stop the store.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_value_that_finds_the_disk_full_or_cannot_be_written_leaves_no_trace_and_may_come_again() {
+async fn a_large_value_that_cannot_be_written_leaves_nothing_and_can_be_sent_again() {
     let syncs = OF_A_VALUE.map(|place| ("f*sync", Errno::NOSPC, place, 507));
     let writes = [(Errno::NOSPC, 507), (Errno::IO, 500)]
         .map(|(error, status)| ("write", error, OF_A_VALUE[0], status));
@@ -339,8 +338,7 @@ async fn a_large_value_that_finds_the_disk_full_or_cannot_be_written_leaves_no_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_cannot_be_written_or_synced_stops_the_store_and_a_full_disk_does_not_if_it_says_so_at_the_write()
- {
+async fn a_failing_log_stops_the_store_unless_a_write_reports_a_full_disk() {
     for (call, error, status, stops) in [
         ("pwrite64", Errno::NOSPC, 507, false),
         ("pwrite64", Errno::IO, 500, true),
@@ -368,9 +366,9 @@ async fn a_log_that_cannot_be_written_or_synced_stops_the_store_and_a_full_disk_
     }
 }
 
-/// The bytes of this call are not in the file; what comes again is written in their place.
+/// The file does not have the bytes of this call. The next bytes are written in their place.
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_cannot_be_written_are_not_counted_and_may_come_again() {
+async fn bytes_that_cannot_be_written_are_not_counted_and_can_be_sent_again() {
     if !can_trace() {
         return;
     }
@@ -414,13 +412,11 @@ async fn bytes_that_cannot_be_written_are_not_counted_and_may_come_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_blob_whose_writing_back_fails_is_not_believed_and_one_that_cannot_begin_early_is_synced_at_its_end()
- {
+async fn a_large_blob_whose_early_write_back_fails_is_rejected_and_without_one_it_is_synced_at_its_end() {
     if !can_trace() {
         return;
     }
-    // Its last byte completes the first piece: the answer comes when everything was sent, and meets no client
-    // that is still sending.
+    // The last byte completes the first piece, so the answer comes after the client has sent everything.
     let large: Vec<u8> = (0..8_u32 << 18).flat_map(u32::to_le_bytes).collect();
     for (error, status, stops) in [
         ("EIO", 500, true),
@@ -467,7 +463,7 @@ async fn a_large_blob_whose_writing_back_fails_is_not_believed_and_one_that_cann
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_an_error_and_is_there_when_the_disk_reads_again() {
+async fn an_unreadable_object_is_an_error_until_the_disk_works_again() {
     if !can_trace() {
         return;
     }
@@ -476,7 +472,7 @@ async fn what_cannot_be_read_is_an_error_and_is_there_when_the_disk_reads_again(
     };
     let blob = registry.app.anonymous().push_blob("a", BYTES).await;
     assert_eq!(registry.push_manifest("large", 100_000).await, 201);
-    // Nothing is in memory any more.
+    // The caches are empty.
     let registry = registry.restart().await;
     let blobs = files(&registry.app.store().join("d"));
     let values = files(&registry.app.store().join("v"));

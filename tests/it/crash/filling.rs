@@ -1,6 +1,6 @@
-//! The same on a disk that another program fills to the last byte and empties again, so that it is full half
-//! of the time. What was acknowledged stays, what was deleted stays away, and in the end everything works
-//! again.
+//! The same test on a disk that another program fills to the last byte and empties again, so that it is full
+//! half of the time. What was acknowledged stays, deleted content stays deleted, and in the end everything
+//! works again.
 
 use super::client::Http;
 use super::full::{Small, manifest};
@@ -24,7 +24,7 @@ struct Client {
     /// Paths of manifests and blobs.
     there: BTreeMap<String, Vec<u8>>,
     gone: BTreeSet<String>,
-    /// Neither acknowledged nor refused for good.
+    /// Requests that were neither acknowledged nor finally rejected.
     perhaps: BTreeMap<String, Vec<u8>>,
     acknowledged: u64,
     refused: u64,
@@ -49,7 +49,7 @@ impl Client {
         format!("/v2/{}/{what}", self.repository)
     }
 
-    /// Works until time is up, or until the registry does not answer.
+    /// Works until time is up or the registry stops answering.
     async fn work(&mut self, address: SocketAddr, stop: Instant) {
         let http = Http::new(address);
         while Instant::now() < stop {
@@ -152,7 +152,7 @@ impl Client {
                 self.gone.insert(path.to_owned());
                 self.acknowledged += 1;
             }
-            // What the reserve gave back may have been taken by the other program before it was used.
+            // The other program may have taken the reserve's blocks first.
             507 => self.refused += 1,
             _ => panic!("{answer}"),
         }
@@ -169,7 +169,7 @@ impl Client {
         Some(())
     }
 
-    /// Holds what is there against what was acknowledged.
+    /// Compares the registry with what was acknowledged.
     async fn compare(&mut self, http: &Http) {
         for (path, bytes) in &self.there {
             let answer = http
@@ -199,7 +199,7 @@ impl Client {
     }
 }
 
-/// Fills the disk and empties it until `end`. Whoever holds the lock has the disk for themselves.
+/// Fills the disk and empties it until `end`. While the lock is held, no other task changes the disk.
 async fn fill_and_free(small: Arc<Mutex<Small>>, end: Arc<AtomicBool>, mut dice: fastrand::Rng) {
     while !end.load(Ordering::SeqCst) {
         {
@@ -213,7 +213,7 @@ async fn fill_and_free(small: Arc<Mutex<Small>>, end: Arc<AtomicBool>, mut dice:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_and_kills_on_a_disk_that_is_full_half_of_the_time_lose_nothing_and_nothing_is_stuck() {
+async fn kills_on_a_disk_that_is_full_half_of_the_time_lose_nothing_and_block_nothing() {
     let Some(shim) = Shim::build() else { return };
     let seconds = super::seconds(20);
     let mut dice = super::dice();
@@ -224,7 +224,7 @@ async fn clients_and_kills_on_a_disk_that_is_full_half_of_the_time_lose_nothing_
     let small = Arc::new(Mutex::new(small));
     let over = Arc::new(AtomicBool::new(false));
     let mut server = Server::with(shim, setup);
-    // A store is made on a disk with room.
+    // The store is created while the disk has room.
     server.start(Kill::Never).await.unwrap();
     server.stop().await;
     let mut clients: Vec<_> = (0..CLIENTS)
@@ -252,7 +252,7 @@ async fn clients_and_kills_on_a_disk_that_is_full_half_of_the_time_lose_nothing_
             clients = working.join_all().await;
         }
         deaths += u32::from(server.stop().await);
-        // The other program is held up until all is compared.
+        // The other program is paused during the comparison.
         let _alone = small.lock().await;
         server.check();
         let http = Http::new(

@@ -14,7 +14,7 @@ use std::process::Command;
 pub(crate) struct Small(PathBuf);
 
 impl Small {
-    /// `None`, and it says why, where mounting is not allowed.
+    /// Prints why and returns `None` if mounting is not allowed.
     pub(crate) fn mount(at: PathBuf, mib: u32) -> Option<Self> {
         Self::mounted(
             at,
@@ -22,7 +22,8 @@ impl Small {
         )
     }
 
-    /// One that keeps its blocks on a disk, which is a file here. They are smaller than the pages of memory.
+    /// A file system with blocks on a disk, which is a file here. The blocks are smaller than pages of
+    /// memory.
     fn mount_ext4(at: PathBuf, image: &Path, mib: u64) -> Option<Self> {
         File::create(image).unwrap().set_len(mib << 20).unwrap();
         let made = Command::new("mkfs.ext4")
@@ -56,7 +57,7 @@ impl Small {
         }
     }
 
-    /// Takes all that is free, to the last byte, as another program might.
+    /// Takes all free space, to the last byte, as another program might.
     pub(super) fn fill(&self) {
         let mut ballast = File::options()
             .append(true)
@@ -78,7 +79,7 @@ impl Small {
         self.0.join("ballast")
     }
 
-    /// How many bytes files have in this folder.
+    /// The total size of the files in this folder.
     fn bytes_in(&self, folder: &str) -> u64 {
         let shards = std::fs::read_dir(self.0.join(folder))
             .unwrap()
@@ -102,7 +103,7 @@ fn push_path(bytes: &[u8]) -> String {
     format!("/v2/a/blobs/uploads/?digest={}", sha256(bytes))
 }
 
-/// An image manifest with so many bytes of annotations.
+/// An image manifest with this many bytes of annotations.
 pub(super) fn manifest(config: (&str, usize), number: usize, bytes: usize) -> String {
     let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.0, "size": config.1});
     let annotations = json!({"number": number.to_string(), "note": "x".repeat(bytes)});
@@ -120,7 +121,7 @@ async fn until_ready_says(http: &Http, what: &str) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_without_a_free_byte_takes_deletions_opens_and_is_checked() {
+async fn a_store_on_a_full_disk_opens_deletes_and_can_be_checked() {
     for ext4 in [false, true] {
         let Some(shim) = Shim::build() else { return };
         let setup = Setup::plain();
@@ -177,7 +178,7 @@ async fn a_disk_without_a_free_byte_takes_deletions_opens_and_is_checked() {
                     .await,
             );
         }
-        // The blocks that were given back go to somebody else, and the process dies.
+        // Another program takes the freed blocks, and the process dies.
         small.fill();
         server.kill().await;
         small.fill();
@@ -193,7 +194,7 @@ async fn a_disk_without_a_free_byte_takes_deletions_opens_and_is_checked() {
         }
         small.fill();
         rest.extend(manifests.into_iter().skip(1).step_by(2));
-        // It may be there if only its tag found no room.
+        // The manifest may exist if only its tag found no room.
         let last = http
             .change(Method::DELETE, &format!("/v2/a/manifests/{last}"), "")
             .await;
@@ -227,7 +228,7 @@ async fn a_disk_without_a_free_byte_takes_deletions_opens_and_is_checked() {
     }
 }
 
-/// The version before made no reserve, and other programs may have taken all of one.
+/// The version before made no reserve, and other programs may have used all its space.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_without_a_reserve_opens_on_a_disk_without_a_free_byte() {
     for (ext4, killed) in [(false, true), (false, false), (true, true), (true, false)] {
@@ -269,7 +270,7 @@ async fn a_store_without_a_reserve_opens_on_a_disk_without_a_free_byte() {
         for path in [format!("/v2/a/blobs/{digest}"), "/v2/a/manifests/t7".to_owned()] {
             assert_eq!(http.change(Method::GET, &path, "").await, Told::Done, "{case}");
         }
-        // A deletion is a record in the log: it needs some blocks.
+        // A deletion writes a record to the log, so it needs some blocks.
         let ballast = small.ballast().metadata().unwrap().len();
         let file = File::options().write(true).open(small.ballast()).unwrap();
         file.set_len(ballast - (128 << 10)).unwrap();
@@ -291,7 +292,7 @@ async fn a_store_without_a_reserve_opens_on_a_disk_without_a_free_byte() {
     }
 }
 
-/// It is mapped into memory: a hole that finds no block ends the process.
+/// The index is mapped into memory. A hole that finds no block would end the process.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_index_of_the_log_has_blocks_of_a_disk_whose_blocks_are_smaller_than_pages() {
     use std::os::unix::fs::MetadataExt as _;
@@ -306,7 +307,7 @@ async fn the_index_of_the_log_has_blocks_of_a_disk_whose_blocks_are_smaller_than
     assert_eq!(http.status(Method::POST, &push_path(b"{}"), "{}").await, 201);
     let index = small.0.join("records.sqlite3-shm").metadata().unwrap();
     let allocated = index.blocks() * 512;
-    // Enough for a log of more than 16 MiB.
+    // Enough for a log of over 16 MiB.
     assert!(
         index.len() >= 64 << 10 && allocated >= index.len(),
         "{allocated} of {}",
@@ -317,7 +318,7 @@ async fn the_index_of_the_log_has_blocks_of_a_disk_whose_blocks_are_smaller_than
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_fails_on_a_full_disk_gives_its_bytes_back() {
+async fn an_upload_that_fails_on_a_full_disk_frees_its_bytes() {
     let Some(shim) = Shim::build() else { return };
     let setup = Setup::plain();
     let Some(small) = Small::mount(setup.path("store"), 16) else {
@@ -334,7 +335,7 @@ async fn an_upload_that_fails_on_a_full_disk_gives_its_bytes_back() {
             .header("location")
             .to_owned()
     };
-    // Nothing was kept.
+    // No bytes were acknowledged here.
     let upload = begin().await;
     for (method, path) in [
         (Method::POST, push_path(&large)),
@@ -350,7 +351,7 @@ async fn an_upload_that_fails_on_a_full_disk_gives_its_bytes_back() {
         assert_eq!(small.bytes_in("d"), 0, "{method} {path}");
     }
     assert_eq!(http.status(Method::GET, &upload, "").await, 204);
-    // What was kept stays, and the upload goes on from there.
+    // Acknowledged bytes stay, and the upload continues after them.
     let upload = begin().await;
     let kept = vec![1; 100_000];
     http.ask(Method::PATCH, &upload, kept.clone())
@@ -369,7 +370,7 @@ async fn an_upload_that_fails_on_a_full_disk_gives_its_bytes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_another_program_reads_without_an_end_pushes_are_refused_before_the_disk_is_full() {
+async fn while_another_program_keeps_reading_pushes_are_rejected_before_the_disk_is_full() {
     let Some(shim) = Shim::build() else { return };
     let setup = Setup::plain();
     let Some(small) = Small::mount(setup.path("store"), 200) else {
@@ -486,7 +487,7 @@ async fn on_a_full_disk_pushes_are_507_pulls_and_deletions_work_and_nothing_is_t
     };
     assert_eq!(refused, 507);
     assert!(pushed.len() > 5, "{}", pushed.len());
-    // A large record is a file too, and may not have the reserve.
+    // A large record is a file too, and may not use the reserve.
     let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": pushed[0], "size": 700_000});
     let large = json!({"schemaVersion": 2, "config": config, "layers": [], "annotations": {"note": "x".repeat(500_000)}}).to_string();
     assert_eq!(
@@ -494,7 +495,7 @@ async fn on_a_full_disk_pushes_are_507_pulls_and_deletions_work_and_nothing_is_t
             .await,
         507
     );
-    // Whatever else takes the reserve away.
+    // Another program takes the reserve.
     std::fs::write(small.0.join("ballast"), vec![0; 16 << 20]).unwrap_err();
     let bytes = blob(200);
     assert_eq!(http.status(Method::POST, &path(&bytes), bytes.clone()).await, 507);
@@ -516,7 +517,7 @@ async fn on_a_full_disk_pushes_are_507_pulls_and_deletions_work_and_nothing_is_t
     }
     server.stop().await;
     server.check();
-    // Nobody has taken the bytes away yet: the collector does, or here somebody who makes the disk larger.
+    // Nothing has removed the bytes yet. The collector would do so. Here the disk becomes larger instead.
     let grown = Command::new("mount")
         .args(["-o", "remount,size=32m"])
         .arg(&small.0)

@@ -1,4 +1,4 @@
-//! Requests to one run of the registry, and answers that are held against what was acknowledged before.
+//! Requests to one run of the registry, and checks of the answers against what was acknowledged before.
 
 use crate::harness::sha256;
 use bytes::Bytes;
@@ -14,14 +14,14 @@ pub(super) struct Http {
     base: String,
 }
 
-/// What became of a change.
+/// The result of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     /// It was acknowledged.
     Done,
-    /// It was refused, and nothing happened.
+    /// It was rejected, and nothing changed.
     Refused(StatusCode),
-    /// No answer, or one that says that the registry does not know.
+    /// There was no answer, or the registry said that it does not know.
     Nothing,
 }
 
@@ -38,7 +38,7 @@ impl Http {
         }
     }
 
-    /// `None` if the connection broke before the end of the answer: the registry is dead.
+    /// `None` if the connection broke before the end of the answer, because the registry is dead.
     pub(super) async fn ask(
         &self,
         method: Method,
@@ -48,7 +48,7 @@ impl Http {
         self.ask_with(method, path, None, body).await
     }
 
-    /// With the offsets of a chunk's first and last byte.
+    /// Sends a chunk with the offsets of its first and last byte.
     pub(super) async fn ask_with(
         &self,
         method: Method,
@@ -102,7 +102,7 @@ impl Http {
             .as_u16()
     }
 
-    /// The blob, whole, which was acknowledged by `before`.
+    /// Checks that the blob is complete. It was acknowledged by `before`.
     pub(super) async fn must_have(&self, repository: &str, digest: &str, before: &str) -> Option<()> {
         let answer = self
             .ask(Method::GET, &format!("/v2/{repository}/blobs/{digest}"), "")
@@ -112,7 +112,7 @@ impl Http {
         Some(())
     }
 
-    /// The digest of the manifest that is there.
+    /// The digest of the existing manifest.
     pub(super) async fn manifest(&self, repository: &str, reference: &str) -> Option<Option<String>> {
         let answer = self
             .ask(
@@ -134,7 +134,7 @@ impl Http {
     }
 }
 
-/// An answer, and what was asked.
+/// An answer and its request.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     request: String,
@@ -144,7 +144,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Anything else is a failure, which names what was acknowledged `before`.
+    /// Fails for any other status, and names the answer `before` that acknowledged the object.
     pub(super) fn must_be(self, status: u16, before: &str) -> Self {
         assert_eq!(
             self.status.as_u16(),
@@ -167,7 +167,7 @@ impl Answer {
         );
     }
 
-    /// Whether it is this refusal and no other.
+    /// Whether this is the only error.
     pub(super) fn is(&self, status: u16, code: &str) -> bool {
         let codes = || self.errors().iter().all(|error| error["code"] == code);
         self.status.as_u16() == status && !self.errors().is_empty() && codes()
@@ -182,7 +182,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|why| panic!("{self}: {why}"))
     }
 
-    /// Empty if there is none.
+    /// Empty if the header is missing.
     pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
@@ -209,7 +209,7 @@ pub(super) fn sha512(bytes: &[u8]) -> String {
     format!("sha512:{hex}")
 }
 
-/// The digest of `bytes` by the algorithm of the other digest.
+/// The digest of `bytes` with the algorithm of the other digest.
 fn digest_as(like: &str, bytes: &[u8]) -> String {
     if like.starts_with("sha512:") {
         sha512(bytes)

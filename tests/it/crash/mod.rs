@@ -1,7 +1,7 @@
-//! What was acknowledged outlives the process, the disk's failures and a full disk: the real binary is killed
-//! at chosen system calls and at random moments, and clients that remember what they were told compare.
+//! What was acknowledged survives crashes, failing disks and full disks. The real binary is killed at chosen
+//! system calls and at random moments, and clients compare the registry with the answers they got.
 //!
-//! `WHARFINGER_CRASH_SECONDS` says how long the loop runs; by default about half a minute.
+//! `WHARFINGER_CRASH_SECONDS` sets how long the loop runs. The default is about half a minute.
 
 mod backup;
 mod client;

@@ -1,18 +1,18 @@
-//! Registers that several clients write and read at once, and whether their history is linear: each request
-//! has its effect, or sees what it saw, at one moment between its beginning and its end. By the search of
-//! Wing and Gong, a register at a time.
+//! Checks that the history of a register, which several clients write and read at once, is linear: each
+//! request has its effect, or sees its value, at one moment between its beginning and its end. It uses the
+//! search of Wing and Gong, one register at a time.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Mutex;
 
-/// What is in a register: nothing, or some digest, say.
+/// The value of a register: nothing, or for example a digest.
 pub(super) type Content = Option<String>;
 
-/// What a request does to a register, or has seen there.
+/// What a request changes in a register, or has seen there.
 #[derive(Clone, Debug)]
 pub(super) enum Act {
     Write(Content),
-    /// Empties it if this is in it.
+    /// Empties the register if it has this value.
     Remove(String),
     Read(Content),
 }
@@ -21,7 +21,7 @@ pub(super) enum Act {
 struct Event {
     act: Act,
     begun: u64,
-    /// `None`: nobody knows whether it happened.
+    /// `None` if it is unknown whether it happened.
     ended: Option<u64>,
 }
 
@@ -64,8 +64,7 @@ impl History {
         self.state.lock().unwrap().tick()
     }
 
-    /// Somebody is about to change the register. As long as nobody says how it ended it may have happened, or
-    /// may yet.
+    /// A change begins. Until its result is reported, it may have happened, or may happen later.
     pub(super) fn begin(&self, register: &str, act: Act) -> Ticket {
         let mut state = self.state.lock().unwrap();
         let begun = state.tick();
@@ -94,14 +93,14 @@ impl History {
             .ended = Some(now);
     }
 
-    /// It did not happen.
+    /// The change did not happen.
     pub(super) fn refused(&self, ticket: &Ticket) {
         let mut state = self.state.lock().unwrap();
         let (_, events) = state.registers.get_mut(&ticket.register).unwrap();
         events.retain(|event| event.begun != ticket.begun);
     }
 
-    /// This was seen by a request that began then and has ended now.
+    /// A request that began at `begun` and has ended now saw this value.
     pub(super) fn read(&self, register: &str, begun: u64, content: Content) {
         let mut state = self.state.lock().unwrap();
         let ended = Some(state.tick());
@@ -115,7 +114,7 @@ impl History {
         );
     }
 
-    /// Whether somebody may have emptied the register since then.
+    /// Whether the register may have been emptied since then.
     pub(super) fn was_emptied(&self, register: &str, since: u64) -> bool {
         let state = self.state.lock().unwrap();
         let empties = |event: &Event| {
@@ -127,8 +126,8 @@ impl History {
             .is_some_and(|(_, events)| events.iter().any(empties))
     }
 
-    /// Nobody asks anything any more, and this is there: fails unless that and all that was seen before has
-    /// an order. Begins anew.
+    /// All requests have ended, and the register has this value. Fails unless this and all earlier
+    /// observations have an order. Then begins a new history.
     pub(super) fn settle(&self, register: &str, content: Content) {
         let begun = self.now();
         self.read(register, begun, content.clone());
@@ -148,7 +147,7 @@ impl History {
 }
 
 impl Act {
-    /// What is in the register afterwards. `None` if it cannot have been at this moment.
+    /// The value after the event. `None` if the event cannot have happened at this moment.
     fn after(&self, before: &Content) -> Option<Content> {
         match self {
             Self::Write(content) => Some(content.clone()),
@@ -169,7 +168,7 @@ fn is_linear(first: &Content, events: &[Event]) -> bool {
         }
         let (done, content) = &state;
         let left = || events.iter().enumerate().filter(|(index, _)| !done[*index]);
-        // Whatever comes next comes before the first end of those that are left.
+        // The next event begins before the first end of the remaining ones.
         let Some(end) = left().filter_map(|(_, event)| event.ended).min() else {
             return true;
         };
@@ -177,7 +176,7 @@ fn is_linear(first: &Content, events: &[Event]) -> bool {
         let mut after: Vec<_> = next
             .filter_map(|(index, event)| Some((index, event, event.act.after(content)?)))
             .collect();
-        // A reading that fits may as well come at once.
+        // A matching read can always be taken first.
         if let Some(position) = after
             .iter()
             .position(|(_, event, _)| matches!(event.act, Act::Read(_)))
@@ -195,7 +194,7 @@ fn is_linear(first: &Content, events: &[Event]) -> bool {
 }
 
 #[test]
-fn histories_that_are_linear_and_such_as_are_not() {
+fn linear_histories_are_accepted_and_others_are_not() {
     let some = |text: &str| Some(text.to_owned());
     let event = |act: Act, begun: u64, ended: u64| Event {
         act,

@@ -18,7 +18,7 @@ pub(super) struct Shim {
 }
 
 impl Shim {
-    /// `None`, and it says so, where there is no C compiler.
+    /// Prints a message and returns `None` if there is no C compiler.
     pub(super) fn build() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/crash/shim.c");
@@ -46,12 +46,12 @@ impl Shim {
         self.folder.path().join(name)
     }
 
-    /// Makes such calls of such files fail from now on: patterns, as `shim.c` has them.
+    /// Makes these calls for these files fail from now on. Both are patterns of `shim.c`.
     pub(super) fn fail(&self, calls: &str, error: Errno, files: &str) {
         self.say(calls, error.raw_os_error(), files);
     }
 
-    /// Makes them wait.
+    /// Makes the calls wait.
     pub(super) fn hold(&self, calls: &str, files: &str) {
         self.say(calls, 0, files);
     }
@@ -60,12 +60,12 @@ impl Shim {
         std::fs::write(self.path("fail"), format!("{calls} {error} {files}")).unwrap();
     }
 
-    /// None fails or waits any more.
+    /// Ends all failures and waits.
     pub(super) fn heal(&self) {
         std::fs::remove_file(self.path("fail")).unwrap();
     }
 
-    /// The registry with this between it and the C library.
+    /// The registry with the shim between it and the C library.
     pub(super) fn program(&self) -> std::process::Command {
         let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_wharfinger"));
         program
@@ -84,7 +84,7 @@ impl Shim {
 pub(super) enum Kill {
     Never,
     AfterMillis(u64),
-    /// At a call that changes the disk.
+    /// At the nth call that changes the disk.
     AtCall(u64),
 }
 
@@ -98,7 +98,7 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(shim: Shim) -> Self {
         let mut setup = Setup::plain();
-        // What the clients push says no true sizes.
+        // The manifests of the clients have wrong sizes.
         setup.config["storage"]["uncheckedDescriptors"] = serde_json::json!(["**"]);
         Self::with(shim, setup)
     }
@@ -113,7 +113,7 @@ impl Server {
         }
     }
 
-    /// Where it listens. `None` if it ended before.
+    /// The address where it listens. `None` if the process ended before.
     pub(super) async fn start(&mut self, kill: Kill) -> Option<SocketAddr> {
         let at = match kill {
             Kill::AtCall(call) => call.to_string(),
@@ -144,7 +144,7 @@ impl Server {
             let line: Value = serde_json::from_str(&line).unwrap_or(json!(line));
             if line["message"] == "serving" {
                 let address = line["server.address"].as_str().unwrap().parse().unwrap();
-                // So that the pipe never fills.
+                // Keeps the pipe from filling up.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
                 if let Kill::AfterMillis(millis) = kill {
                     let pid = self.pid();
@@ -163,7 +163,7 @@ impl Server {
         rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
     }
 
-    /// Ends it tidily if it has not ended. Whether it had been killed.
+    /// Ends the process with SIGTERM if it still runs. Returns whether it had been killed.
     pub(super) async fn stop(&mut self) -> bool {
         let Some(mut child) = self.child.take() else {
             return false;
@@ -179,13 +179,14 @@ impl Server {
         status.signal() == Some(9)
     }
 
-    /// Ends it as a power cut of the process does.
+    /// Kills the process, like a power cut.
     pub(super) async fn kill(&mut self) {
         rustix::process::kill_process(self.pid(), rustix::process::Signal::KILL).unwrap();
         assert!(self.stop().await);
     }
 
-    /// The last start left nothing half done: no manifest that nobody sees, and no mark of a deletion.
+    /// Checks that the last start finished everything: no manifest is hidden, and no mark of a deletion is
+    /// left.
     pub(super) fn nothing_is_half_done(&self) {
         let file = self.setup.path("store").join("records.sqlite3");
         let records =
@@ -201,7 +202,7 @@ impl Server {
         assert_eq!(left, [""; 0]);
     }
 
-    /// The store is clean.
+    /// Checks that `fsck` finds the store clean.
     pub(super) fn check(&self) {
         let (code, out, errors) = output(&["fsck", self.file.to_str().unwrap()], self.setup.folder.path());
         assert_eq!(code, 0, "{out}{errors}");

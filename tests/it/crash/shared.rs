@@ -1,5 +1,5 @@
-//! What all clients write to, read and delete at once: the tags, blobs and manifests of one repository. What
-//! a client is refused here, another must have caused.
+//! One repository whose tags, blobs and manifests all clients write, read and delete at once. If a client is
+//! rejected, another one must be the cause.
 
 use super::http::{Answer, Http, sha512};
 use super::register::{Act, Content, History, Ticket};
@@ -11,9 +11,9 @@ use std::sync::Mutex;
 
 pub(super) const REPOSITORY: &str = "shared/app";
 const TAGS: [&str; 3] = ["s0", "s1", "s2"];
-/// So many blobs are pushed, needed, mounted and deleted by all.
+/// The number of blobs that all clients push, need, mount and delete.
 const BLOBS: usize = 6;
-/// With more manifests than these, they are rather deleted.
+/// With more manifests than these, clients delete more than they push.
 const MANIFESTS: usize = 24;
 
 #[derive(Default)]
@@ -24,13 +24,13 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Acknowledged, and nobody is about to delete them.
+    /// Acknowledged, and not being deleted.
     manifests: BTreeMap<String, Manifest>,
-    /// Whose push was not answered.
+    /// Manifests whose push was not answered.
     perhaps: BTreeMap<String, Manifest>,
-    /// Whose deletion was not answered.
+    /// Manifests whose deletion was not answered.
     perhaps_gone: BTreeMap<String, Manifest>,
-    /// Which blob a manifest that may be there has needed, from when, until when.
+    /// Which manifest needed which blob, since when, and until when. The manifest may not exist.
     needs: Vec<(String, String, u64, Option<u64>)>,
 }
 
@@ -42,7 +42,7 @@ struct Manifest {
 }
 
 impl Shared {
-    /// `None`, as everywhere here, if the registry died; else whether something was changed and acknowledged.
+    /// `None` if the registry died, as everywhere here. Otherwise whether a change was acknowledged.
     pub(super) async fn push(&self, http: &Http, dice: &mut fastrand::Rng) -> Option<bool> {
         if self.state.lock().unwrap().manifests.len() > MANIFESTS {
             return self.delete_manifest(http, dice).await;
@@ -98,7 +98,7 @@ impl Shared {
         Some(true)
     }
 
-    /// Sends a blob that others may be deleting.
+    /// Pushes a blob that others may be deleting.
     async fn push_blob(&self, http: &Http, digest: &str, content: Vec<u8>) -> Option<bool> {
         let begun = self.history.now();
         let ticket = self.history.begin(digest, Act::Write(there()));
@@ -214,7 +214,7 @@ impl Shared {
         Some(true)
     }
 
-    /// A tag or a blob.
+    /// The path of a tag or a blob.
     pub(super) async fn read(&self, http: &Http, dice: &mut fastrand::Rng) -> Option<bool> {
         let begun = self.history.now();
         if dice.bool() {
@@ -229,8 +229,8 @@ impl Shared {
         Some(false)
     }
 
-    /// Asks for a blob of this repository in another one. With the blob, and what the registry answered: 201,
-    /// it is there, or 202, an upload, since it was not here.
+    /// Mounts a blob of this repository in another one. Returns the blob and the status: 201 if the blob
+    /// existed, or 202 for an upload.
     pub(super) async fn mount(
         &self,
         http: &Http,
@@ -254,8 +254,7 @@ impl Shared {
         (digest, content, answer)
     }
 
-    /// Compares with what is there when nobody writes, asks again for what was not answered, and compares
-    /// once more.
+    /// Compares everything while no client writes, repeats the unanswered requests, and compares again.
     pub(super) async fn settle(&self, http: &Http) -> Option<()> {
         self.compare(http).await?;
         let (perhaps, perhaps_gone) = {
@@ -263,7 +262,7 @@ impl Shared {
             (std::mem::take(&mut state.perhaps), state.perhaps_gone.clone())
         };
         for (digest, mut manifest) in perhaps {
-            // Whether it was there or not: from now on it is, or it lacks what others deleted.
+            // It may have existed before. From now on it exists, or lacks what others deleted.
             let begun = self.history.now();
             let answer = http
                 .ask(
@@ -322,7 +321,7 @@ impl Shared {
     }
 }
 
-/// One of the blobs that all have.
+/// One of the shared blobs.
 fn blob(dice: &mut fastrand::Rng) -> (Vec<u8>, String) {
     common(dice.usize(0..BLOBS))
 }
@@ -356,7 +355,7 @@ async fn found_blob(http: &Http, digest: &str) -> Option<Content> {
     Some(there())
 }
 
-/// Whether the manifest was refused for the lack of this blob alone.
+/// Whether the manifest was rejected only because this blob is missing.
 fn is_missing(answer: &Answer, digest: &str) -> bool {
     answer.is(404, "MANIFEST_BLOB_UNKNOWN")
         && answer

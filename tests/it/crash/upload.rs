@@ -1,5 +1,5 @@
-//! An upload that outlives its registry: what was acknowledged of it is there after a kill, at its offset,
-//! and can be finished.
+//! An upload that survives crashes of its registry: its acknowledged bytes still exist after a kill, at the
+//! same offset, and it can be finished.
 
 use super::http::{Answer, Http};
 use http::Method;
@@ -9,23 +9,23 @@ pub(super) struct Upload {
     location: String,
     content: Vec<u8>,
     pub(super) digest: String,
-    /// As far as it was acknowledged, by `before`.
+    /// The acknowledged offset. `before` acknowledged it.
     offset: usize,
     before: String,
-    /// What was sent since, and not answered.
+    /// The bytes that were sent since without an answer.
     unanswered: Option<Unanswered>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unanswered {
-    /// Up to here.
+    /// Up to this offset.
     Chunk(usize),
     Close,
 }
 
 impl Upload {
-    /// `None`, as everywhere here, if the registry died. An upload that was begun and not answered has no
-    /// name, and is nobody's.
+    /// `None` if the registry died, as everywhere here. The name of an upload whose beginning was not
+    /// answered is unknown.
     pub(super) async fn begin(
         http: &Http,
         repository: &str,
@@ -43,7 +43,7 @@ impl Upload {
         Some(Self::begun(answer, repository, content, digest))
     }
 
-    /// The registry answered with an upload.
+    /// An upload with the name that the registry answered.
     pub(super) fn begun(answer: Answer, repository: &str, content: Vec<u8>, digest: String) -> Self {
         let answer = answer.must_be(202, "nothing: anybody may begin an upload");
         let repository = repository.to_owned();
@@ -68,7 +68,7 @@ impl Upload {
         self.content.len() - self.offset
     }
 
-    /// So many bytes more.
+    /// Sends this many more bytes.
     pub(super) async fn append(&mut self, http: &Http, length: usize) -> Option<()> {
         if !self.look(http).await? || self.is_complete() {
             return Some(());
@@ -82,8 +82,8 @@ impl Upload {
         Some(())
     }
 
-    /// The same from two sides at once: one is taken, and the other is told that the upload is busy, or that
-    /// it stands elsewhere.
+    /// Sends the same bytes in two requests at once. One is accepted. The other learns that the upload is
+    /// busy, or that it has another offset.
     pub(super) async fn append_twice(&mut self, http: &Http, length: usize) -> Option<()> {
         if !self.look(http).await? || self.is_complete() {
             return Some(());
@@ -133,8 +133,8 @@ impl Upload {
         (self.offset, self.unanswered, self.before) = (end, None, answer.to_string());
     }
 
-    /// Where does it stand? Where it was told to, or, as far as no answer came, further. `false` if it is not
-    /// open any more, which is so only after a closing that was not answered.
+    /// Compares the offset. It is the acknowledged one, or later if there was a request without an answer.
+    /// `false` if the upload is gone, which only an unanswered closing request may cause.
     pub(super) async fn look(&mut self, http: &Http) -> Option<bool> {
         let answer = http.ask(Method::GET, &self.location, "").await?;
         let furthest = match self.unanswered {
@@ -144,7 +144,7 @@ impl Upload {
             None => self.offset,
         };
         let answer = answer.must_be(204, &self.before);
-        // Nothing yet is `0--1`.
+        // An empty upload has the range `0--1`.
         let last: isize = answer
             .header("range")
             .strip_prefix("0-")
@@ -161,8 +161,8 @@ impl Upload {
         Some(true)
     }
 
-    /// Sends what is left. With what acknowledged it. A closing that was not answered may have taken the
-    /// upload away, with or without making it a blob: only then may it have to be sent once more.
+    /// Sends the rest, and returns the answer that acknowledged it. An unanswered closing request may have
+    /// ended the upload, with or without a blob. Only then may everything have to be sent again.
     pub(super) async fn close(&mut self, http: &Http) -> Option<Closed> {
         let was_closing = self.unanswered == Some(Unanswered::Close);
         let open = self.look(http).await?;
@@ -209,6 +209,6 @@ impl Upload {
 
 pub(super) struct Closed {
     pub(super) before: String,
-    /// A closing that was not answered had taken the upload away, and there was no blob.
+    /// An unanswered closing request had ended the upload without a blob.
     pub(super) again: bool,
 }

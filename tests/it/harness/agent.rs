@@ -1,4 +1,4 @@
-//! A Workload API on a unix socket that gives one identity's JWT-SVIDs, for whatever audience it is asked.
+//! A Workload API on a unix socket. It gives JWT-SVIDs of one identity, for any audience.
 
 use super::TrustDomain;
 use serde_json::json;
@@ -33,7 +33,7 @@ struct JwtSvid {
     svid: String,
 }
 
-/// Serves until it is dropped.
+/// Serves until this is dropped.
 pub(crate) struct Agent {
     pub(crate) address: String,
     serving: tokio::task::JoinHandle<()>,

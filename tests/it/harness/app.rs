@@ -9,7 +9,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-/// A folder with what a registry needs, and its configuration. `config` may be changed before the start.
+/// A folder with everything that a registry needs, and its configuration. Tests may change `config` before
+/// the start.
 pub(crate) struct Setup {
     pub(crate) folder: TempDir,
     pub(crate) config: Value,
@@ -17,7 +18,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Plain HTTP and nobody's credentials; policies are open to all.
+    /// Plain HTTP without credentials. Policies allow everybody everything.
     pub(crate) fn plain() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = json!({
@@ -32,7 +33,7 @@ impl Setup {
         }
     }
 
-    /// TLS, the trust domain, and nobody allowed anything yet.
+    /// TLS and the trust domain. Policies allow nothing yet.
     pub(crate) fn tls(pki: &TestPki) -> Self {
         let mut setup = Self::plain();
         let Pair { certificate, key } = pki.servers.server();
@@ -67,7 +68,7 @@ impl Setup {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    /// Writes the configuration and says where.
+    /// Writes the configuration and returns its path.
     pub(crate) fn file(&self) -> PathBuf {
         self.write("config.json", &self.config.to_string());
         self.path("config.json")
@@ -77,21 +78,21 @@ impl Setup {
         self.start_by(wharfinger()).await
     }
 
-    /// With these options of `serve`.
+    /// Starts with these options of `serve`.
     pub(crate) async fn start_with(self, options: &[&str]) -> TestApp {
         let mut program = wharfinger();
         program.arg("serve").args(options);
         self.follow(program).await
     }
 
-    /// With these environment variables.
+    /// Starts with these environment variables.
     pub(crate) async fn start_in(self, variables: &[(&str, &str)]) -> TestApp {
         let mut program = wharfinger();
         program.envs(variables.iter().copied());
         self.start_by(program).await
     }
 
-    /// By a command that goes on as the binary.
+    /// Starts by a command that executes the binary.
     pub(crate) async fn start_by(self, mut program: Command) -> TestApp {
         program.arg("serve");
         self.follow(program).await
@@ -150,7 +151,7 @@ impl TestApp {
         app
     }
 
-    /// As in an image's name.
+    /// The host and port, as in an image's name.
     pub(crate) fn host(&self) -> String {
         self.address.to_string()
     }
@@ -164,7 +165,7 @@ impl TestApp {
         format!("{scheme}://{}{path}", self.address)
     }
 
-    /// What a client of this registry must trust, in PEM.
+    /// The authority that a client of this registry must trust, in PEM.
     pub(crate) fn authority(&self) -> Option<&str> {
         self.setup.authority.as_deref()
     }
@@ -182,7 +183,7 @@ impl TestApp {
         Client::new(self, Some(pair))
     }
 
-    /// A place in the log behind every request that has been answered.
+    /// A position in the log after the lines of all answered requests.
     pub(crate) async fn mark(&self) -> usize {
         let answer = self.anonymous().get("/v2/").await;
         let is_it = |line: &Value| line["request.id"] == answer.header("x-request-id");
@@ -194,16 +195,16 @@ impl TestApp {
         self.child.id()
     }
 
-    /// `signal` as `kill` names it.
+    /// Sends a signal.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// The process's end, which must come by itself.
+    /// Waits for the process to end by itself.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let mut end = self.log.lines.subscribe();
-        // The log ends with the process.
+        // The log ends when the process does.
         let waiting = end.wait_for(|lines| lines.ended);
         drop(
             tokio::time::timeout(PATIENCE, waiting)
@@ -218,7 +219,7 @@ impl TestApp {
         Client::trusting(self, Some(&authority.pem), None)
     }
 
-    /// Kills it, as a power cut would, and starts it again on the same folder.
+    /// Kills the process, like a power cut, and starts it again in the same folder.
     pub(crate) async fn restart(mut self) -> Self {
         drop(self.child.kill());
         drop(self.child.wait());
@@ -226,7 +227,7 @@ impl TestApp {
         setup.start().await
     }
 
-    /// Its folder.
+    /// The folder of the store.
     pub(crate) fn store(&self) -> PathBuf {
         self.setup.path("store")
     }
@@ -244,7 +245,7 @@ impl Drop for TestApp {
     }
 }
 
-/// A process's log, line by line, as it comes.
+/// A process's log, read line by line.
 pub(crate) struct Log {
     lines: watch::Sender<Lines>,
 }
@@ -283,7 +284,7 @@ impl Log {
         self.wait(words, 0, begins).await
     }
 
-    /// The first line from `mark` on that is `wanted`, once it is there.
+    /// Waits for a line after `mark` that is `wanted`, and returns it.
     pub(crate) async fn wait(&self, what: &str, mark: usize, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut following = self.lines.subscribe();
         let find = |lines: &Lines| lines.all.iter().skip(mark).find(|line| wanted(line)).cloned();
@@ -294,7 +295,7 @@ impl Log {
     }
 }
 
-/// The binary, in an environment that says nothing to it.
+/// The binary, with an environment that does not affect it.
 fn wharfinger() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
     command
@@ -305,7 +306,7 @@ fn wharfinger() -> Command {
     command
 }
 
-/// Runs the binary to its end: its exit code, standard output and standard error.
+/// Runs the binary until it ends. Returns its exit code, standard output and standard error.
 pub(crate) fn output(arguments: &[&str], folder: &Path) -> (i32, String, String) {
     let output = wharfinger().args(arguments).current_dir(folder).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -316,7 +317,7 @@ pub(crate) fn output(arguments: &[&str], folder: &Path) -> (i32, String, String)
     )
 }
 
-/// With everything that is in it.
+/// Copies a folder with its content.
 pub(crate) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

@@ -1,4 +1,4 @@
-//! What can be counted of a process exactly, whatever the machine: its system calls, as `strace` sees them,
+//! Exact counts of a process, which do not depend on the machine: its system calls, as `strace` counts them,
 //! and bytes, as the kernel counts them. `benches/` prints them too.
 
 use std::fmt;
@@ -21,14 +21,14 @@ impl Trace {
             .is_ok()
     }
 
-    /// Counts from now on. `folder` is for what `strace` writes.
+    /// Counts from now on. `strace` writes into `folder`.
     pub(crate) fn begin(pid: u32, folder: &Path) -> Self {
         Self::attach(&["-c"], pid, folder)
     }
 
-    /// With other arguments than those to count.
+    /// With other arguments.
     pub(crate) fn attach(arguments: &[&str], pid: u32, folder: &Path) -> Self {
-        // Not a pipe: it says something of each thread that comes, also when nobody listens any more.
+        // A pipe would not do. `strace` writes a line for each new thread, even when nothing reads any more.
         let log = folder.join("strace.log");
         let said = folder.join("strace.err");
         let mut strace = Command::new("strace");
@@ -42,7 +42,7 @@ impl Trace {
             .stderr(fs::File::create(&said).unwrap())
             .spawn()
             .unwrap();
-        // Threads that are there are attached one by one, those that come later with whoever makes them.
+        // Existing threads are attached one by one. Later ones are attached with the thread that makes them.
         let begun = tokio::time::Instant::now();
         while !is_traced(pid) {
             assert!(
@@ -67,7 +67,7 @@ impl Trace {
     }
 }
 
-/// What `strace` counted: a line for each system call, and one for the total.
+/// The counts of `strace`: a line for each system call, and one for the total.
 pub(crate) struct Calls(String);
 
 impl Calls {
@@ -77,13 +77,13 @@ impl Calls {
         total
     }
 
-    /// How often one of them was called.
+    /// The number of calls of this name.
     pub(crate) fn of(&self, call: &str) -> usize {
         let line = self
             .0
             .lines()
             .find(|line| line.split_whitespace().next_back() == Some(call));
-        // % time, seconds, microseconds a call, calls
+        // The columns are: % time, seconds, microseconds for each call, calls.
         line.map_or(0, |line| line.split_whitespace().nth(3).unwrap().parse().unwrap())
     }
 }
@@ -94,20 +94,19 @@ impl fmt::Display for Calls {
     }
 }
 
-/// Whether each of its threads is (`proc_pid_status(5)`).
+/// Whether `strace` has attached every thread of the process (`proc_pid_status(5)`).
 fn is_traced(pid: u32) -> bool {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let status =
         |task: std::io::Result<fs::DirEntry>| fs::read_to_string(task.unwrap().path().join("status"));
-    // One that has ended meanwhile is none.
+    // A thread that has ended meanwhile has no status.
     tasks
         .filter_map(|task| status(task).ok())
         .all(|status| !status.contains("TracerPid:\t0\n"))
 }
 
-/// One of the kernel's counters of bytes: `wchar` are those that the process has handed to the kernel so far,
-/// whether for files or for sockets, `read_bytes` and `write_bytes` those that had to be read from a disk and
-/// that have to be written to one (`proc_pid_io(5)`).
+/// One of the kernel's counters of bytes (`proc_pid_io(5)`). `wchar` counts the bytes that the process has
+/// written to files and sockets. `read_bytes` and `write_bytes` count those that went from and to a disk.
 pub(crate) fn io(pid: u32, counter: &str) -> u64 {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
     let value = io

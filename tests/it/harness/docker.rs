@@ -1,4 +1,4 @@
-//! A docker daemon: the one that runs, or one of the test's own where it can be started.
+//! A docker daemon: the running one, or one that the test starts.
 
 use super::answer;
 use std::io::Write as _;
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 pub(crate) struct Docker {
-    /// Where it listens, if it is the test's own.
+    /// The daemon of the test, if it started one.
     own: Option<Own>,
 }
 
@@ -17,7 +17,7 @@ struct Own {
 }
 
 impl Docker {
-    /// `None` where there is none and none can be started; says so.
+    /// Prints a message and returns `None` if no daemon runs and none can be started.
     pub(crate) async fn find() -> Option<Self> {
         let running = Self { own: None };
         if running.is_there() {
@@ -47,7 +47,7 @@ impl Docker {
         command
     }
 
-    /// Standard output and standard error of what must succeed.
+    /// Runs a command that must succeed. Returns standard output and standard error.
     pub(crate) fn run(&self, arguments: &[&str]) -> (String, String) {
         let Output {
             status,
@@ -69,7 +69,7 @@ impl Docker {
 }
 
 impl Own {
-    /// Without a network of its own: containers share the machine's.
+    /// Has no network of its own: containers share the machine's.
     fn start() -> Option<Self> {
         let installed = |program: &str| {
             let path = std::env::var_os("PATH").unwrap_or_default();
@@ -117,7 +117,7 @@ impl Own {
 }
 
 impl Drop for Own {
-    /// Gently, since it ends what it started.
+    /// Ends with SIGTERM, so that it ends its own children.
     fn drop(&mut self) {
         let _ = rustix::process::kill_process(
             rustix::process::Pid::from_child(&self.daemon),

@@ -1,5 +1,4 @@
-//! An HTTP client that checks what every answer must have, and a raw connection for what no client would
-//! send.
+//! An HTTP client that checks the headers of every answer, and a raw connection for malformed requests.
 
 use super::{PATIENCE, Pair, TestApp};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -37,7 +36,7 @@ impl Client {
         }
     }
 
-    /// Sent with every request, beside others of its name.
+    /// A header for every request, in addition to others of its name.
     pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.append(
             HeaderName::from_static(name),
@@ -50,7 +49,7 @@ impl Client {
         self.send(Method::GET, path, "").await
     }
 
-    /// Nothing if there is no connection.
+    /// `None` if the connection fails.
     pub(crate) async fn get_or_none(&self, path: &str) -> Option<Answer> {
         let response = self.begin(Method::GET, path, "").await.ok()?;
         let status = response.status();
@@ -81,7 +80,7 @@ impl Client {
         }
     }
 
-    /// A response whose body is still to come.
+    /// A response whose body has not been read.
     pub(crate) async fn begin(
         &self,
         method: Method,
@@ -101,7 +100,7 @@ impl Client {
             .await
     }
 
-    /// Pushes a blob in one request and says its digest.
+    /// Pushes a blob in one request and returns its digest.
     pub(crate) async fn push_blob(&self, repository: &str, bytes: &[u8]) -> String {
         let digest = super::sha256(bytes);
         let path = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
@@ -110,7 +109,7 @@ impl Client {
         digest
     }
 
-    /// Starts an upload and says where.
+    /// Starts an upload and returns its location.
     pub(crate) async fn start_upload(&self, repository: &str) -> String {
         let answer = self.post(&format!("/v2/{repository}/blobs/uploads/")).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
@@ -138,7 +137,7 @@ impl Answer {
             .unwrap_or_else(|_| panic!("{}: no JSON: {}", self.status, self.text()))
     }
 
-    /// The status and the first error's code.
+    /// The status and the code of the first error.
     pub(crate) fn error(&self) -> (u16, String) {
         (
             self.status.as_u16(),
@@ -150,12 +149,13 @@ impl Answer {
     }
 }
 
-/// Sends bytes over plain HTTP and reads to the end of the connection, which the request should ask for.
+/// Sends bytes over plain HTTP and reads until the server closes the connection. The request should ask for
+/// that.
 pub(crate) async fn raw(address: SocketAddr, request: &[u8]) -> String {
     let talk = async {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let (mut reader, mut writer) = stream.split();
-        // Whoever is refused early may find the door closed while still talking.
+        // The server may reject the request and close the connection while this still writes.
         let write = async {
             drop(writer.write_all(request).await);
         };

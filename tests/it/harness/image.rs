@@ -15,7 +15,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// One image with one file in it, tagged `v1`.
+/// Makes an image with one file in it, tagged `v1`.
 pub(crate) struct Layout {
     pub(crate) digest: String,
 }
@@ -25,7 +25,7 @@ impl Layout {
         Self::with(path, b"Hello from a test.\n")
     }
 
-    /// The same with other content of the file.
+    /// The same with this content of the file.
     pub(crate) fn with(path: &Path, content: &[u8]) -> Self {
         fs::create_dir_all(path.join("blobs/sha256")).unwrap();
         let layer = tar("hello", content);

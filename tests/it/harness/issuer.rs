@@ -1,4 +1,4 @@
-//! An OIDC issuer inside the test: discovery and keys over HTTPS on loopback.
+//! An OIDC issuer inside the test, with discovery and keys over HTTPS on loopback.
 
 use super::{AUDIENCE, Ca, Signer};
 use bytes::Bytes;
@@ -30,7 +30,7 @@ struct Site {
 }
 
 impl TestIssuer {
-    /// With a server certificate of `ca`.
+    /// Starts with a server certificate of `ca`.
     pub(crate) async fn start(ca: &Ca) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
@@ -51,7 +51,7 @@ impl TestIssuer {
         Self { url, signer, site }
     }
 
-    /// Of the discovery document and of the keys.
+    /// How often the discovery document and the keys were fetched.
     pub(crate) fn fetches(&self) -> usize {
         self.site.fetches.load(Ordering::SeqCst)
     }
@@ -62,7 +62,7 @@ impl TestIssuer {
         *self.site.keys.lock().unwrap() = json!({ "keys": keys }).to_string();
     }
 
-    /// Connections end without a word from now on, or are served again.
+    /// While `unreachable`, connections end without an answer.
     pub(crate) fn set_unreachable(&self, unreachable: bool) {
         self.site.unreachable.store(unreachable, Ordering::SeqCst);
     }
@@ -79,12 +79,12 @@ impl TestIssuer {
         json!({"iss": self.url, "sub": subject, "aud": audience})
     }
 
-    /// The username that comes without a mapping.
+    /// The username without a mapping.
     pub(crate) fn username(&self, subject: &str) -> String {
         format!("{}/{subject}", self.url)
     }
 
-    /// Its entry under `http.auth.bearer.oidc`.
+    /// The issuer's entry under `http.auth.bearer.oidc`.
     pub(crate) fn entry(&self, ca: &Ca) -> Value {
         json!({"issuer": self.url, "audiences": [AUDIENCE], "certificateAuthority": ca.pem})
     }

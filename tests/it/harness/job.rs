@@ -1,5 +1,5 @@
-//! What a job of GitHub Actions finds: an address on loopback that gives ID tokens to whoever has the job's
-//! own token.
+//! The service that a job of GitHub Actions sees: an address on loopback that gives ID tokens to clients with
+//! the job's own token.
 
 use super::TestIssuer;
 use bytes::Bytes;

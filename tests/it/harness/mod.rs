@@ -1,4 +1,4 @@
-//! What the tests are made of.
+//! The parts that tests are made of.
 
 mod agent;
 mod app;
@@ -34,10 +34,10 @@ use std::io::Write as _;
 use std::time::Duration;
 use wharfinger::clock::Clock;
 
-/// What every registry of the tests is called by tokens that are for it.
+/// The audience of tokens for the registries of the tests.
 pub(crate) const AUDIENCE: &str = "registry.test";
 
-/// How long anything may take before a test gives up. Nothing waits that long if all is well.
+/// How long a test waits before it gives up. If all is well, nothing takes that long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// In seconds since 1970.
@@ -45,7 +45,7 @@ pub(crate) fn now() -> i64 {
     Clock::system().now().as_secs()
 }
 
-/// Whether `strace` is here; a word about it if not.
+/// Whether `strace` is installed. Prints a message if not.
 pub(crate) fn can_trace() -> bool {
     let installed = Trace::is_installed();
     let required = std::env::var_os("WHARFINGER_REQUIRE_CLIENTS").is_some();
@@ -59,7 +59,7 @@ pub(crate) fn can_trace() -> bool {
     installed
 }
 
-/// Says so if a program is not installed, and fails where it must be.
+/// Whether a program is installed. Prints a message if not, and fails if tests must not be skipped.
 pub(crate) fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let installed = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
@@ -69,7 +69,7 @@ pub(crate) fn is_installed(program: &str) -> bool {
         "{program} is not installed, and WHARFINGER_REQUIRE_CLIENTS is set"
     );
     if !installed {
-        // Not by a macro: its output is shown for failed tests only.
+        // A macro's output is shown for failed tests only.
         drop(writeln!(std::io::stderr(), "skipped: {program} is not installed"));
     }
     installed

@@ -43,7 +43,8 @@ impl Ca {
         }
     }
 
-    /// For a server on loopback, by its addresses and by a name that only those know who are told.
+    /// A certificate for a server on loopback, with its addresses and with a name that clients must be able
+    /// to resolve.
     pub(crate) fn server(&self) -> Pair {
         let mut params =
             CertificateParams::new(["localhost", "127.0.0.1", "::1", AUDIENCE].map(str::to_owned)).unwrap();
@@ -64,7 +65,7 @@ impl Ca {
         }
     }
 
-    /// A client's certificate that is no SVID.
+    /// A client's certificate that is not an SVID.
     pub(crate) fn client(&self, name: &str) -> Pair {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
@@ -74,7 +75,7 @@ impl Ca {
         self.issue(params)
     }
 
-    /// An X.509-SVID, as SPIRE makes them, whatever ID it claims.
+    /// An X.509-SVID, as SPIRE makes them, with any ID.
     pub(crate) fn svid(&self, id: &str) -> Pair {
         self.svid_with(id, |_| {})
     }
@@ -134,7 +135,7 @@ impl TrustDomain {
             .token(&json!({"sub": self.id(path), "aud": [audience]}))
     }
 
-    /// In the SPIFFE format.
+    /// The bundle in the SPIFFE format.
     pub(crate) fn bundle(&self) -> Value {
         let mut token_key = self.signer.jwk();
         token_key["use"] = "jwt-svid".into();
@@ -147,7 +148,8 @@ impl TrustDomain {
     }
 }
 
-/// What most tests need: a CA for servers, a trust domain that a registry knows, and one that it does not.
+/// The authorities of most tests: a CA for servers, a trust domain that the registry knows, and one that it
+/// does not.
 pub(crate) struct TestPki {
     pub(crate) servers: Ca,
     pub(crate) domain: TrustDomain,

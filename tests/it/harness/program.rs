@@ -33,7 +33,7 @@ impl Program {
         }
     }
 
-    /// The same in the same home with another variable.
+    /// The same in the same home, with another variable.
     pub(crate) fn env(&self, name: &str, value: &str) -> Self {
         let mut other = self.clone();
         other.variables.push((name.to_owned(), value.to_owned()));
@@ -50,7 +50,7 @@ impl Program {
         fs::write(path, text).unwrap();
     }
 
-    /// Its exit code, standard output and standard error.
+    /// Runs it. Returns the exit code, standard output and standard error.
     pub(crate) async fn run(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
         let mut command = Command::new(self.path(self.name));
         command
@@ -67,7 +67,7 @@ impl Program {
             .spawn()
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        // Whoever needs no input may be gone by now.
+        // The program may end without reading its input.
         drop(stdin.write_all(input.as_bytes()).await);
         drop(stdin);
         let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
@@ -82,7 +82,7 @@ impl Program {
         )
     }
 
-    /// Nothing is in its home but itself.
+    /// Checks that the home has only the program.
     pub(crate) fn left_nothing(&self) {
         let left: Vec<_> = fs::read_dir(self.home.path())
             .unwrap()

@@ -1,4 +1,4 @@
-//! Signs tokens with ES256, good ones and bad ones.
+//! Signs tokens with ES256, valid ones and bad ones.
 
 use super::now;
 use aws_lc_rs::rand::SystemRandom;
@@ -31,7 +31,7 @@ impl Signer {
         self.pair.public_key().as_ref()
     }
 
-    /// A good token for five minutes with these claims over the usual ones.
+    /// A valid token for five minutes. These claims replace the usual ones.
     pub(crate) fn token(&self, claims: &Value) -> String {
         let mut all = json!({"iat": now(), "exp": now() + 300});
         all.as_object_mut()
@@ -43,7 +43,7 @@ impl Signer {
         )
     }
 
-    /// A good signature over whatever header and payload.
+    /// A valid signature over any header and payload.
     pub(crate) fn token_of(&self, header: &Value, claims: &str) -> String {
         let signed = format!("{}.{}", encode(header.to_string()), encode(claims));
         let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();

@@ -1,5 +1,4 @@
-//! A Workload API on a unix socket that gives whoever asks an X.509-SVID, and another one whenever a test
-//! says so.
+//! A Workload API on a unix socket that gives each client the same X.509-SVID, until the test changes it.
 
 use super::Pair;
 use futures_util::{Stream, stream};
@@ -34,7 +33,7 @@ struct X509Svid {
     x509_svid_key: Vec<u8>,
 }
 
-/// Listens once it is started, and until it is dropped.
+/// Listens from the start until this is dropped.
 pub(crate) struct SvidAgent {
     pub(crate) address: String,
     socket: PathBuf,
@@ -57,7 +56,7 @@ impl SvidAgent {
         }
     }
 
-    /// Gives this one from now on.
+    /// Gives this X.509-SVID from now on.
     pub(crate) fn give(&self, id: &str, svid: &Pair) {
         let leaf = CertificateDer::from_pem_slice(svid.certificate.as_bytes()).unwrap();
         let key = PrivateKeyDer::from_pem_slice(svid.key.as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! Real clients, each in a home of its own, so that nothing of the machine's configuration has a say.
+//! Real clients, each with its own home, so that the machine's configuration has no effect.
 
 use super::{Layout, PATIENCE, Pair, TestApp, is_installed};
 use base64::Engine as _;
@@ -29,7 +29,7 @@ pub(crate) enum Tool {
     PodmanCertificate,
 }
 
-/// What somebody presents.
+/// The credential of a client.
 #[derive(Clone)]
 pub(crate) enum Credential {
     Token(String),
@@ -51,7 +51,7 @@ impl Tool {
         }
     }
 
-    /// As [`is_installed`].
+    /// See [`is_installed`].
     pub(crate) fn is_installed(self) -> bool {
         is_installed(self.program())
     }
@@ -96,14 +96,14 @@ impl<'a> Login<'a> {
         login
     }
 
-    /// What the image that it pushes is called by its content.
+    /// The digest of the image that the client pushes.
     pub(crate) fn digest(&self) -> &str {
         &self.layout.digest
     }
 
     /// Pushes the image as `v1`.
     pub(crate) async fn copy_in(&self, repository: &str) -> Outcome {
-        // By a relative path: podman makes a name of it, and a temporary folder's is none.
+        // The path must be relative, since podman makes a name of it and rejects a temporary folder's.
         let source = "oci:layout:v1";
         let target = self.image(repository);
         match self.tool {
@@ -136,7 +136,7 @@ impl<'a> Login<'a> {
         }
     }
 
-    /// Reads the manifest of `v1`; podman can only pull the whole image.
+    /// Reads the manifest of `v1`. podman can only pull the whole image.
     pub(crate) async fn manifest(&self, repository: &str) -> Outcome {
         let image = self.image(repository);
         match self.tool {
@@ -153,7 +153,7 @@ impl<'a> Login<'a> {
         self.home.path().join(name)
     }
 
-    /// Where podman looks by itself.
+    /// The default path of podman's credentials.
     fn certificates(&self) -> PathBuf {
         self.path(".config/containers/certs.d").join(self.app.host())
     }
@@ -232,5 +232,5 @@ impl<'a> Login<'a> {
     }
 }
 
-/// Any name will do beside a token.
+/// The registry accepts any username beside a token.
 const USER: &str = "workload";

@@ -1,10 +1,10 @@
-//! Issuers that cannot be reached: a good token is never called a bad one.
+//! Unreachable issuers, which never make a valid token a bad one.
 
 use super::*;
 use crate::harness::Signer;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unreachable_issuer_is_503_and_never_stops_the_start() {
+async fn an_unreachable_issuer_gives_503_and_does_not_prevent_the_start() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
     issuer.set_unreachable(true);
@@ -42,17 +42,16 @@ async fn an_unreachable_issuer_is_503_and_never_stops_the_start() {
     assert_eq!(issuer.fetches(), 0);
 }
 
-/// As when an API server has a new signing key, and when it is stopped: a good token is never called a bad
-/// one.
+/// An API server changes its signing key, and later stops. A valid token is never reported as bad.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_not_known_yet_waits_and_an_issuer_that_is_stopped_is_503_with_what_failed() {
+async fn an_unknown_key_waits_for_the_next_fetch_and_a_stopped_issuer_gives_503_with_the_failure() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
     let app = TestApp::with_keys_of(&issuer, &pki).await;
     let rotated = Signer::new("rotated");
     let stranger = Signer::new("made-up");
     issuer.publish(&[&rotated]);
-    // The keys were fetched a moment ago, so both are told at the next fetch.
+    // The keys were fetched a moment ago, so both requests are decided after the next fetch.
     let claims = issuer.claims(AUDIENCE, "builder");
     let good = app.bearer(&rotated.token(&claims));
     let bad = app.bearer(&stranger.token(&claims));

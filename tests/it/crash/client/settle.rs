@@ -4,7 +4,7 @@
 use super::*;
 
 impl Client {
-    /// Learns what became of what was not answered, and compares all that is remembered with what is there.
+    /// Learns the result of the unanswered request, and compares everything it remembers with the registry.
     pub(in crate::crash) async fn settle(&mut self, http: &Http) -> Option<()> {
         if let Some(unanswered) = self.unanswered.take() {
             self.learn(http, unanswered).await?;
@@ -79,7 +79,7 @@ impl Client {
                     }
                 }
                 if !there {
-                    // As a client would.
+                    // Pushes it again, as a client would.
                     let answer = http
                         .ask(
                             Method::PUT,
@@ -106,7 +106,7 @@ impl Client {
                         "{repository}:{tag}, when {deleted} is gone\nacknowledged before: {before}"
                     );
                 }
-                // As a client would: what was cut short is completed.
+                // Deletes it again, as a client would. That completes an interrupted deletion.
                 let answer = http
                     .ask(Method::DELETE, &self.path(&format!("manifests/{deleted}")), "")
                     .await?;

@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_counts_when_it_has_come_to_rest() {
+    fn a_file_is_used_once_it_stops_changing() {
         let look = |byte: u8| Some([byte; 32]);
         let mut watched = Watched::new(look(1));
         let looks = [

@@ -1,4 +1,4 @@
-//! Configurations that load and mistakes that are found, each with its key.
+//! Configurations that load, and mistakes that are found, each with its key.
 
 mod mistakes;
 mod open;
@@ -98,7 +98,7 @@ fn in_yaml_only_true_and_false_are_truth_values() {
 }
 
 #[test]
-fn what_would_let_everyone_in_is_refused() {
+fn settings_that_would_admit_everyone_are_rejected() {
     let nobody = json!({"storage": {"rootDirectory": "s"}, "http": {"address": "0.0.0.0"}});
     assert_eq!(keys(&nobody), ["http.auth"]);
     let nobody_either = json!({"storage": {"rootDirectory": "s"}, "http": {}, "accessControl": {"repositories": {"**": {"defaultPolicy": ["read"]}}}});
@@ -108,7 +108,7 @@ fn what_would_let_everyone_in_is_refused() {
 }
 
 #[test]
-fn access_control_may_stand_where_zot_has_it_but_not_twice() {
+fn access_control_may_be_in_either_place_but_not_in_both() {
     let rules = json!({"repositories": {"**": {"defaultPolicy": ["read"], "policies": [{"users": ["spiffe://"], "actions": ["read"]}]}}});
     let wrong = "http.accessControl.repositories[\"**\"].policies[0].users[0] (spiffe://)";
     assert_eq!(keys(&with(&[("/http/accessControl", rules)])), [wrong]);
@@ -124,7 +124,7 @@ fn access_control_may_stand_where_zot_has_it_but_not_twice() {
 }
 
 #[test]
-fn what_is_not_built_is_refused_if_it_protects() {
+fn settings_that_protect_and_are_not_built_are_rejected() {
     let protects = with(&[
         ("/http/ratelimit", json!({"rate": 1})),
         ("/http/auth/ldap", json!({"address": "secret"})),
@@ -146,7 +146,7 @@ fn what_is_not_built_is_refused_if_it_protects() {
 }
 
 #[test]
-fn detect_manifest_collision_is_taken_wherever_actions_are_and_permits_nothing() {
+fn detect_manifest_collision_is_accepted_among_actions_and_permits_nothing() {
     let actions = json!(["read", "delete", "detectManifestCollision"]);
     let grant = json!({"users": ["a"], "actions": actions});
     let rules = json!({
@@ -184,7 +184,7 @@ fn a_store_that_does_not_wait_for_the_disk_is_a_warning() {
 }
 
 #[test]
-fn proxies_are_networks_and_names_are_audiences_only_where_they_are_said() {
+fn proxies_are_networks_and_names_are_audiences_only_if_configured() {
     assert_eq!(
         keys(&with(&[(
             "/http/trustedProxies",

@@ -1,4 +1,4 @@
-//! What zot's users write, what they mistype, and what hostile claims try. `t_4_5` is the fifth check of
+//! Expressions of zot's users, mistakes in expressions, and hostile claims. `t_4_5` is the fifth check of
 //! expressions in the project's list of rules for tokens.
 
 use super::*;
@@ -84,7 +84,7 @@ fn names_are_open_where_the_caller_says_so() {
 }
 
 #[test]
-fn t_4_5_a_wrong_kind_fails_when_it_shows() {
+fn t_4_5_a_wrong_kind_that_shows_at_run_time_fails() {
     let kind = |expected, found: &str| Failed::Kind {
         expected,
         found: found.to_owned(),

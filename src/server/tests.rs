@@ -224,7 +224,7 @@ fn says_who() -> Router {
     })
 }
 
-/// Answers an identified caller when it is allowed to. Tells when it has started.
+/// Answers an identified caller once `allowed` is notified. Notifies `begun` at the start.
 fn waits(begun: &Arc<Notify>, allowed: &Arc<Notify>) -> Router {
     let begun = begun.clone();
     let allowed = allowed.clone();

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_in_the_words_of_json_and_short() {
+    fn errors_are_short_and_use_the_words_of_json() {
         for (bad, why) in [
             (r#"{"name":1}"#, "expected a string, found `1` at line 1 column 9"),
             (

@@ -1,4 +1,4 @@
-//! Which sources an entry gets, and what `verify` says of them.
+//! The sources of an entry, and what `verify` reports about them.
 
 use super::wanted::Wanted;
 use super::*;
@@ -6,8 +6,8 @@ use crate::config::{self, Config};
 use crate::trust::{Authorities, Generation};
 use std::time::Duration;
 
-/// The keys of the mistakes and of the warnings that `verify` would find in an issuer with these keys, whose
-/// other parts are good.
+/// The keys of the mistakes and warnings that `verify` finds in an issuer with these keys. Everything else in
+/// it is valid.
 async fn verdict(keys: &str) -> (Vec<String>, Vec<String>) {
     let text = format!(
         "storage: {{rootDirectory: s}}\nhttp: {{auth: {{bearer: {{oidc: [{{issuer: 'https://issuer.example.org', audiences: [a], {keys}}}]}}}}}}"
@@ -167,7 +167,7 @@ fn set(kid: &str) -> String {
     format!(r#"{{"keys":[{}]}}"#, KEY.replace("KID", kid))
 }
 
-/// What is warned of in a configuration with these trust domains.
+/// The warnings for a configuration with these trust domains.
 fn warnings_of(folder: &std::path::Path, trust_domains: &str) -> Vec<String> {
     let text = format!(
         "storage: {{rootDirectory: s}}\nhttp: {{tls: {{cert: c, key: k}}, auth: {{spiffe: {{trustDomains: [{trust_domains}]}}}}}}"
@@ -202,7 +202,7 @@ fn a_key_of_two_trust_domains_is_warned_of_by_whatever_way_it_came_unless_it_may
 }
 
 #[test]
-fn a_key_stays_with_the_first_also_where_the_first_accepts_no_svids_of_its_kind() {
+fn a_key_stays_with_the_first_even_if_the_first_accepts_no_svids_of_its_kind() {
     let folder = tempfile::tempdir().unwrap();
     let bundle = set("one").replace(r#""kid""#, r#""use":"jwt-svid","kid""#);
     std::fs::write(folder.path().join("one.json"), &bundle).unwrap();
@@ -221,7 +221,7 @@ fn a_key_stays_with_the_first_also_where_the_first_accepts_no_svids_of_its_kind(
 }
 
 #[test]
-fn a_trust_domain_that_shares_with_the_second_alone_does_not_get_what_the_first_holds() {
+fn a_trust_domain_that_shares_only_with_the_second_does_not_get_keys_of_the_first() {
     let folder = tempfile::tempdir().unwrap();
     let entry = |name: &str, shares: &str| {
         format!(

@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_said_at_once_and_then_daily() {
+    fn each_warning_is_logged_at_once_and_then_daily() {
         let at = Timestamp::from_secs(1_790_000_000);
         let later = |hours: u64| at.plus(Duration::from_secs(hours * 3_600));
         let soon = expiring("file a", Expiry::Soon { at });

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_for_their_owner_alone() {
+    fn only_the_owner_may_read_keys() {
         use std::os::unix::fs::PermissionsExt;
         let temporary = tempfile::tempdir().unwrap();
         let folder = prepare(temporary.path(), HOME, 0, NOW).unwrap();
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_said_with_its_path() {
+    fn unusable_files_are_reported_with_their_path() {
         let temporary = tempfile::tempdir().unwrap();
         let file = temporary.path().join("file");
         fs::write(&file, "").unwrap();
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_since_is_left_alone_too_and_other_files_do_not_matter() {
+    fn changed_files_are_left_alone_too_and_other_files_are_ignored() {
         let temporary = tempfile::tempdir().unwrap();
         fs::write(temporary.path().join("notes.new"), "mine").unwrap();
         fs::write(temporary.path().join("config.new"), "mine").unwrap();

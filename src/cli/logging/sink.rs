@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stops_holds_up_nobody_and_hears_how_many_lines_it_missed() {
+    fn a_reader_that_stops_delays_no_writer_and_is_told_how_many_lines_it_missed() {
         let (sink, written, allow) = sink();
         line(&sink, true, "first\n");
         assert_eq!(

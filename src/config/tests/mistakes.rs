@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn all_mistakes_of_the_text_are_found_at_once() {
+fn all_mistakes_in_the_text_are_found_at_once() {
     let bad = with(&[
         ("/http/prot", json!(80)),
         ("/http/address", json!(5)),
@@ -38,7 +38,7 @@ fn all_mistakes_of_the_text_are_found_at_once() {
 }
 
 #[test]
-fn a_mistake_of_the_text_hides_none_of_the_meaning() {
+fn a_mistake_in_the_text_hides_no_mistake_in_the_meaning() {
     let bad = with(&[
         ("/http/auth/bearer/oidc/0/clockSkew", json!(30)),
         ("/http/auth/bearer/oidc/0/issuer", json!("issuer.example.org")),
@@ -77,7 +77,7 @@ fn a_mistake_of_the_text_hides_none_of_the_meaning() {
 }
 
 #[test]
-fn what_is_no_yaml_is_told_by_its_place_and_without_the_lines_around_it() {
+fn invalid_yaml_is_reported_with_its_place_and_without_the_lines_around_it() {
     for (text, said) in [
         (
             "storage: {rootDirectory: s}\nstorage: {}\n",
@@ -100,7 +100,7 @@ fn what_is_no_yaml_is_told_by_its_place_and_without_the_lines_around_it() {
 }
 
 #[test]
-fn all_mistakes_of_the_meaning_are_found_at_once() {
+fn all_mistakes_in_the_meaning_are_found_at_once() {
     let bad = with(&[
         ("/http/port", json!("eighty")),
         ("/http/auth/bearer/oidc/0/audiences", json!([])),

@@ -1,5 +1,5 @@
-//! Files without a login: when one is open, and every way in which one that was meant to be closed could
-//! become so.
+//! Files without a login: when such a registry is open, and every way in which one that should be closed
+//! could become open.
 
 use super::*;
 use crate::access::{Create, Read, decide};
@@ -21,7 +21,7 @@ fn opened(document: &Value, open: bool) -> Result<Option<Opened>, Vec<String>> {
 }
 
 #[test]
-fn a_file_without_a_login_is_open_on_loopback_and_elsewhere_by_the_operators_word() {
+fn a_file_without_a_login_is_open_on_loopback_and_elsewhere_if_the_operator_says_so() {
     for (http, alone) in [
         (json!({}), true),
         (json!({"address": "127.0.0.1"}), true),
@@ -61,7 +61,7 @@ fn a_file_without_a_login_is_open_on_loopback_and_elsewhere_by_the_operators_wor
 }
 
 #[test]
-fn a_login_that_is_named_and_lets_nobody_in_opens_nothing_by_anybodys_word() {
+fn a_configured_login_that_admits_nobody_never_opens_the_registry() {
     let issuer = json!({"issuer": "https://issuer.example.org", "audiences": [""]});
     for http in [
         json!({"auth": {}}),

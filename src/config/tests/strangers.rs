@@ -1,4 +1,4 @@
-//! Issuers that anyone can get a token of.
+//! Issuers that give tokens to everybody.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn file(issuer: &str, entry: Value, access: Value) -> Value {
     document
 }
 
-/// Whether it is refused, and for this alone.
+/// Whether it is rejected, and for this reason only.
 fn is_refused(document: &Value) -> bool {
     match load(document) {
         Ok(_) => false,

@@ -1,8 +1,8 @@
-//! What is accepted and seldom meant: each with a file that is warned of, and one that is not.
+//! Settings that are accepted but seldom intended. Each test has a file with the warning and one without.
 
 use super::*;
 
-/// The keys of its warnings.
+/// The keys of the warnings.
 fn warned(document: &Value) -> Vec<String> {
     load(document)
         .unwrap_or_else(|mistakes| panic!("{mistakes:?}: {document}"))

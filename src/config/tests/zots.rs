@@ -10,7 +10,7 @@ fn said(document: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_key_that_is_not_built_and_asks_for_nothing_is_no_request() {
+fn a_key_that_is_not_built_and_requests_nothing_is_accepted() {
     for (pointer, nothing, something) in [
         (
             "/http/auth/apikey",
@@ -190,7 +190,7 @@ fn every_extension_and_setting_that_is_ignored_is_named_with_the_truth() {
         (("/http/tls", json!(null)), &[]),
     ] {
         let document = with(&[document]);
-        // Relative paths are another matter.
+        // Relative paths are resolved differently.
         let said: Vec<_> = said(&document)
             .into_iter()
             .filter(|warning| !warning.starts_with("relative paths"))
@@ -212,7 +212,7 @@ fn every_extension_and_setting_that_is_ignored_is_named_with_the_truth() {
 }
 
 #[test]
-fn relative_paths_of_a_file_of_zots_are_told_to_be_elsewhere() {
+fn relative_paths_in_a_file_of_zot_are_reported_to_be_elsewhere() {
     let zots = with(&[
         ("/distSpecVersion", json!("1.1.1")),
         ("/storage/gc", json!(false)),
@@ -411,7 +411,7 @@ fn origins_and_the_path_of_the_metrics() {
 }
 
 #[test]
-fn zots_other_methods_are_read_and_their_mistakes_found() {
+fn zots_other_methods_are_read_and_their_mistakes_are_found() {
     let tls = json!({"cert": "c", "key": "k", "cacert": "ca.pem"});
     let only = |auth: Value, tls: Value| json!({"storage": {"rootDirectory": "s"}, "http": {"tls": tls, "auth": auth}});
     let config = load(&only(json!({}), tls.clone())).unwrap();

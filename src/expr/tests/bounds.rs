@@ -206,8 +206,8 @@ fn no_claims_of_a_token_cause_more_work_than_the_fuel_allows() {
             matches!(result, Err(Failed::OutOfFuel { .. })),
             "{source}: {result:?}"
         );
-        // A value is paid for step by step, and the enclosing loops end too: nothing ran after the first step
-        // that was too much.
+        // The cost of a value is charged step by step, and the enclosing loops end too, so nothing ran after
+        // the first step that was too much.
         assert!(left > -TANK / 10, "{source} went on to {left}");
     }
     let claims = list(11_000, 300);

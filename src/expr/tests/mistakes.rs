@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn t_4_1_to_4_and_6_what_is_known_to_be_wrong_is_refused() {
+fn t_4_1_to_4_and_6_expressions_that_are_known_to_be_wrong_are_rejected() {
     let unknown = |name: &str| Invalid::UnknownVariable {
         name: name.into(),
         known: VARIABLES.map(str::to_owned).to_vec(),
@@ -91,7 +91,7 @@ fn t_4_1_to_4_and_6_what_is_known_to_be_wrong_is_refused() {
 }
 
 #[test]
-fn t_4_5_a_wrong_kind_is_refused_when_known() {
+fn t_4_5_a_wrong_kind_that_is_known_at_load_is_rejected() {
     use {Kind as K, Type as T};
     for (source, expected, found) in [
         ("size(claims.sub)", K::Text, T::Int),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_users_of_zot_write() {
+fn expressions_of_zots_users_have_the_same_value() {
     for (source, expected) in [
         (
             "claims.iss + '/' + claims.sub",
@@ -145,7 +145,7 @@ fn groups_may_come_as_optionals() {
 }
 
 #[test]
-fn expressions_that_work_in_zot_but_not_in_the_crate_alone() {
+fn expressions_that_work_in_zot_but_not_in_the_plain_crate() {
     for (source, expected) in [
         ("claims.`kubernetes.io`.`namespace`", json!("ns1")),
         ("claims.?`kubernetes.io`.namespace.orValue('')", json!("ns1")),

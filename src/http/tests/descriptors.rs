@@ -171,7 +171,7 @@ async fn data_is_compared_and_replaces_no_blob() {
 }
 
 #[tokio::test]
-async fn a_listed_type_is_no_longer_than_a_media_type_may_be() {
+async fn a_listed_type_is_at_most_as_long_as_a_media_type() {
     let site = Site::new();
     for repository in ["open/a", "open/sparse/a", "open/unchecked/a"] {
         let config = site.push_blob(repository, "{}").await;

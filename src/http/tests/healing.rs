@@ -24,7 +24,7 @@ enum Harm {
     Link,
 }
 
-/// `Link` is last, since it leaves no file to change.
+/// `Link` is last, because it leaves no file to change.
 const HARMS: [Harm; 6] = [
     Harm::First,
     Harm::Last,

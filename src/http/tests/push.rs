@@ -164,7 +164,7 @@ async fn finishing_an_upload_needs_the_right_digest() {
 }
 
 #[tokio::test]
-async fn d_18_only_its_owner_can_use_an_upload_and_cancels_it_with_create_alone() {
+async fn d_18_only_its_owner_can_use_an_upload_and_needs_only_create_to_cancel_it() {
     let create = PatternRules {
         default: vec![Action::Create],
         ..PatternRules::default()

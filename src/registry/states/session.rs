@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_goes_on_from_what_was_kept() {
+    fn a_session_continues_after_the_bytes_that_were_kept() {
         let session = Session::new("alice".to_owned(), Algorithm::Sha512);
         let mut hasher = session.hasher().unwrap();
         hasher.update(b"hello");

@@ -1,4 +1,4 @@
-//! Mounting and deleting blobs, and what is in the catalogue.
+//! Mounting and deleting blobs, and the catalogue.
 
 use super::super::states::Condemnable;
 use super::super::states::link::LinkState;

@@ -1,4 +1,4 @@
-//! Which repositories are in the catalogue, and what it costs to leave it.
+//! Which repositories are in the catalogue, and the cost of leaving it.
 
 use super::watched::Asked;
 use super::*;
@@ -17,7 +17,7 @@ async fn leaving_the_catalogue_costs_the_same_however_many_uploads_others_have()
             .unwrap();
     }
     let (registry, store) = bench.watched();
-    // The end of an upload, the deletion of a blob, and that of a manifest.
+    // Three ways to leave: the end of an upload, the deletion of a blob, and the deletion of a manifest.
     for end in 0..3 {
         match end {
             0 => {

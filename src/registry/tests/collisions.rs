@@ -1,4 +1,4 @@
-//! A deletion that must not delete several tags, with a push of another tag between any two of its requests.
+//! A deletion that must not delete several tags. Another tag is pushed between any two of its requests.
 
 use super::*;
 use crate::storage::{Answer, Range, Record, Value, Version, Written};

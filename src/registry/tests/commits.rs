@@ -1,5 +1,5 @@
-//! How many commits of a local store each step of a push takes. A commit is a sync of the disk, and most of
-//! what a small push waits for.
+//! The number of commits to a local store in each step of a push. A commit is a sync of the disk, which is
+//! most of the time of a small push.
 
 use super::*;
 use crate::oci::ManifestType;
@@ -83,7 +83,7 @@ fn small_image(config: &str, layer: &str) -> Bytes {
     image(&sha256(config.as_bytes()), &layers)
 }
 
-/// At most as many as with records of format 1. Only an index takes one more, for the entries of its
+/// At most as many commits as with records of format 1. An index takes one more, for the entries of its
 /// children.
 #[tokio::test]
 async fn a_push_takes_no_more_commits_than_with_format_1() {
@@ -152,7 +152,7 @@ async fn a_push_takes_no_more_commits_than_with_format_1() {
             counter.three_requests("a", "layer 2").await,
             7,
         ),
-        // 6: as a new tag, and two to clear the back reference of the manifest that it was on.
+        // 6: four as for a new tag, and two to clear the back reference of the previous manifest.
         (
             "a manifest that takes a tag over",
             counter.manifest("a", &tag("v1"), second.clone()).await,

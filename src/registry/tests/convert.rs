@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// A day after the store's last record: the uploads that had not been given more time have expired.
+/// A day after the store's last record. Uploads without more time have expired.
 const NOW: Timestamp = Timestamp::from_secs(1_790_100_000);
 
 struct Records;
@@ -359,7 +359,7 @@ async fn a_converted_store_is_clean_but_for_what_was_left_over() {
     ];
     assert_eq!(kinds, expected.into());
     assert_eq!(fixture.store.check().unwrap(), (Vec::new(), 0));
-    // What every start does next: two manifests were being pushed, and two deleted.
+    // The next step of every start. Two manifests were being pushed, and two deleted.
     assert_eq!(fixture.registry.finish_what_a_crash_left().await.unwrap(), 4);
     let findings = fixture.findings().await;
     assert!(!findings.iter().any(is_damage), "{findings:#?}");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const R: &str = "team/app";
 
-/// Reports that it is full only when bytes are made durable, and then drops them, as a disk may.
+/// Reports a full disk only when bytes are made durable, and then drops them, as a disk may.
 struct FullLate {
     store: Arc<Memory>,
     full: AtomicBool,

@@ -16,7 +16,7 @@ const R: &str = "team/app";
 struct Counting {
     store: Arc<Memory>,
     commits: AtomicU64,
-    /// Of changes.
+    /// The number of changes before it stops.
     left: AtomicU64,
     /// A state that no manifest may change to, as if the disk were full.
     refused: Mutex<Option<&'static str>>,
@@ -81,7 +81,7 @@ impl RecordStore for Counting {
         })
     }
 
-    /// One commit. A crash may split it, as it may where every change is a request of its own.
+    /// Counts one commit. A crash may split it, as if every change were a separate request.
     fn change_all(&self, changes: Vec<Change>) -> BoxFuture<'_, Vec<Result<Option<Version>, Failure>>> {
         Box::pin(async move {
             self.commits.fetch_add(1, Ordering::SeqCst);
@@ -256,7 +256,7 @@ async fn a_push_finishes_an_interrupted_deletion_first() {
         (0..5).map(|number| format!("v{number}")),
     )
     .await;
-    // Condemned, dying, and its marker.
+    // The first three changes condemn the manifest, make it dying, and write its marker.
     let counting = Counting::new(&bench, 3);
     counting
         .registry()
@@ -281,7 +281,7 @@ async fn a_push_finishes_an_interrupted_deletion_first() {
 async fn an_interrupted_push_is_removed_at_the_next_start() {
     let bench = Bench::new();
     let child = push_image(&bench.registry, R, "config", &json!({})).await;
-    // The record, and the entry at its child.
+    // The changes are the record and the entry of its child.
     let counting = Counting::new(&bench, 2);
     push_index(&counting.registry(), &child).await.unwrap_err();
     let manifests = format!("r/{R}!/m/");
@@ -364,7 +364,8 @@ async fn an_unreadable_tag_does_not_block_a_deletion() {
     )
     .await;
     bench.damage(&format!("r/{R}!/t/v1"), "damaged").await;
-    // Condemned, dying, and its marker: the list has to look at the tags.
+    // The first three changes condemn the manifest, make it dying, and write its marker. So the list has to
+    // read the tags.
     Counting::new(&bench, 3)
         .registry()
         .delete_manifest(&delete(R), &Reference::Digest(digest.clone()))

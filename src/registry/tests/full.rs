@@ -141,7 +141,8 @@ async fn a_push_that_meets_the_reserve_half_way_leaves_nothing() {
     }
 }
 
-/// A push is acknowledged with its tag or not at all. What a refused one leaves is a manifest without a tag, which the next push of it takes.
+/// A push is acknowledged with its tag or not at all. A rejected push leaves a manifest without a tag, and
+/// the next push of the manifest uses it.
 #[tokio::test]
 async fn a_push_by_tag_that_finds_no_room_for_its_tag_is_refused() {
     let bench = Bench::new();
@@ -216,7 +217,7 @@ async fn an_upload_that_meets_the_reserve_gives_its_bytes_back() {
             let bytes = left.map_or(0, |file| file.map_or(0, |file| file.size()));
             let case = format!("room for {room}, kept {kept}, closing {closing}");
             if bench.keys("u/").await.is_empty() {
-                // Unless the blob got them, and only its link found no room.
+                // The bytes stay if the blob has them and only its link found no room.
                 assert!(bytes == 0 || bench.keys("b/").await.len() == 1, "{case}");
             } else {
                 assert_eq!(bytes, first.len() as u64, "{case}");

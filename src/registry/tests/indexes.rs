@@ -48,7 +48,7 @@ async fn push(registry: &Registry, reference: &Reference, bytes: &Bytes) -> Resu
 }
 
 #[tokio::test]
-async fn what_is_committed_and_lacks_something_is_not_acknowledged_again() {
+async fn a_committed_manifest_that_lacks_content_is_not_acknowledged_again() {
     let bench = Bench::new();
     let first = push_image(&bench.registry, R, "1", &json!({})).await;
     let second = push_image(&bench.registry, R, "2", &json!({})).await;
@@ -108,7 +108,7 @@ async fn what_is_committed_and_lacks_something_is_not_acknowledged_again() {
 }
 
 #[tokio::test]
-async fn a_push_writes_the_entries_that_are_missing_of_what_is_committed() {
+async fn a_push_writes_missing_entries_of_a_committed_manifest() {
     let bench = Bench::new();
     let child = push_image(&bench.registry, R, "1", &json!({})).await;
     let subject = sha256(b"subject");
@@ -145,7 +145,7 @@ async fn a_push_writes_the_entries_that_are_missing_of_what_is_committed() {
 }
 
 #[tokio::test]
-async fn a_push_of_what_is_there_reads_little_and_changes_nothing_but_its_tag() {
+async fn a_push_of_an_existing_index_reads_little_and_changes_only_its_tag() {
     let bench = Bench::new();
     let mut children = Vec::new();
     for number in 0..20 {

@@ -237,7 +237,7 @@ async fn a_child_is_deleted_or_the_index_that_lists_it_is_pushed() {
         let bench = Bench::new();
         let child = push_image(&bench.registry, R, "config", &json!({})).await;
         let listing = index(&[&child]);
-        // One in three finds the index there, and each deletes it first in another.
+        // In one of three orders the index exists. In another, it exists and is deleted first.
         let there = seed % 3 == 1;
         if there || seed % 3 == 2 {
             bench
@@ -261,7 +261,7 @@ async fn a_child_is_deleted_or_the_index_that_lists_it_is_pushed() {
         match join(push, deletion).await {
             (Ok(_), Err(Error::Listed { index })) => assert_eq!(index, sha256(&listing), "seed {seed}"),
             (Err(Error::MissingReferences(_)), Ok(())) if !there => {}
-            // Pushed, and then both were deleted.
+            // The index was pushed, and then both were deleted.
             (Ok(_), Ok(())) if seed % 3 == 2 => {}
             other => panic!("seed {seed}: {other:?}"),
         }
@@ -435,7 +435,7 @@ async fn a_damaged_record_is_deleted_beside_its_push() {
         let push = try_push_blob(&registry, R, b"layer");
         let permit = delete(R);
         let (pushed, deleted) = join(push, registry.delete_blob(&permit, &blob)).await;
-        // A push that is under way has not made it known yet.
+        // A push in progress has not made the blob known yet.
         assert!(
             pushed.is_ok() && matches!(deleted, Ok(()) | Err(Error::BlobUnknown)),
             "seed {seed}: {pushed:?} {deleted:?}"

@@ -29,7 +29,7 @@ async fn a_known_blob_that_comes_in_one_request_leaves_no_trace() {
     assert_eq!(bench.keys("").await, before);
     assert!(matches!(again(b"hell").await, Err(Error::SizeMismatch)));
     assert_eq!(bench.keys("").await, before);
-    // It is written, because only the digest shows which of the two is wrong, and then removed.
+    // The blob is written, because only the digest shows which of the two is wrong. Then it is removed.
     assert!(matches!(again(b"jello").await, Err(Error::DigestMismatch { .. })));
     assert_eq!(bench.keys("u/").await, Vec::<String>::new());
     assert_eq!(bench.store.list_bytes("", 10).await.unwrap().len(), 1);
@@ -51,7 +51,7 @@ async fn a_known_blob_that_comes_in_one_request_leaves_no_trace() {
 async fn a_known_blob_is_linked_and_not_stored_twice() {
     let bench = Bench::new();
     let digest = push_blob(&bench.registry, R, b"layer").await;
-    // Announced with the body: hashed and never written.
+    // If the digest is announced with the body, the body is hashed and never written.
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
     bench
         .registry
@@ -59,7 +59,8 @@ async fn a_known_blob_is_linked_and_not_stored_twice() {
         .await
         .unwrap();
     assert!(!bench.has_bytes(&id).await);
-    // Known in another repository, or at the end only: removed again.
+    // If another repository has the blob, or the digest comes at the end, the bytes are written and removed
+    // again.
     let Upload { id, .. } = bench.registry.start_upload(&create("b"), None).await.unwrap();
     bench
         .registry

@@ -184,7 +184,7 @@ async fn oci_29_docker_media_types_are_kept_and_schema_1_is_refused() {
 }
 
 #[tokio::test]
-async fn a_sparse_repository_takes_a_manifest_without_its_content_and_protects_what_comes_later() {
+async fn a_sparse_repository_accepts_a_manifest_without_its_content_and_protects_content_that_comes_later() {
     let bench = Bench::new();
     let sparse = Repositories::parse(R).unwrap();
     let registry = bench.restarted().with(Settings {

@@ -1,4 +1,4 @@
-//! The core over a store in memory, each test named for the rule it proves.
+//! The core over a store in memory. Each test has the name of the rule that it proves.
 
 mod blobs;
 mod catalog;
@@ -224,7 +224,7 @@ pub(super) async fn push_image(registry: &Registry, repository: &str, name: &str
         .digest
 }
 
-/// A server runs every request on whichever thread is free.
+/// A server runs every request on any free thread.
 #[test]
 fn every_operation_may_move_between_threads() {
     fn is_send<T: Send>(_: T) {}

@@ -93,7 +93,7 @@ async fn oci_18_a_stream_of_any_length_is_appended() {
 }
 
 #[tokio::test]
-async fn oci_18_a_chunk_begins_where_the_upload_stands() {
+async fn oci_18_a_chunk_begins_at_the_offset_of_the_upload() {
     let bench = Bench::new();
     let id = bench.begin().await;
     let append = |range, length, bytes: &'static [u8]| {
@@ -142,14 +142,14 @@ async fn oci_18_a_chunk_has_the_length_it_announces() {
         );
     }
     assert_eq!(bench.offset(&id).await, 0);
-    // What was written of the refused chunks is not part of the blob.
+    // Bytes of rejected chunks are not part of the blob.
     bench.append(&id, None, body(&[b"xyz"])).await.unwrap();
     let digest = bench.finish(&id, None, &sha256(b"xyz"), body(&[])).await.unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "xyz");
 }
 
 #[tokio::test]
-async fn oci_19_the_closing_chunk_begins_where_the_upload_stands() {
+async fn oci_19_the_closing_chunk_begins_at_the_offset_of_the_upload() {
     let bench = Bench::new();
     let id = bench.begin().await;
     bench.append(&id, chunk(0, 2), body(&[b"abc"])).await.unwrap();

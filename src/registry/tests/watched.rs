@@ -22,7 +22,7 @@ pub(super) struct Watched {
     asked: Mutex<Vec<Asked>>,
     /// The answer to every change of a key with this prefix.
     refuses: Mutex<Option<(&'static str, Failure)>>,
-    /// How many changes that do not free space it accepts.
+    /// The number of changes that do not free space before it is full.
     room: AtomicUsize,
 }
 

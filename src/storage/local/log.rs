@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_a_read_stays_open_the_log_has_a_bound_and_deletions_go_on() {
+    async fn while_a_read_stays_open_the_log_has_a_bound_and_deletions_work() {
         let folder = tempfile::tempdir().unwrap();
         let store = Local::open(folder.path()).unwrap();
         store.space.pretend(Some(100 << 20), Some(90 << 20));
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pushes_go_on_after_overlapping_readers_have_ended() {
+    async fn pushes_continue_after_overlapping_readers_have_ended() {
         let folder = tempfile::tempdir().unwrap();
         let store = Local::open(folder.path()).unwrap();
         store.space.pretend(Some(100 << 20), Some(90 << 20));

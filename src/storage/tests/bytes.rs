@@ -21,7 +21,7 @@ contract! {
         cancelled_writes_do_not_disturb_later_ones,
     ],
     places: [
-        another_process_goes_on_from_what_was_kept,
+        another_process_continues_after_the_bytes_that_were_kept,
         an_earlier_answer_is_good_until_a_later_one_was_used,
         what_was_sealed_stays,
     ],
@@ -282,7 +282,7 @@ async fn bytes_can_be_removed_without_their_resume(store: Arc<impl BlobStore>) {
     assert_eq!(all(&*store, OTHER).await, b"abc");
 }
 
-async fn another_process_goes_on_from_what_was_kept(place: impl Place) {
+async fn another_process_continues_after_the_bytes_that_were_kept(place: impl Place) {
     let store = place.open();
     write(&*store, NAME, 0, vec![text("start ")]).await.unwrap();
     let kept = store.keep(NAME, 6, &NEW).await.unwrap();

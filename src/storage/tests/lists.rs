@@ -6,7 +6,7 @@ contract! {
     stores: [
         keys_are_listed_in_the_order_of_their_bytes,
         a_list_holds_its_prefix_only,
-        a_list_goes_on_after_any_key,
+        a_list_continues_after_any_key,
         a_list_shows_what_it_is_asked_for,
         a_list_goes_past_many_hidden_records,
         a_record_may_be_hidden_and_shown_again,
@@ -65,7 +65,7 @@ async fn a_list_holds_its_prefix_only(store: Arc<impl RecordStore>) {
     assert_eq!(list(&*store, "t/", "", 0).await, [""; 0]);
 }
 
-async fn a_list_goes_on_after_any_key(store: Arc<impl RecordStore>) {
+async fn a_list_continues_after_any_key(store: Arc<impl RecordStore>) {
     let keys: Vec<String> = (0..250).map(|i| format!("t/{i:03}")).collect();
     for key in &keys {
         store.create(key, Bytes::new().into()).await.unwrap();

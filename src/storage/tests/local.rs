@@ -238,7 +238,7 @@ async fn a_store_that_does_not_wait_for_the_disk_keeps_the_same_contract() {
     assert_eq!(all(&store, NAME).await, b"sealed");
 }
 
-/// Runs in a process of its own, since the limit applies to the whole process.
+/// Runs in a separate process, since the limit applies to the whole process.
 #[test]
 fn too_many_open_files_are_not_a_disk_failure() {
     const CHILD: &str = "WHARFINGER_TEST_FEW_OPEN_FILES";

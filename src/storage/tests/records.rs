@@ -6,10 +6,10 @@ use std::time::Duration;
 
 contract! {
     stores: [
-        a_record_is_made_only_where_there_is_none,
+        a_record_is_created_only_if_it_does_not_exist,
         a_record_changes_only_from_the_state_expected,
         a_version_is_never_used_twice,
-        a_version_of_another_store_is_no_version,
+        a_version_of_another_store_is_never_current,
         of_concurrent_swaps_one_wins,
         of_concurrent_creates_one_wins,
         a_large_value_comes_back_whole,
@@ -22,7 +22,7 @@ contract! {
     ],
 }
 
-async fn a_record_is_made_only_where_there_is_none(store: Arc<impl RecordStore>) {
+async fn a_record_is_created_only_if_it_does_not_exist(store: Arc<impl RecordStore>) {
     assert_eq!(store.get("k").await.unwrap(), None);
     let version = store.create("k", value_of("one")).await.unwrap();
     assert!(is_conflict(store.create("k", value_of("two")).await));
@@ -136,7 +136,7 @@ fn foreign() -> [Version; 2] {
     ]
 }
 
-async fn a_version_of_another_store_is_no_version(store: Arc<impl RecordStore>) {
+async fn a_version_of_another_store_is_never_current(store: Arc<impl RecordStore>) {
     store.create("k", value_of("1")).await.unwrap();
     for foreign in foreign() {
         for key in ["k", "no such key"] {

@@ -6,7 +6,7 @@ contract! {
     stores: [
         each_change_is_for_itself,
         changes_are_done_in_their_order,
-        no_change_is_no_change,
+        an_empty_call_changes_nothing,
         many_changes_and_large_ones_are_done_together,
         versions_are_never_used_twice,
     ],
@@ -101,7 +101,7 @@ async fn changes_are_done_in_their_order(store: Arc<impl RecordStore>) {
     assert_eq!(value(&*store, "k").await, Some(text("3")));
 }
 
-async fn no_change_is_no_change(store: Arc<impl RecordStore>) {
+async fn an_empty_call_changes_nothing(store: Arc<impl RecordStore>) {
     assert!(store.change_all(Vec::new()).await.is_empty());
 }
 

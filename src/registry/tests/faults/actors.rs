@@ -7,17 +7,17 @@ use crate::oci::{RepositoryName, Tag};
 pub(super) const REPOSITORIES: [&str; 2] = ["one", "two"];
 pub(super) const TAGS: [&str; 3] = ["v1", "v2", "v3"];
 pub(super) const CONTENT: &[u8] = b"layer";
-/// How many different manifests there are.
+/// The number of different manifests.
 pub(super) const MANIFESTS: u32 = 5;
-/// An image like any other. The index lists it.
+/// An ordinary image, which the index lists.
 pub(super) const LISTED: u32 = 1;
-/// Its subject is the first one.
+/// An image whose subject is the first one.
 const REFERRER: u32 = 3;
-/// Lists one of the others, and needs no blob.
+/// An index of one of the others. It needs no blob.
 pub(super) const LISTS: u32 = 4;
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// What one client or one collector does. Numbers choose one of the constants above.
+/// The work of one client or collector. Numbers choose one of the constants above.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Actor {
     /// Uploads the blob and pushes a manifest with it.
@@ -32,13 +32,13 @@ pub(super) enum Actor {
         manifest: u32,
         tag: usize,
     },
-    /// Relies on the blob's being there.
+    /// Relies on the existence of the blob.
     PushAlone {
         repository: usize,
         manifest: u32,
         tag: usize,
     },
-    /// Asks for the blob, and uploads it only if it is not there.
+    /// Looks for the blob, and uploads it only if it does not exist.
     HeadThenPush {
         repository: usize,
         manifest: u32,
@@ -66,7 +66,7 @@ pub(super) enum Actor {
     DeleteBlob {
         repository: usize,
     },
-    /// Asks for the list of tags, and for each of them.
+    /// Reads the list of tags, and then each tag.
     Look {
         repository: usize,
     },
@@ -77,11 +77,11 @@ pub(super) enum Actor {
     CollectManifests {
         repository: usize,
     },
-    /// Other bytes stand there in place of the blob's.
+    /// Replaces the blob's bytes by other bytes.
     Damage,
-    /// Reads the blob's bytes, and says so if they are damaged.
+    /// Reads the blob's bytes, and marks the blob if they are damaged.
     Scrub,
-    /// The store's time moves.
+    /// Advances the store's clock.
     Wait,
 }
 

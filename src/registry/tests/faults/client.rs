@@ -1,4 +1,4 @@
-//! What each of the actors does, as clients do it.
+//! The requests of each actor, in the way of real clients.
 
 use super::super::*;
 use super::actors::{
@@ -201,7 +201,7 @@ impl Client {
             if matches!(deleted, Err(Error::Listed { .. })) {
                 self.history.refused(event);
             }
-            // As clients do, whose answer was lost.
+            // Asks again, like a client whose answer was lost.
             if !matches!(deleted, Err(Error::Storage(Failure::Io(_)))) {
                 return;
             }

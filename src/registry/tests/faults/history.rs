@@ -5,16 +5,16 @@ use super::super::*;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// What was done to a tag.
+/// A change of a tag.
 #[derive(Clone, Debug)]
 pub(super) enum Done {
     Put(Digest),
     Delete,
-    /// The manifest was deleted, and with it the tag if it was on it.
+    /// The manifest was deleted, and the tag too if it pointed at it.
     DeleteManifest(Digest),
 }
 
-/// Something that happened to a tag, or may have.
+/// A change of a tag that happened, or may have happened.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
     pub repository: usize,
@@ -26,16 +26,16 @@ pub(super) struct Event {
     pub acknowledged: Option<u64>,
 }
 
-/// How a tag was seen.
+/// The way in which a tag was read.
 #[derive(Clone, Debug)]
 pub(super) enum Seen {
     Nothing,
-    /// In a list, which does not say what it is on.
+    /// In a list, which does not say where the tag points.
     Listed,
     On(Digest),
 }
 
-/// A look at a tag.
+/// A read of a tag.
 #[derive(Clone, Debug)]
 pub(super) struct Look {
     pub repository: usize,
@@ -45,7 +45,7 @@ pub(super) struct Look {
     pub ended: u64,
 }
 
-/// A manifest was seen to be gone.
+/// A read that found no manifest.
 #[derive(Clone, Debug)]
 struct Gone {
     repository: usize,
@@ -67,11 +67,11 @@ pub(super) struct History {
     looks: Mutex<Vec<Look>>,
     gone: Mutex<Vec<Gone>>,
     relied: Mutex<Vec<Reliance>>,
-    /// Names of bytes that were found to be damaged, and when the store had that.
+    /// Names of bytes that were found to be damaged, and the time in the store.
     suspected: Mutex<Vec<(String, u64)>>,
     time: AtomicU64,
-    /// Collectors of manifests have no grace. Then a push that died before its end may lose its tag to them,
-    /// and what the tag was before.
+    /// Collectors of manifests have no grace period. If a push dies before its end, they may delete its tag,
+    /// and also the tag's previous manifest.
     collected: AtomicBool,
     /// Pushes that were rejected because content was missing that the client had just found.
     broken_promises: AtomicU64,
@@ -82,8 +82,8 @@ impl History {
         self.events.lock().unwrap().clone()
     }
 
-    /// The first look that nothing explains. `at_once`: whether a manifest takes its tags along from lists
-    /// when it goes.
+    /// The first read that no history explains. `at_once`: whether a deleted manifest takes its tags out of
+    /// lists at the same moment.
     pub(super) fn unexplained(&self, at_once: bool) -> Option<Look> {
         let events = self.events();
         let gone = self.gone.lock().unwrap();
@@ -144,12 +144,12 @@ impl History {
         events.len() - 1
     }
 
-    /// It did not happen. As if it had been to another manifest, which there is not.
+    /// Treats a change that did not happen as one to another, nonexistent manifest.
     pub(super) fn refused(&self, event: usize) {
         self.events.lock().unwrap()[event].done = Done::DeleteManifest(sha256(b""));
     }
 
-    /// What is not acknowledged stays unknown.
+    /// A change without an acknowledgement stays unknown.
     pub(super) fn end<T>(&self, event: usize, result: &Result<T, Error>) {
         let now = self.now();
         if result.is_ok() {
@@ -205,8 +205,7 @@ impl History {
 }
 
 impl Look {
-    /// The events that may have put the tag there: no change after them was acknowledged before the look
-    /// began.
+    /// The events that may have set the tag: no later change was acknowledged before the read began.
     pub(super) fn putters<'a>(&self, events: &'a [Event]) -> Vec<&'a Event> {
         let mine = self.mine(events);
         let put_it = |event: &&Event| {
@@ -256,7 +255,7 @@ impl Look {
         event.acknowledged.is_some_and(|at| at < self.begun)
     }
 
-    /// Whether what `event` did cannot be there any more.
+    /// Whether the effect of `event` must have been replaced.
     fn is_overtaken(&self, mine: &[&Event], event: &Event, overtakes: impl Fn(&Done) -> bool) -> bool {
         let end = event.acknowledged.unwrap_or(u64::MAX);
         mine.iter()

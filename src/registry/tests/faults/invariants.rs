@@ -12,7 +12,7 @@ use crate::access::Maintenance;
 use crate::oci::RepositoryName;
 use std::time::Duration;
 
-/// The first thing that is wrong, now or when all uploads that were left have expired.
+/// The first violation, now or after all remaining uploads have expired.
 pub(super) async fn broken(world: &Arc<World>, history: &History) -> Result<(), String> {
     let registry = Registry::new(world.store.clone(), world.store.clone()).with(any_sizes());
     let mut standing = Standing {
@@ -47,8 +47,8 @@ pub(super) async fn broken(world: &Arc<World>, history: &History) -> Result<(), 
     Ok(())
 }
 
-/// The store is started again, once by a process that may die and then by one that does not. Nothing half
-/// done is left.
+/// Starts the registry on the store twice: first a process that may die, then one that does not. Nothing
+/// unfinished remains.
 async fn restart(world: &Arc<World>) -> Result<(), String> {
     let process = Process::new(world, true);
     let starting = Registry::new(process.clone(), process.clone()).with(any_sizes());
@@ -100,7 +100,7 @@ struct Standing<'a> {
     registry: &'a Registry,
     world: &'a World,
     history: &'a History,
-    /// Everything that was left half done is finished.
+    /// Checks that everything unfinished was finished.
     restarted: bool,
 }
 
@@ -259,7 +259,7 @@ impl Standing<'_> {
         }
     }
 
-    /// Looks at the tag, and at what a deletion of the manifest that it is on would find.
+    /// Reads the tag, and checks that a deletion of its manifest would find it.
     async fn tag(&self, repository: usize, number: usize) -> Result<(), String> {
         let name = actors::name(repository);
         let tag = actors::tag_name(number);
@@ -290,8 +290,8 @@ impl Standing<'_> {
         Ok(())
     }
 
-    /// Whether the tag may be on the manifest by a push that was acknowledged, and whether by one that was
-    /// not.
+    /// Whether the tag may point at the manifest because of an acknowledged push, and because of one that was
+    /// not acknowledged.
     fn putters(&self, repository: usize, tag: usize, digest: &Digest) -> (bool, bool) {
         let now = self.history.now();
         let look = Look {

@@ -1,6 +1,6 @@
-//! The protocol under faults, in many reproducible orders: a store that delays, loses answers, fails, and
-//! applies late; writers, mounts, deleters, collectors and a scrubber on it, each a process of its own that
-//! may die at any operation; and what must hold when all is over.
+//! The protocol under faults, in many reproducible orders. The store delays requests, loses answers, fails,
+//! and applies changes late. Writers, mounts, deleters, collectors and a scrubber are separate processes that
+//! may die at any operation. At the end the invariants must hold.
 
 mod actors;
 mod client;

@@ -10,7 +10,7 @@ use super::planted::Fault;
 use super::store::{Odds, Process, World};
 use std::time::Duration;
 
-/// How many seeds are tried; more with `WHARFINGER_FAULT_SEEDS`.
+/// The number of seeds. `WHARFINGER_FAULT_SEEDS` sets another one.
 fn seeds(default: u64) -> u64 {
     std::env::var("WHARFINGER_FAULT_SEEDS")
         .ok()
@@ -53,7 +53,7 @@ impl Crowd {
         self
     }
 
-    /// The first of this many seeds with which something is lost.
+    /// The first of this many seeds that violates an invariant.
     fn loses_something(self, seeds: u64) -> Option<u64> {
         (0..seeds).find(|seed| self.run(*seed).is_err())
     }
@@ -139,7 +139,7 @@ impl Crowd {
     }
 }
 
-/// Nothing is lost with any of this many seeds.
+/// Checks that no seed of this many violates an invariant.
 fn hold(crowd: Crowd, count: u64) {
     for seed in 0..seeds(count) {
         if let Err(why) = crowd.run(seed) {
@@ -207,7 +207,7 @@ fn a_pushed_child_stays_for_half_of_the_grace_until_its_index_is_pushed() {
     );
 }
 
-/// A protocol that omits one of its steps loses something, and the runs find it.
+/// If the protocol omits one of its steps, the runs find a violation.
 #[test]
 fn every_omitted_step_is_found() {
     for (fault, actor, seeds) in [
@@ -221,7 +221,7 @@ fn every_omitted_step_is_found() {
         (Fault::MarksAreTakenBlindly, Actor::listing, 1000),
         (Fault::MarkerIsTakenBlindly, Actor::deleting, 4000),
     ] {
-        // That a deletion was forgotten is seen best when it dies.
+        // A forgotten deletion shows best if the deleting process dies.
         let odds = if fault == Fault::MarkerIsTakenBlindly {
             Odds::ALL
         } else {

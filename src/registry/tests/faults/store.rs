@@ -1,4 +1,4 @@
-//! A store that misbehaves as far as the contract allows, and no further.
+//! A store that misbehaves, but only as far as the contract allows.
 
 use super::super::super::keys::Key;
 use super::super::super::records;
@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How many of a thousand operations go wrong, by kind of failure.
+/// The number of operations in a thousand that fail, by kind of failure.
 #[derive(Clone, Copy)]
 pub(super) struct Odds {
     /// The operation does not happen, and the answer is an error.
@@ -45,24 +45,24 @@ impl Odds {
     };
 }
 
-/// What all processes share.
+/// The state that all processes share.
 pub(super) struct World {
     pub store: Arc<Memory>,
-    /// Moves the store's time.
+    /// Advances the store's clock.
     pub hand: ManualClock,
     dice: Mutex<fastrand::Rng>,
-    /// How often each record was changed: what a bucket has in the entity tags of its tombstones, so that a
-    /// request that comes late finds out that the record was there and is gone again.
+    /// How often each record was changed. A bucket has this in the entity tags of its tombstones, so a late
+    /// request learns that the record existed and is gone.
     changes: Mutex<HashMap<String, u64>>,
     /// How often each name of bytes was published.
     published: Mutex<HashMap<String, u64>>,
     /// Names of bytes that were changed.
     damaged: Mutex<HashSet<String>>,
-    /// By how many minutes time moved since everybody began.
+    /// How many minutes the clock has advanced since the start.
     waited: AtomicU64,
     odds: Odds,
-    /// Whether several changes that are asked for at once are one commit, as in a folder, or one request
-    /// each, as in a bucket.
+    /// Whether several changes in one call are one commit, as in a folder, or separate requests, as in a
+    /// bucket.
     pub commits_at_once: bool,
 }
 
@@ -106,7 +106,7 @@ impl World {
         self.dice.lock().unwrap().u32(0..below)
     }
 
-    /// Lets the others run, mostly for a moment and now and then for long.
+    /// Lets other tasks run, mostly for a moment and sometimes for long.
     async fn pause(&self) {
         let turns = if self.roll(30) == 0 {
             self.roll(300)
@@ -150,7 +150,7 @@ impl World {
         self.changes.lock().unwrap().get(key).copied().unwrap_or_default()
     }
 
-    /// Nothing comes in between.
+    /// Applies all changes without an interruption.
     async fn apply(&self, changes: Vec<(Change, u64)>) -> Vec<Changed> {
         let mut applied = Vec::new();
         for (change, seen) in changes {
@@ -175,7 +175,7 @@ impl World {
         applied
     }
 
-    /// The name of bytes that become the blob's by this change.
+    /// The name of bytes that this change gives to the blob.
     async fn publishes(&self, Change { key, value, .. }: &Change) -> Option<String> {
         let value = value.as_ref().filter(|_| key.starts_with("b/"))?;
         let decode = |value: &Bytes| {
@@ -195,7 +195,7 @@ impl World {
         (new.state == BlobState::Live && !was_alive).then_some(new.generation)
     }
 
-    /// Names of bytes that became a blob's more than once.
+    /// Names of bytes that were given to a blob more than once.
     pub(super) fn published_twice(&self) -> Vec<String> {
         let published = self.published.lock().unwrap();
         published
@@ -212,14 +212,14 @@ impl World {
         Some(records::decode(&key, &found.value).unwrap().0)
     }
 
-    /// Other bytes of the same length stand there from now on.
+    /// Replaces the bytes by others of the same length.
     pub(super) async fn damage(&self, name: &str) {
         let Ok(file) = self.store.open(name).await else {
             return;
         };
         let damaged = vec![b'?'; usize::try_from(file.size()).unwrap()];
         self.damaged.lock().unwrap().insert(name.to_owned());
-        // How far they were kept before they were complete, if they were, is not known here.
+        // It is unknown here how many of them were kept before they were complete.
         for kept in 0..=damaged.len() {
             let resume = if kept == 0 {
                 String::new()
@@ -254,7 +254,7 @@ impl World {
 
     async fn change(self: &Arc<Self>, changes: Vec<Change>) -> Vec<Changed> {
         self.pause().await;
-        // What a swap and a delete saw is in their version; a creation saw that there is nothing.
+        // The version of a swap or a deletion says what it saw. A creation saw no record.
         let changes: Vec<(Change, u64)> = changes
             .into_iter()
             .map(|change| (change.clone(), self.changes(&change.key)))
@@ -279,11 +279,11 @@ impl World {
     }
 }
 
-/// The store as one process sees it. When the process dies, nothing that it began goes on.
+/// The store as one process sees it. If the process dies, everything that it began stops.
 pub(super) struct Process {
     pub world: Arc<World>,
     dead: AtomicBool,
-    /// For those that wait for the process's end.
+    /// Notifies tasks that wait for the process to end.
     died: tokio::sync::Notify,
     mortal: bool,
 }
@@ -307,7 +307,7 @@ impl Process {
         }
     }
 
-    /// Comes back only to the living.
+    /// Returns only if the process is alive.
     async fn live(&self) {
         if self.mortal && !self.dead.load(Ordering::SeqCst) && self.world.roll(1000) < self.world.odds.dies {
             self.dead.store(true, Ordering::SeqCst);
@@ -318,7 +318,7 @@ impl Process {
         }
     }
 
-    /// One commit.
+    /// Applies the changes in one commit.
     async fn change(&self, changes: Vec<Change>) -> Vec<Changed> {
         self.live().await;
         let changed = self.world.change(changes).await;
@@ -337,7 +337,7 @@ impl Process {
         .unwrap()
     }
 
-    /// For what is not a change of a record: it may fail, before or after it was done.
+    /// For operations that are not a change of a record. They may fail before or after they take effect.
     async fn around<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         self.live().await;
         self.world.pause().await;
@@ -380,7 +380,7 @@ impl RecordStore for Process {
         Box::pin(async move { self.change_one(key, Some(expected), None).await.map(drop) })
     }
 
-    /// In a bucket each change has a fate of its own, and the process may die in between.
+    /// In a bucket each change succeeds or fails alone, and the process may die in between.
     fn change_all(&self, changes: Vec<Change>) -> BoxFuture<'_, Vec<Changed>> {
         Box::pin(async move {
             if self.world.commits_at_once {
@@ -435,7 +435,7 @@ impl BlobStore for Process {
         Box::pin(self.around(self.world.store.open_unsealed(name)))
     }
 
-    /// Comes late and twice at will: a name is never used again.
+    /// May be applied late and twice, since a name is never used again.
     fn remove<'a>(&'a self, name: &'a str, resume: &'a Resume) -> Answer<'a, ()> {
         Box::pin(async move {
             let world = self.world.clone();

@@ -64,7 +64,7 @@ async fn a_record_has_the_annotations_of_a_referrer_in_its_second_line() {
 }
 
 #[tokio::test]
-async fn a_blob_that_an_older_record_left_out_since_it_is_embedded_is_protected_and_the_next_push_names_it() {
+async fn a_blob_that_an_older_record_omits_is_protected_and_the_next_push_adds_it() {
     let bench = Bench::new();
     let config = push_blob(&bench.registry, R, b"{}").await;
     let mut embedding = descriptor("application/vnd.example.config", &config);
@@ -105,7 +105,7 @@ async fn a_blob_that_an_older_record_left_out_since_it_is_embedded_is_protected_
 }
 
 #[tokio::test]
-async fn a_push_that_is_refused_leaves_an_older_record_as_it_is() {
+async fn a_rejected_push_does_not_change_an_older_record() {
     let bench = Bench::new();
     let config = sha256(b"{}");
     let mut embedding = descriptor("application/vnd.example.config", &config);

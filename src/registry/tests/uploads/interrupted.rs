@@ -25,7 +25,7 @@ async fn a_cancelled_request_keeps_the_lock_until_its_body_ends() {
 }
 
 #[tokio::test]
-async fn what_arrived_of_an_interrupted_body_is_kept_and_resumed() {
+async fn bytes_of_an_interrupted_body_are_kept_and_the_upload_resumes() {
     let bench = Bench::new();
     let id = bench.begin().await;
     assert!(matches!(

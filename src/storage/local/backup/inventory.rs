@@ -238,7 +238,7 @@ mod tests {
     use crate::storage::local::Local;
 
     #[test]
-    fn writers_go_on_and_the_copy_is_of_one_moment() {
+    fn writers_continue_and_the_copy_is_of_one_moment() {
         let store = tempfile::tempdir().unwrap();
         let to = tempfile::tempdir().unwrap();
         let open = Local::open(store.path()).unwrap();

@@ -1,4 +1,4 @@
-//! Backups of a store whose records refer to bytes in plain words.
+//! Backups of a store with records in plain words that refer to files.
 
 mod damage;
 
@@ -363,7 +363,7 @@ async fn an_earlier_backup_is_brought_up_to_date_and_usable_until_then() {
 async fn an_upload_that_went_on_is_copied_again() {
     let store = Store::with_files().await;
     store.back_up().unwrap();
-    // Bytes behind the first five were not kept.
+    // Bytes after the first five were not kept.
     store.delete("b/b").await;
     let chunks = vec![Bytes::from_static(b" brings")];
     store

@@ -1,4 +1,4 @@
-//! A store of format 1 becomes one of format 2, whatever happens meanwhile.
+//! A store of format 1 becomes one of format 2, even if the conversion is interrupted.
 
 mod interrupted;
 

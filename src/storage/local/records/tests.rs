@@ -28,7 +28,7 @@ fn without_commit_a_power_cut_leaves_the_table_whole() {
 }
 
 #[tokio::test]
-async fn what_a_killed_process_left_in_the_log_is_synced_before_anything_is_built_on_it() {
+async fn a_log_left_by_a_killed_process_is_synced_before_use() {
     let killed = tempfile::tempdir().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = Local::open(killed.path()).unwrap();

@@ -34,7 +34,7 @@ async fn records_in_the_log_of_a_killed_process_are_converted_too() {
 
 /// The state that a kill leaves at each step, and the files in the folder while the next step runs.
 #[tokio::test]
-async fn a_conversion_that_is_killed_at_any_step_goes_on() {
+async fn a_conversion_that_is_killed_at_any_step_continues() {
     let folder = old_store();
     let mut left = Vec::new();
     let mut keep = |done, of| left.push((done, of, copy(folder.path())));
@@ -129,7 +129,7 @@ async fn records_changed_by_an_older_program_since_are_converted_again() {
 }
 
 #[tokio::test]
-async fn another_table_is_not_taken_for_the_one_that_was_being_converted() {
+async fn another_table_is_not_mistaken_for_the_one_being_converted() {
     for folder in steps(&old_store()).iter().filter(|left| {
         fs::read_to_string(left.path().join("format"))
             .unwrap()
@@ -150,7 +150,7 @@ async fn another_table_is_not_taken_for_the_one_that_was_being_converted() {
 }
 
 #[tokio::test]
-async fn the_values_of_a_batch_that_was_lost_and_old_ones_that_were_left_are_removed() {
+async fn values_of_a_lost_batch_and_old_values_are_removed() {
     let left = steps(&old_store());
     let begun = left
         .iter()

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::secret::Secret;
-use crate::trust::jwt::{TokenServerRules, testing};
+use crate::trust::jwt::testing;
 use aws_lc_rs::digest::{SHA256, digest};
 
 fn denying(rule: DenyRule) -> DenyList {
@@ -78,17 +78,8 @@ async fn the_key_that_signed_is_revoked_by_its_thumbprint() {
 
 #[tokio::test]
 async fn a_token_servers_subject_is_revoked_too() {
-    let rules = TokenServerRules {
-        issuer: None,
-        service: "zot".into(),
-        clock_skew: Duration::ZERO,
-    };
-    let server = TokenServer {
-        rules,
-        keys: oidc_keys(&A),
-    };
     let authenticator = Authenticator::new(vec![], vec![], vec![])
-        .with_token_server(server)
+        .with_token_server(token_server(&A))
         .with_deny(denying(subject("auth", "ann")));
     let token = |subject: &str| {
         A.token(&json!({"iss": "auth", "sub": subject, "aud": "zot", "exp": EXPIRES, "access": []}))

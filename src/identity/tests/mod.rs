@@ -15,7 +15,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::trust::jwks::{self, KeySet, UseRule};
 use crate::trust::jwt::testing::{Signer, key_set};
-use crate::trust::jwt::{Algorithm, OidcRules, SvidRules};
+use crate::trust::jwt::{Algorithm, OidcRules, SvidRules, TokenServerRules};
 use crate::trust::{Authorities, Slot, bundle};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -103,6 +103,19 @@ fn domain_with_keys(name: &str, signer: &Signer) -> Domain {
     Domain {
         jwt: Some(held(keys)),
         ..domain(name)
+    }
+}
+
+/// A token server for the service `zot`.
+fn token_server(signer: &Signer) -> TokenServer {
+    let rules = TokenServerRules {
+        issuer: None,
+        service: "zot".into(),
+        clock_skew: Duration::ZERO,
+    };
+    TokenServer {
+        rules,
+        keys: oidc_keys(signer),
     }
 }
 

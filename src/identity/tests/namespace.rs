@@ -2,7 +2,6 @@
 
 use super::certificates::OTHER_CA;
 use super::*;
-use crate::trust::jwt::TokenServerRules;
 
 const A_CI: &str = "https://a.example/ci";
 
@@ -148,17 +147,8 @@ async fn certificates_do_not_get_an_issuers_usernames() {
 async fn names_of_the_password_file_and_of_a_token_server_do_not_get_an_issuers_usernames() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("users");
-    let rules = TokenServerRules {
-        issuer: None,
-        service: "zot".into(),
-        clock_skew: Duration::ZERO,
-    };
-    let server = TokenServer {
-        rules,
-        keys: oidc_keys(&PROD),
-    };
     let authenticator =
-        Authenticator::new(beside(Mapping::default()), vec![], vec![]).with_token_server(server);
+        Authenticator::new(beside(Mapping::default()), vec![], vec![]).with_token_server(token_server(&PROD));
     let token = |subject: &str| {
         PROD.token(&json!({"iss": "auth", "sub": subject, "aud": "zot", "exp": EXPIRES, "access": []}))
     };

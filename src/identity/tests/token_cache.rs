@@ -4,7 +4,7 @@ use super::*;
 use crate::identity::grounds::{Grounds, Known};
 use crate::identity::token_cache::TokenCache;
 use crate::secret::Secret;
-use crate::trust::jwt::{self, TokenServerRules};
+use crate::trust::jwt;
 
 /// Keys that a test may rotate.
 struct Rotating {
@@ -213,17 +213,8 @@ async fn one_issuers_rotation_keeps_the_others_tokens_cached() {
 
 #[tokio::test]
 async fn a_token_servers_token_is_cached_until_its_first_access_entry_expires() {
-    let rules = TokenServerRules {
-        issuer: None,
-        service: "zot".into(),
-        clock_skew: Duration::ZERO,
-    };
-    let server = TokenServer {
-        rules,
-        keys: oidc_keys(&A),
-    };
     let authenticator = Authenticator::new(vec![], vec![], vec![])
-        .with_token_server(server)
+        .with_token_server(token_server(&A))
         .with_token_cache();
     let now = NOW.as_secs();
     let entry =

@@ -95,6 +95,26 @@ impl Drop for Small {
     }
 }
 
+#[derive(Clone, Copy)]
+enum Disk {
+    Tmpfs,
+    Ext4,
+}
+
+/// A registry with its store on a small disk. `None` if the disk or the shim cannot be made here.
+async fn registry_on(disk: Disk, mib: u32) -> Option<(Small, Server, Http)> {
+    let shim = Shim::build()?;
+    let setup = Setup::plain();
+    let at = setup.path("store");
+    let small = match disk {
+        Disk::Tmpfs => Small::mount(at, mib),
+        Disk::Ext4 => Small::mount_ext4(at, &setup.path("disk"), mib.into()),
+    }?;
+    let mut server = Server::with(shim, setup);
+    let http = Http::new(server.start(Kill::Never).await.unwrap());
+    Some((small, server, http))
+}
+
 fn blob(number: usize) -> Vec<u8> {
     vec![u8::try_from(number % 251).unwrap(); 700_000 + number]
 }
@@ -123,18 +143,10 @@ async fn until_ready_says(http: &Http, what: &str) -> u16 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_on_a_full_disk_opens_deletes_and_can_be_checked() {
     for ext4 in [false, true] {
-        let Some(shim) = Shim::build() else { return };
-        let setup = Setup::plain();
-        let at = setup.path("store");
-        let image = setup.path("disk");
-        let small = if ext4 {
-            Small::mount_ext4(at, &image, 64)
-        } else {
-            Small::mount(at, 64)
+        let disk = if ext4 { Disk::Ext4 } else { Disk::Tmpfs };
+        let Some((small, mut server, mut http)) = registry_on(disk, 64).await else {
+            return;
         };
-        let Some(small) = small else { return };
-        let mut server = Server::with(shim, setup);
-        let mut http = Http::new(server.start(Kill::Never).await.unwrap());
         let mut blobs = Vec::new();
         let mut manifests = Vec::new();
         while blobs.len() < 30 {
@@ -233,17 +245,10 @@ async fn a_store_on_a_full_disk_opens_deletes_and_can_be_checked() {
 async fn a_store_without_a_reserve_opens_on_a_disk_without_a_free_byte() {
     for (ext4, killed) in [(false, true), (false, false), (true, true), (true, false)] {
         let case = format!("on ext4: {ext4}, killed: {killed}");
-        let Some(shim) = Shim::build() else { return };
-        let setup = Setup::plain();
-        let (at, image) = (setup.path("store"), setup.path("disk"));
-        let small = if ext4 {
-            Small::mount_ext4(at, &image, 64)
-        } else {
-            Small::mount(at, 64)
+        let disk = if ext4 { Disk::Ext4 } else { Disk::Tmpfs };
+        let Some((small, mut server, http)) = registry_on(disk, 64).await else {
+            return;
         };
-        let Some(small) = small else { return };
-        let mut server = Server::with(shim, setup);
-        let http = Http::new(server.start(Kill::Never).await.unwrap());
         let bytes = blob(1);
         let digest = sha256(&bytes);
         assert_eq!(
@@ -296,14 +301,9 @@ async fn a_store_without_a_reserve_opens_on_a_disk_without_a_free_byte() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_index_of_the_log_has_blocks_of_a_disk_whose_blocks_are_smaller_than_pages() {
     use std::os::unix::fs::MetadataExt as _;
-    let Some(shim) = Shim::build() else { return };
-    let setup = Setup::plain();
-    let (at, image) = (setup.path("store"), setup.path("disk"));
-    let Some(small) = Small::mount_ext4(at, &image, 64) else {
+    let Some((small, mut server, http)) = registry_on(Disk::Ext4, 64).await else {
         return;
     };
-    let mut server = Server::with(shim, setup);
-    let http = Http::new(server.start(Kill::Never).await.unwrap());
     assert_eq!(http.status(Method::POST, &push_path(b"{}"), "{}").await, 201);
     let index = small.0.join("records.sqlite3-shm").metadata().unwrap();
     let allocated = index.blocks() * 512;
@@ -319,13 +319,9 @@ async fn the_index_of_the_log_has_blocks_of_a_disk_whose_blocks_are_smaller_than
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_fails_on_a_full_disk_frees_its_bytes() {
-    let Some(shim) = Shim::build() else { return };
-    let setup = Setup::plain();
-    let Some(small) = Small::mount(setup.path("store"), 16) else {
+    let Some((small, mut server, http)) = registry_on(Disk::Tmpfs, 16).await else {
         return;
     };
-    let mut server = Server::with(shim, setup);
-    let http = Http::new(server.start(Kill::Never).await.unwrap());
     let large = vec![7; 30 << 20];
     let begin = async || {
         http.ask(Method::POST, "/v2/a/blobs/uploads/", "")
@@ -371,13 +367,9 @@ async fn an_upload_that_fails_on_a_full_disk_frees_its_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_another_program_keeps_reading_pushes_are_rejected_before_the_disk_is_full() {
-    let Some(shim) = Shim::build() else { return };
-    let setup = Setup::plain();
-    let Some(small) = Small::mount(setup.path("store"), 200) else {
+    let Some((small, mut server, http)) = registry_on(Disk::Tmpfs, 200).await else {
         return;
     };
-    let mut server = Server::with(shim, setup);
-    let http = Http::new(server.start(Kill::Never).await.unwrap());
     assert_eq!(http.status(Method::POST, &push_path(b"{}"), "{}").await, 201);
     let reader = rusqlite::Connection::open(small.0.join("records.sqlite3")).unwrap();
     reader
@@ -466,14 +458,9 @@ async fn a_store_whose_bytes_cannot_be_written_is_not_ready_and_one_that_lost_th
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_full_disk_pushes_are_507_pulls_and_deletions_work_and_nothing_is_torn() {
-    let Some(shim) = Shim::build() else { return };
-    let setup = Setup::plain();
-    let Some(small) = Small::mount(setup.path("store"), 16) else {
+    let Some((small, mut server, http)) = registry_on(Disk::Tmpfs, 16).await else {
         return;
     };
-    let mut server = Server::with(shim, setup);
-    let address = server.start(Kill::Never).await.unwrap();
-    let http = Http::new(address);
     let blob = |number: u32| vec![u8::try_from(number).unwrap(); 700_000];
     let path = |bytes: &[u8]| format!("/v2/a/blobs/uploads/?digest={}", sha256(bytes));
     let mut pushed = Vec::new();

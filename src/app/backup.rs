@@ -1,12 +1,12 @@
 //! Backups of the store, while a registry serves it or not.
 
-use crate::control::{BackupMessage, BackupRequest, MakeBackup};
+use crate::control::{BackupRequest, Updates};
 use crate::exchange::store_id;
 use crate::registry::NamedBytes;
 use crate::storage::local::{BackedUp, Backup, Copied, Local, Progress};
+use futures_util::future::BoxFuture;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// Copies the store and reports progress to `news`. The error is a message for the user. If this future is
 /// dropped, the backup stops.
@@ -46,29 +46,25 @@ pub async fn back_up(
     }
 }
 
-/// The function that the control socket calls to make a backup.
-pub(super) fn maker(store: &Arc<Local>) -> Box<MakeBackup> {
+/// The handler of a command's request for a backup. The backup stops when the command ends.
+pub(super) fn handler(
+    store: &Arc<Local>,
+) -> impl Fn(BackupRequest, Updates<BackupRequest>) -> BoxFuture<'static, Result<BackedUp, String>> + use<> {
     // A connected command must not keep the store open when the registry ends.
     let store = Arc::downgrade(store);
-    Box::new(move |request, news| Box::pin(serve(store.clone(), request, news)))
+    move |request, updates| Box::pin(answer(store.clone(), request, updates))
 }
 
-async fn serve(store: Weak<Local>, request: BackupRequest, news: mpsc::Sender<BackupMessage>) {
-    let Some(store) = store.upgrade() else { return };
+async fn answer(
+    store: Weak<Local>,
+    request: BackupRequest,
+    updates: Updates<BackupRequest>,
+) -> Result<BackedUp, String> {
+    let store = store.upgrade().ok_or("the registry is stopping")?;
     let to = request.to.clone();
     tracing::info!(backup.folder = %to.display(), "a backup started");
-    // A command that reads slowly may miss some progress.
-    let making = back_up(store, request, |copied| {
-        drop(news.try_send(BackupMessage::Progress(copied)))
-    });
-    let made = tokio::select! {
-        made = making => made,
-        () = news.closed() => {
-            tracing::warn!(backup.folder = %to.display(), "the backup stopped because the command that requested it has ended");
-            return;
-        }
-    };
-    let said = match made {
+    let made = back_up(store, request, |copied| updates.send(copied)).await;
+    match &made {
         Ok(done) => {
             tracing::info!(
                 backup.folder = %to.display(),
@@ -83,15 +79,10 @@ async fn serve(store: Weak<Local>, request: BackupRequest, news: mpsc::Sender<Ba
                     "the store itself is damaged, so the backup lacks the same content: check the store with `wharfinger fsck`"
                 );
             }
-            BackupMessage::Done(done)
         }
-        Err(why) => {
-            tracing::error!(backup.folder = %to.display(), "the backup failed: {why}");
-            BackupMessage::Failed(why)
-        }
-    };
-    // The command may have ended.
-    drop(news.send(said).await);
+        Err(why) => tracing::error!(backup.folder = %to.display(), "the backup failed: {why}"),
+    }
+    made
 }
 
 struct StopOnDrop(Arc<Progress>);

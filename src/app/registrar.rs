@@ -13,7 +13,7 @@ use super::{backup, tls};
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::config::{Config, Mistake, Warning};
-use crate::control::{self, Answers, Report};
+use crate::control::{self, Answers, Report, TrustRequest};
 use crate::http::{self, Readiness, Shared, Strangers};
 use crate::server::{self, Tls};
 use crate::storage::local::meter::Meter;
@@ -133,10 +133,9 @@ impl Registrar {
         let background = Background {
             meter: Meter::new(&fixed.storage),
             state_directory: fixed.state_directory.clone(),
-            answers: Answers {
-                trust: Box::new(move || trust()),
-                backup: backup::maker(&local),
-            },
+            answers: Answers::default()
+                .with(move |TrustRequest {}, _| std::future::ready(Ok(trust())))
+                .with(backup::handler(&local)),
             reload: Reload {
                 file,
                 fixed,

@@ -4,13 +4,12 @@
 use super::bar::Bar;
 use super::{FAILED, SUCCESS, fail, interrupted, load, say, say_error};
 use crate::app;
-use crate::control::{BACKUP, BackupMessage, BackupRequest, SOCKET};
+use crate::control::{self, AskError, BackupRequest};
 use crate::storage::local::{BackedUp, Copied, Local, OpenError};
 use clap::Args;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -97,61 +96,18 @@ async fn ask(
     state_directory: &Path,
     request: &BackupRequest,
     in_use: &OpenError,
-    mut show: impl FnMut(Copied),
+    show: impl FnMut(Copied),
 ) -> Result<BackedUp, String> {
-    let socket = state_directory.join(SOCKET);
-    let unasked = |why: &dyn std::fmt::Display| {
-        format!(
+    let asked = control::ask(state_directory, request, show).await;
+    asked.map_err(|why| match why {
+        AskError::Unreachable { socket, why } => format!(
             "{in_use}. The request to make the backup, sent to {}, failed: {why}. If that process is a registry, check that it uses this configuration, and run this command as its user.",
             socket.display()
-        )
-    };
-    if !socket.exists() {
-        return Err(unasked(&"there is no such socket"));
-    }
-    let Some(body) = request.encode() else {
-        return Err(format!("{}: the path is not text in UTF-8", request.to.display()));
-    };
-    let client = reqwest::Client::builder()
-        .unix_socket(socket.clone())
-        .read_timeout(PATIENCE)
-        .no_proxy()
-        .tls_certs_only([])
-        .build();
-    let client = client.map_err(|why| unasked(&why))?;
-    let answer = client
-        .post(format!("http://wharfinger{BACKUP}"))
-        .body(body)
-        .send()
-        .await;
-    let mut answer = answer
-        .and_then(reqwest::Response::error_for_status)
-        .map_err(|why| unasked(&why))?;
-    let mut text = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|why| cut_short(&why))? {
-        text.extend_from_slice(&chunk);
-        while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = text.drain(..=end).collect();
-            match BackupMessage::decode(&line) {
-                Some(BackupMessage::Progress(copied)) => show(copied),
-                Some(BackupMessage::Done(done)) => return Ok(done),
-                Some(BackupMessage::Failed(why)) => return Err(why),
-                None => {
-                    return Err(
-                        "the registry has another version than this command; use the wharfinger binary that the registry runs".to_owned(),
-                    );
-                }
-            }
-        }
-    }
-    Err(cut_short(&"its answer ended"))
+        ),
+        AskError::NotText => format!("{}: {why}", request.to.display()),
+        AskError::CutShort(why) => format!(
+            "the registry stopped before the backup was complete ({why}); run the same command again to copy the rest"
+        ),
+        AskError::OtherVersion | AskError::Failed(_) => why.to_string(),
+    })
 }
-
-fn cut_short(why: &dyn std::fmt::Display) -> String {
-    format!(
-        "the registry stopped before the backup was complete ({why}); run the same command again to copy the rest"
-    )
-}
-
-/// How long the registry may be silent. It reports progress every two seconds.
-const PATIENCE: Duration = Duration::from_secs(60);

@@ -3,10 +3,9 @@
 use super::{FAILED, SUCCESS, fail, load, mistaken, say};
 use crate::app::Evaluator;
 use crate::clock::Clock;
-use crate::control::{Report, SOCKET, table};
+use crate::control::{self, AskError, Report, TrustRequest, table};
 use clap::Args;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -59,35 +58,11 @@ async fn evaluate(file: &Path) -> Result<Report, u8> {
 }
 
 async fn ask(folder: &Path) -> Result<Report, u8> {
-    let socket = folder.join(SOCKET);
-    let failed = |why: &dyn std::fmt::Display| {
-        fail(&format!(
-            "{}: {why}; check that a server runs with this state directory, and run this command as its user",
-            socket.display()
-        ))
-    };
-    if !socket.exists() {
-        return Err(failed(&"there is no such socket"));
-    }
-    let client = reqwest::Client::builder()
-        .unix_socket(socket.clone())
-        .timeout(PATIENCE)
-        .no_proxy()
-        .tls_certs_only([])
-        .build();
-    let client = client.map_err(|why| failed(&why))?;
-    let answer = client
-        .get("http://wharfinger/trust")
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status);
-    let body = answer
-        .map_err(|why| failed(&why))?
-        .bytes()
-        .await
-        .map_err(|why| failed(&why))?;
-    serde_json::from_slice(&body).map_err(|why| failed(&why))
+    let asked = control::ask(folder, &TrustRequest {}, |()| ()).await;
+    asked.map_err(|why| match why {
+        AskError::Unreachable { .. } => fail(&format!(
+            "{why}; check that a server runs with this state directory, and run this command as its user"
+        )),
+        _ => fail(&why.to_string()),
+    })
 }
-
-/// How long the server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,14 +1,28 @@
 //! The operator's view of the running registry: a unix socket that only the registry's user and root may open, and
 //! metrics. The socket reports trust and makes backups. It changes nothing else.
+//!
+//! A [`Question`] is a type that says what its command sends, what the server reports while it works and what it
+//! answers. [`Answers`] is the table of a server's handlers, and [`ask`] is the command's side.
 
+mod answers;
+mod ask;
 mod backup;
 mod gauges;
+mod question;
 mod report;
 mod socket;
 mod table;
+mod trust;
 
-pub use backup::{BACKUP, BackupMessage, BackupRequest, MakeBackup};
+pub use answers::{Answers, Updates};
+pub use ask::{AskError, ask};
+pub use backup::BackupRequest;
 pub use gauges::gauges;
+pub use question::Question;
 pub use report::{CertificateReport, KeyReport, Report, SourceReport, Trusted, Verifies, What};
-pub use socket::{Answers, SOCKET, serve};
+pub use socket::{SOCKET, serve};
 pub use table::table;
+pub use trust::TrustRequest;
+
+#[cfg(test)]
+mod tests;

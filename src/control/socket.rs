@@ -1,19 +1,17 @@
 //! The control socket in the state directory. It speaks HTTP/1.1 with JSON, for the registry's own user and root.
 
-use super::backup::{BACKUP, BackupRequest, MakeBackup, lines};
-use super::report::Report;
+use super::answers::Answers;
 use crate::owner_file;
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
+use futures_util::stream::{self, StreamExt as _};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
+use http_body_util::{BodyExt as _, Collected, Empty, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,22 +20,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 /// The socket's name in the state directory.
 pub const SOCKET: &str = "control.sock";
-
-/// The functions behind the socket's requests.
-pub struct Answers {
-    pub trust: Box<dyn Fn() -> Report + Send + Sync>,
-    pub backup: Box<MakeBackup>,
-}
-
-impl fmt::Debug for Answers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Answers")
-    }
-}
 
 /// Serves the socket in `state_directory` until dropped. Fails if the path is too long for a socket or the folder
 /// cannot be written. Replaces the socket of an earlier process, so the caller must be the only process that serves
@@ -58,7 +44,7 @@ pub async fn serve(state_directory: &Path, answers: Answers) -> io::Result<Infal
     }
     let listener = UnixListener::bind(&path)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-    tracing::info!(control.socket = %path.display(), "answering `wharfinger trust` and `wharfinger backup`");
+    tracing::info!(control.socket = %path.display(), "answering {}", answers.commands());
     let answers = Arc::new(answers);
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     loop {
@@ -75,19 +61,18 @@ pub async fn serve(state_directory: &Path, answers: Answers) -> io::Result<Infal
     }
 }
 
-/// Serves a connection. A request and its answer have a time limit, except for a backup, which ends when the command
-/// disconnects.
+/// Serves a connection. A request has a time limit. Its answer ends at the latest when the command disconnects.
 async fn converse(stream: UnixStream, answers: &Answers) {
-    let backing_up = AtomicBool::new(false);
+    let answering = AtomicBool::new(false);
     let service =
-        service_fn(|request| async { Ok::<_, Infallible>(answer(answers, &backing_up, request).await) });
+        service_fn(|request| async { Ok::<_, Infallible>(answer(answers, &answering, request).await) });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
     let mut conversation = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     if tokio::time::timeout(PATIENCE, conversation.as_mut())
         .await
         .is_err()
-        && backing_up.load(Ordering::SeqCst)
+        && answering.load(Ordering::SeqCst)
     {
         drop(conversation.await);
     }
@@ -119,27 +104,22 @@ fn is_ours(stream: &UnixStream) -> bool {
 
 async fn answer(
     answers: &Answers,
-    backing_up: &AtomicBool,
+    answering: &AtomicBool,
     request: Request<Incoming>,
 ) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
-    let (status, body) = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/trust") => match serde_json::to_vec(&(answers.trust)()) {
-            Ok(body) => (StatusCode::OK, whole(body)),
-            Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, whole(Vec::new())),
-        },
-        (&Method::POST, BACKUP) => match backup_request(request).await {
-            Some(request) => {
-                let (news, heard) = mpsc::channel(NEWS);
-                backing_up.store(true, Ordering::SeqCst);
-                tokio::spawn((answers.backup)(request, news));
-                (
-                    StatusCode::OK,
-                    StreamBody::new(lines(heard).map_ok(Frame::data)).boxed_unsync(),
-                )
+    let begin = answers.at(request.uri().path());
+    let (status, body) = match (request.method(), begin) {
+        (&Method::POST, Some(begin)) => match body(request).await.and_then(|body| begin(&body)) {
+            Some(mut lines) => {
+                answering.store(true, Ordering::SeqCst);
+                // Lines are taken only as fast as the command reads them.
+                let lines = stream::poll_fn(move |context| lines.poll_recv(context));
+                let frames = lines.map(|line| Ok(Frame::data(line)));
+                (StatusCode::OK, StreamBody::new(frames).boxed_unsync())
             }
-            None => (StatusCode::BAD_REQUEST, whole(Vec::new())),
+            None => (StatusCode::BAD_REQUEST, empty()),
         },
-        _ => (StatusCode::NOT_FOUND, whole(Vec::new())),
+        _ => (StatusCode::NOT_FOUND, empty()),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -150,16 +130,13 @@ async fn answer(
     response
 }
 
-async fn backup_request(request: Request<Incoming>) -> Option<BackupRequest> {
-    let body = Limited::new(request.into_body(), LARGEST_REQUEST)
-        .collect()
-        .await
-        .ok()?;
-    BackupRequest::decode(&body.to_bytes())
+async fn body(request: Request<Incoming>) -> Option<Bytes> {
+    let body = Limited::new(request.into_body(), LARGEST_REQUEST).collect().await;
+    body.ok().map(Collected::to_bytes)
 }
 
-fn whole(body: Vec<u8>) -> UnsyncBoxBody<Bytes, Infallible> {
-    Full::new(Bytes::from(body)).boxed_unsync()
+fn empty() -> UnsyncBoxBody<Bytes, Infallible> {
+    Empty::new().boxed_unsync()
 }
 
 /// The longest path that fits into Linux's `sockaddr_un`.
@@ -167,9 +144,7 @@ const PATH_BYTES: usize = 107;
 const PAUSE: Duration = Duration::from_millis(500);
 /// How many requests may run at the same time.
 const AT_ONCE: usize = 8;
-/// How long a request and its answer may take.
+/// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How many lines wait for a command that does not read.
-const NEWS: usize = 16;
 /// The largest request, in bytes. It contains little more than a path.
 const LARGEST_REQUEST: usize = 64 << 10;

@@ -62,7 +62,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("cel", &["expr"]),
     ("rusqlite", &["storage"]),
     ("tonic", &["trust"]),
-    ("reqwest", &["trust", "workload", "login_check", "cli"]),
+    ("reqwest", &["trust", "workload", "login_check", "control", "cli"]),
     ("spiffe", &["workload"]),
     ("rcgen", &["cli"]),
     ("metrics_exporter_prometheus", &["telemetry"]),
@@ -75,8 +75,7 @@ const OWN_JSON: &[&str] = &[
     "crates/base/src/object.rs",
     "crates/workload/src/clients.rs",
     "crates/workload/src/token.rs",
-    "src/cli/trust.rs",
-    "src/control/backup.rs",
+    "src/control/question.rs",
     "src/config/mod.rs", // after its schema was checked
     "src/exchange/keys.rs",
     "src/login_check/judge.rs",

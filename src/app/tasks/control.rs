@@ -1,4 +1,4 @@
-//! Answers `wharfinger trust` and `wharfinger backup` on the control socket.
+//! Answers the operator's questions on the control socket.
 
 use crate::control::{self, Answers};
 use crate::file_error::FileError;
@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 /// Never ends. The registry serves even if the socket cannot be opened.
 pub(super) async fn answer_operator(state_directory: PathBuf, answers: Answers) {
+    let commands = answers.commands();
     let Err(why) = control::serve(&state_directory, answers).await;
     let error = FileError::new(&state_directory, &why);
-    tracing::warn!(state.directory = %state_directory.display(), "the control socket is not available, so `wharfinger trust` and `wharfinger backup` cannot reach this server: {error}");
+    tracing::warn!(state.directory = %state_directory.display(), "the control socket is not available, so {commands} cannot reach this server: {error}");
     std::future::pending().await
 }

@@ -1,0 +1,86 @@
+//! Asks the running server a question.
+
+use super::question::{Line, LineOf, Question, encode};
+use super::socket::SOCKET;
+use crate::tls_failure::explain;
+use http::StatusCode;
+use reqwest::{Client, Response};
+use std::path::{Path, PathBuf};
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    #[error("{}: {why}", socket.display())]
+    Unreachable { socket: PathBuf, why: String },
+    #[error("the path is not text in UTF-8")]
+    NotText,
+    #[error(
+        "the registry has another version than this command; use the wharfinger binary that the registry runs"
+    )]
+    OtherVersion,
+    /// With the reason.
+    #[error("the registry stopped before its answer was complete ({0})")]
+    CutShort(String),
+    /// The server's message.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Asks the server of this state directory. Calls `on_progress` while the server works. The server stops when
+/// this future is dropped.
+pub async fn ask<Q: Question>(
+    state_directory: &Path,
+    question: &Q,
+    mut on_progress: impl FnMut(Q::Progress),
+) -> Result<Q::Answer, AskError> {
+    let mut response = request(state_directory, question).await?;
+    let mut text = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(cut_short)? {
+        text.extend_from_slice(&chunk);
+        while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = text.drain(..=end).collect();
+            match LineOf::<Q>::decode(&line) {
+                Some(Line::Progress(progress)) => on_progress(progress),
+                Some(Line::Done(answer)) => return Ok(answer),
+                Some(Line::Failed(why)) => return Err(AskError::Failed(why)),
+                None => return Err(AskError::OtherVersion),
+            }
+        }
+    }
+    Err(AskError::CutShort("its answer ended".to_owned()))
+}
+
+async fn request<Q: Question>(state_directory: &Path, question: &Q) -> Result<Response, AskError> {
+    let socket = state_directory.join(SOCKET);
+    let unreachable = |why: String| AskError::Unreachable {
+        socket: socket.clone(),
+        why,
+    };
+    let failed = |why: reqwest::Error| unreachable(explain(&why.without_url()).to_string());
+    if !socket.exists() {
+        return Err(unreachable("there is no such socket".to_owned()));
+    }
+    let client = Client::builder()
+        .unix_socket(socket.clone())
+        .read_timeout(Q::PATIENCE)
+        .no_proxy()
+        .tls_certs_only([])
+        .build()
+        .map_err(failed)?;
+    let response = client
+        .post(format!("http://wharfinger/{}", Q::NAME))
+        .body(encode(question).ok_or(AskError::NotText)?)
+        .send()
+        .await
+        .map_err(failed)?;
+    match response.status() {
+        StatusCode::OK => Ok(response),
+        // It knows no such question, or does not understand it.
+        StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => Err(AskError::OtherVersion),
+        status => Err(unreachable(format!("the registry answered {status}"))),
+    }
+}
+
+fn cut_short(why: reqwest::Error) -> AskError {
+    AskError::CutShort(explain(&why.without_url()).to_string())
+}

@@ -29,9 +29,9 @@
 //! | 8 | [`app`]: puts it all together |
 //! | 9 | [`cli`]: one file per command |
 //!
-//! Some modules are crates of their own in `crates/` (D-56): [`workload`], of which the small programs for
-//! clients are made, and the modules of rank 0 that it shares with the registry. Here they are re-exported, and
-//! everything names them by that path.
+//! Some modules are separate crates in `crates/` (D-56, D-57): [`workload`] with the code of the small programs
+//! for clients, [`storage`], and the modules of rank 0 that they share with the registry. They are re-exported
+//! here, and the rest of this crate uses them by that path.
 
 pub mod access;
 pub mod app;
@@ -39,7 +39,6 @@ pub mod budget;
 pub mod cli;
 pub mod config;
 pub mod control;
-pub mod descriptors;
 pub mod exchange;
 pub mod expr;
 pub mod http;
@@ -48,14 +47,13 @@ pub mod limits;
 pub mod login_check;
 pub mod oci;
 mod owner_file;
-pub mod recent;
 pub mod registry;
 pub mod server;
 pub mod source_address;
 pub mod spiffe_id;
-pub mod storage;
 pub mod telemetry;
 pub mod trust;
 
-pub use wharfinger_base::{clock, file_error, object, secret, shell, tls_failure};
+pub use wharfinger_base::{clock, descriptors, file_error, object, recent, secret, shell, tls_failure};
+pub use wharfinger_storage as storage;
 pub use wharfinger_workload as workload;

@@ -4,13 +4,13 @@ use super::compare::{Bar, Line, compare, spent};
 use super::content::{KIB, MIB};
 use super::image::random;
 use super::load::Ask;
-use super::program::pause;
 use super::push::half_an_upload;
 use super::servers::Server;
 use super::site::{Over, Site, line, micros};
 use std::any::Any;
 use std::fs;
 use std::process::Command;
+use wharfinger_testkit::pause;
 
 pub(crate) fn handshakes(site: &Site) -> Vec<Line> {
     let folder = site.path("bare");

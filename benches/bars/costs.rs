@@ -2,13 +2,13 @@
 
 use super::compare::{Bar, Line};
 use super::content::{KIB, MIB};
-use super::counts::{Trace, io};
 use super::image::random;
 use super::load::Ask;
 use super::push::{push_blob, push_blob_whole};
 use super::servers::Server;
 use super::sha256;
 use super::site::{Site, line};
+use wharfinger_testkit::{Trace, io};
 
 /// The number of requests, which is high enough to make background work negligible.
 const MANY: usize = 400;

@@ -31,32 +31,20 @@ mod compare;
 mod connections;
 mod content;
 mod costs;
-#[path = "../../tests/it/harness/counts.rs"]
-mod counts;
 mod image;
 mod load;
 mod manifests;
-#[allow(dead_code, reason = "shared with the tests")]
-#[path = "../../tests/it/harness/pki.rs"]
-mod pki;
-mod program;
 mod push;
 mod pushes;
 mod servers;
-#[allow(dead_code, reason = "shared with the tests")]
-#[path = "../../tests/it/harness/signer.rs"]
-mod signer;
 mod site;
 mod start;
 mod tls;
 
 use compare::Line;
 use sha2::{Digest as _, Sha256};
-use signer::{Signer, encode};
 use site::{Over, Site};
 use std::path::Path;
-
-pub(crate) const AUDIENCE: &str = "registry.test";
 
 type Measure = fn(&Site) -> Vec<Line>;
 
@@ -78,10 +66,6 @@ const MEASURES: &[(&[&str], Measure)] = &[
     (&["P15"], start::start),
     (&["P16"], start::size),
 ];
-
-fn now() -> i64 {
-    wharfinger::clock::Clock::system().now().as_secs()
-}
 
 fn sha256(bytes: &[u8]) -> String {
     hex(Sha256::new_with_prefix(bytes))

@@ -2,11 +2,11 @@
 
 use super::compare::{Bar, Contender, Line, compare};
 use super::load::Ask;
-use super::program::pause;
 use super::servers::Server;
 use super::site::{Over, Site, asking, line, micros};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
+use wharfinger_testkit::pause;
 
 pub(crate) fn with_a_token(site: &Site) -> Vec<Line> {
     authenticated(site, Over::Http, "a JWT-SVID", &|ask| ask.token(&site.token))

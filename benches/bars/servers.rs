@@ -1,20 +1,20 @@
 //! The compared servers: ours, nginx with the same bytes as static files, and docker-registry 2.8. Each
 //! listens on loopback and writes its access log to a file.
 
-use super::AUDIENCE;
 use super::content::{MIB, files, read_through};
-use super::counts::io;
-use super::pki::{Pair, TestPki};
-use super::program::{Program, free};
 use serde_json::json;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use wharfinger_testkit::AUDIENCE;
+use wharfinger_testkit::io;
+use wharfinger_testkit::{Pair, TestPki};
+use wharfinger_testkit::{ServerProcess, free};
 
 /// A running server.
 pub(crate) struct Server {
-    pub(crate) program: Program,
+    pub(crate) program: ServerProcess,
     pub(crate) plain: SocketAddr,
     pub(crate) tls: Option<SocketAddr>,
     /// The folder of its blobs.
@@ -55,7 +55,7 @@ impl Server {
             .current_dir(folder)
             .env_remove("RUST_LOG")
             .env_remove("SPIFFE_ENDPOINT_SOCKET");
-        let program = Program::start(command, log, address);
+        let program = ServerProcess::start(command, log, address);
         Self {
             program,
             plain: address,
@@ -91,7 +91,7 @@ impl Server {
         fs::write(folder.join("nginx.conf"), config).unwrap();
         let mut command = Command::new("nginx");
         command.arg("-c").arg(folder.join("nginx.conf"));
-        let program = Program::start(command, Some(&folder.join("log")), plain);
+        let program = ServerProcess::start(command, Some(&folder.join("log")), plain);
         Self {
             program,
             plain,
@@ -118,7 +118,7 @@ impl Server {
         fs::write(folder.join("config.yml"), config.to_string()).unwrap();
         let mut command = Command::new("docker-registry");
         command.arg("serve").arg(folder.join("config.yml"));
-        let program = Program::start(command, Some(&folder.join("log")), address);
+        let program = ServerProcess::start(command, Some(&folder.join("log")), address);
         Self {
             program,
             plain: address,
@@ -131,7 +131,7 @@ impl Server {
     pub(crate) fn other(mut command: Command, folder: &Path) -> Self {
         let address = free();
         command.arg(address.to_string());
-        let program = Program::start(command, Some(&folder.join("log")), address);
+        let program = ServerProcess::start(command, Some(&folder.join("log")), address);
         Self {
             program,
             plain: address,

@@ -1,11 +1,9 @@
 //! The servers that run all the time with the same content, and the measurements that are made repeatedly.
 
-use super::AUDIENCE;
 use super::compare::{Bar, Compared, Contender, Line, spent};
 use super::content::{Content, KIB, MIB, REPOSITORY};
 use super::image::random;
 use super::load::Ask;
-use super::pki::TestPki;
 use super::push::push_blob;
 use super::servers::Server;
 use super::sha256;
@@ -15,6 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
+use wharfinger_testkit::AUDIENCE;
+use wharfinger_testkit::TestPki;
 
 pub(crate) struct Site {
     pub(crate) quick: bool,
@@ -72,7 +72,7 @@ impl Site {
         ));
         // Valid for an hour, which is longer than a run.
         let token =
-            pki.domain.signer.token(&serde_json::json!({"sub": pki.domain.id("/builder"), "aud": [AUDIENCE], "exp": super::now() + 3600}));
+            pki.domain.signer.token(&serde_json::json!({"sub": pki.domain.id("/builder"), "aud": [AUDIENCE], "exp": wharfinger_testkit::now() + 3600}));
         let huge = OnceCell::new();
         Self {
             quick,

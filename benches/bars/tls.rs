@@ -1,7 +1,6 @@
 //! The client's side of TLS, and a server that only does handshakes, which shows the minimum cost of a
 //! handshake.
 
-use super::pki::Pair;
 use pki_types::pem::PemObject;
 use pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
@@ -10,6 +9,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use wharfinger_testkit::Pair;
 
 /// The client's roots and certificate. Sessions are never resumed.
 pub(crate) struct Tls(Arc<ClientConfig>);

@@ -13,13 +13,8 @@
     reason = "a benchmark"
 )]
 
-#[allow(dead_code, reason = "shared with the other benchmark")]
-#[path = "../bars/program.rs"]
-mod program;
-
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use program::Program;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -33,6 +28,7 @@ use wharfinger::identity::Identity;
 use wharfinger::oci::{Digest, Reference};
 use wharfinger::registry::Registry;
 use wharfinger::storage::local::{Local, Settings};
+use wharfinger_testkit::{ServerProcess, free};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const SMALL: usize = 100;
@@ -163,7 +159,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 /// The time from the start of `wharfinger serve` to its first answer, with the store in `folder`. As always,
 /// it expires uploads meanwhile.
 fn starts(folder: &Path, tag: &str) -> Duration {
-    let address = program::free();
+    let address = free();
     let config = json!({
         "storage": {"rootDirectory": "store"},
         "http": {"address": "127.0.0.1", "port": address.port()},
@@ -177,7 +173,7 @@ fn starts(folder: &Path, tag: &str) -> Duration {
             .current_dir(folder)
             .env_remove("RUST_LOG")
             .env_remove("SPIFFE_ENDPOINT_SOCKET");
-        let program = Program::start(command, Some(&folder.join("log")), address);
+        let program = ServerProcess::start(command, Some(&folder.join("log")), address);
         Duration::from_secs_f64(program.first_answer(&format!("/v2/team/app/manifests/{tag}")))
     };
     // The first run has more to write.

@@ -2,9 +2,9 @@
 
 use super::attacker::{Attacker, CONNECTIONS, Held};
 use super::certificates::{self, Chain};
+use super::http2;
 use super::site::Site;
 use super::victim::PUBLIC_BLOB;
-use super::{encode, http2};
 use futures_util::future::{BoxFuture, join_all};
 use serde_json::json;
 use std::collections::VecDeque;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{sleep, timeout};
+use wharfinger_testkit::encode;
 
 pub(crate) type Attack = for<'a> fn(&'a Attacker, &'a Site) -> BoxFuture<'a, ()>;
 
@@ -151,9 +152,8 @@ async fn passwords(attacker: &Attacker) {
 
 /// Tokens that name a known key and are signed by another one.
 async fn signatures(attacker: &Attacker, site: &Site) {
-    let stranger = super::Signer::new("jwt-1");
-    let claims =
-        json!({"sub": site.pki.domain.id("/builder"), "aud": [super::AUDIENCE], "exp": super::now() + 3600});
+    let stranger = wharfinger_testkit::Signer::new("jwt-1");
+    let claims = json!({"sub": site.pki.domain.id("/builder"), "aud": [wharfinger_testkit::AUDIENCE], "exp": wharfinger_testkit::now() + 3600});
     let token = stranger.token(&claims);
     let signed = token.rsplit_once('.').unwrap().0.to_owned();
     let request = move |number: u64| {

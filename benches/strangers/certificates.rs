@@ -1,6 +1,5 @@
 //! Certificates that a stranger may present.
 
-use super::pki::{Pair, TestPki, uri};
 use pki_types::pem::PemObject as _;
 use pki_types::{CertificateDer, PrivateKeyDer};
 use rcgen::{
@@ -8,6 +7,7 @@ use rcgen::{
     SanType,
 };
 use time::OffsetDateTime;
+use wharfinger_testkit::{Pair, TestPki, uri};
 
 pub(crate) struct Chain {
     pub(crate) certificates: Vec<CertificateDer<'static>>,
@@ -85,7 +85,7 @@ fn authorities(
         let mut params = named(name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        params.not_after = OffsetDateTime::from_unix_timestamp(super::now() + good_for).unwrap();
+        params.not_after = OffsetDateTime::from_unix_timestamp(wharfinger_testkit::now() + good_for).unwrap();
         let der = params.self_signed(&key).unwrap().der().clone();
         (Issuer::new(params, key), der)
     };
@@ -103,8 +103,8 @@ fn named(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
-    params.not_before = OffsetDateTime::from_unix_timestamp(super::now() - 3600).unwrap();
-    params.not_after = OffsetDateTime::from_unix_timestamp(super::now() + 3600).unwrap();
+    params.not_before = OffsetDateTime::from_unix_timestamp(wharfinger_testkit::now() - 3600).unwrap();
+    params.not_after = OffsetDateTime::from_unix_timestamp(wharfinger_testkit::now() + 3600).unwrap();
     params
 }
 

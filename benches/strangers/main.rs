@@ -32,22 +32,12 @@ mod attacker;
 mod attacks;
 mod certificates;
 mod http2;
-#[allow(dead_code, reason = "shared with the tests")]
-#[path = "../../tests/it/harness/pki.rs"]
-mod pki;
-#[allow(dead_code, reason = "shared with the other benchmark")]
-#[path = "../bars/program.rs"]
-mod program;
-#[allow(dead_code, reason = "shared with the tests")]
-#[path = "../../tests/it/harness/signer.rs"]
-mod signer;
 mod site;
 mod tls;
 mod victim;
 
 use attacker::Attacker;
 use attacks::ATTACKS;
-use signer::{Signer, encode};
 use site::Site;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -55,13 +45,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use victim::{Felt, Victim};
 
-pub(crate) const AUDIENCE: &str = "registry.test";
 /// The most memory that the server may ever use, in MiB.
 const MEMORY_MIB: f64 = 256.0;
-
-fn now() -> i64 {
-    wharfinger::clock::Clock::system().now().as_secs()
-}
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -1,9 +1,6 @@
 //! The server under attack. It has TLS with optional client certificates and HTTP/2, a trust domain,
 //! passwords, and one public repository. Its log goes to a file.
 
-use super::AUDIENCE;
-use super::pki::{Pair, TestPki};
-use super::program::{Program, free};
 use serde_json::json;
 use std::fs;
 use std::net::SocketAddr;
@@ -12,11 +9,14 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::sleep;
+use wharfinger_testkit::AUDIENCE;
+use wharfinger_testkit::{Pair, TestPki};
+use wharfinger_testkit::{ServerProcess, free};
 
 pub(crate) struct Site {
     pub(crate) pki: TestPki,
     pub(crate) address: SocketAddr,
-    program: Program,
+    program: ServerProcess,
     folder: TempDir,
 }
 
@@ -59,7 +59,7 @@ impl Site {
             .current_dir(folder.path())
             .env_remove("RUST_LOG")
             .env_remove("SPIFFE_ENDPOINT_SOCKET");
-        let program = Program::start(command, Some(&at("log")), address);
+        let program = ServerProcess::start(command, Some(&at("log")), address);
         Self {
             pki,
             address,

@@ -1,7 +1,6 @@
 //! The client that must not be affected. It pulls with a JWT-SVID and with an X.509-SVID, and a probe
 //! requests `/livez`. Both use another address than the attacker.
 
-use super::AUDIENCE;
 use super::certificates;
 use super::site::Site;
 use super::tls::Tls;
@@ -14,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::client::TlsStream;
+use wharfinger_testkit::AUDIENCE;
 
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// A pull or a probe without an answer after this time has failed.
@@ -34,7 +34,7 @@ pub(crate) struct Victim {
 impl Victim {
     /// Pushes the content that it will pull.
     pub(crate) async fn new(site: &Site) -> Self {
-        let claims = serde_json::json!({"sub": site.pki.domain.id("/builder"), "aud": [AUDIENCE], "exp": super::now() + 7200});
+        let claims = serde_json::json!({"sub": site.pki.domain.id("/builder"), "aud": [AUDIENCE], "exp": wharfinger_testkit::now() + 7200});
         let good = certificates::good(&site.pki);
         let authority = &site.pki.servers.pem;
         let victim = Self {

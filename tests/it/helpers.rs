@@ -30,7 +30,7 @@ fn claims(token: &Value) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn get_returns_a_fresh_jwt_svid_whose_audience_is_the_registry() {
     let pki = TestPki::new();
-    let agent = Agent::start(Arc::new(pki.domain), "/ns/ci/sa/builder");
+    let agent = Agent::of_workload(Arc::new(pki.domain), "/ns/ci/sa/builder");
     let helper = helper()
         .env("SPIFFE_ENDPOINT_SOCKET", &agent.address)
         .env("WHARFINGER_REGISTRIES", HOST);
@@ -93,7 +93,7 @@ async fn a_registry_that_is_not_configured_gets_no_new_token_so_public_pulls_wor
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clients_configuration_names_the_registry_by_host_and_port() {
     let pki = TestPki::new();
-    let agent = Agent::start(Arc::new(pki.domain), "/ns/ci/sa/builder");
+    let agent = Agent::of_workload(Arc::new(pki.domain), "/ns/ci/sa/builder");
     let helper = helper().env("SPIFFE_ENDPOINT_SOCKET", &agent.address);
     helper.write(
         ".docker/config.json",
@@ -206,7 +206,7 @@ async fn get_returns_a_token_from_elsewhere_only_if_it_is_for_the_registry() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_say_which_registry_gets_what() {
     let pki = TestPki::new();
-    let agent = Agent::start(Arc::new(pki.domain), "/ns/ci/sa/builder");
+    let agent = Agent::of_workload(Arc::new(pki.domain), "/ns/ci/sa/builder");
     let helper = helper().env("XDG_CONFIG_HOME", "");
     let settings = format!(
         "registries:
@@ -415,7 +415,7 @@ async fn the_kubelet_gets_its_pods_token_back_for_as_long_as_it_is_good() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_pods_token_the_kubelet_gets_the_nodes() {
     let pki = TestPki::new();
-    let agent = Agent::start(Arc::new(pki.domain), "/node/a");
+    let agent = Agent::of_workload(Arc::new(pki.domain), "/node/a");
     let provider = provider().env("SPIFFE_ENDPOINT_SOCKET", &agent.address);
     let (code, out, _) = provider
         .run(
@@ -473,7 +473,7 @@ async fn the_kubelet_gets_an_error_or_for_other_images_an_empty_answer() {
 async fn the_token_of_a_helper_logs_in() {
     let pki = TestPki::new();
     let app = Setup::tls(&pki).start().await;
-    let agent = Agent::start(Arc::new(pki.domain), "/ns/ci/sa/builder");
+    let agent = Agent::of_workload(Arc::new(pki.domain), "/ns/ci/sa/builder");
     let helper = helper()
         .env("SPIFFE_ENDPOINT_SOCKET", &agent.address)
         .env("WHARFINGER_REGISTRIES", AUDIENCE);

@@ -218,7 +218,7 @@ async fn without_a_token_file_the_helpers_token_is_tried() {
     let pki = TestPki::new();
     let app = Setup::tls(&pki).start().await;
     let program = program(&app);
-    let agent = Agent::start(Arc::new(pki.domain), "/ns/ci/sa/builder");
+    let agent = Agent::of_workload(Arc::new(pki.domain), "/ns/ci/sa/builder");
     let settings = json!({"registries": {app.host(): {"audience": AUDIENCE, "from": {"workloadAPI": {"address": agent.address}}}}});
     let host = app.host();
     let (code, said, _) = program.run(&["login-check", &host, "--ca=ca.pem"], "").await;

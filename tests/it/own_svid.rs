@@ -1,6 +1,6 @@
 //! The registry's own certificate from the Workload API, with an agent that starts late, rotates, and stops.
 
-use crate::harness::{Setup, SvidAgent, TestApp, TestPki, TrustDomain, eventually};
+use crate::harness::{Agent, Setup, TestApp, TestPki, TrustDomain, eventually};
 use rcgen::SanType;
 use reqwest::StatusCode;
 use serde_json::json;
@@ -30,7 +30,7 @@ impl TestApp {
 async fn it_waits_for_an_agent_that_is_away_and_follows_rotations_without_dropping_a_connection() {
     let pki = TestPki::new();
     let next = TestPki::new();
-    let mut agent = SvidAgent::new();
+    let mut agent = Agent::new();
     let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
     setup.config["http"]["tls"] = json!({"workloadAPI": true});
     setup.config["http"]["auth"]["spiffe"]["workloadAPI"] = agent.address.clone().into();

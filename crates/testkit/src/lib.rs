@@ -1,13 +1,49 @@
-//! What tests of several crates need: stand-ins for what is outside a program. Nothing here is built into it.
+//! What tests and benchmarks share: stand-ins for what is outside a registry, and stores that fail. Nothing of
+//! it is built into a program.
+//!
+//! It depends on the crates below the main one, never on that one: its unit tests would meet two versions of
+//! their own types. The tests inside `base` and `storage` may use what has no type of theirs, such as
+//! [`commits`].
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::new_without_default,
+    missing_debug_implementations,
     reason = "tests"
 )]
 
+mod agent;
+mod commits;
+mod counts;
+mod failing;
+mod issuer;
+mod job;
+mod pki;
+mod server_process;
+mod signer;
 mod token;
 
+pub use agent::{Agent, X509Svid};
+pub use commits::commits;
+pub use counts::{Trace, io};
+pub use failing::{Failing, When};
+pub use issuer::TestIssuer;
+pub use job::{JOB_TOKEN, Job};
+pub use pki::{Ca, Pair, TestPki, TrustDomain, uri};
+pub use server_process::{ServerProcess, free, pause};
+pub use signer::{Signer, encode};
 pub use token::unsigned_token;
+
+use wharfinger_base::clock::Clock;
+
+/// The name of a test's registry in the audience of tokens.
+pub const AUDIENCE: &str = "registry.test";
+
+/// Returns the time in seconds since 1970.
+#[must_use]
+pub fn now() -> i64 {
+    Clock::system().now().as_secs()
+}

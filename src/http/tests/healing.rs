@@ -2,10 +2,10 @@
 //! repairs them.
 
 use super::*;
-use crate::storage::testing::{Failing, When};
 use rustix::io::Errno;
 use std::fs;
 use std::path::PathBuf;
+use wharfinger_testkit::{Failing, When};
 
 /// This is larger than the pieces that are received, compared and copied.
 const SIZE: usize = 3 << 20;

@@ -4,7 +4,7 @@
 use super::*;
 use crate::oci::ManifestType;
 use crate::storage::local::Local;
-use crate::storage::local::testing::commits;
+use wharfinger_testkit::commits;
 
 struct Counter {
     registry: Registry,

@@ -3,8 +3,8 @@
 use super::*;
 use crate::access::Maintenance;
 use crate::storage::Resume;
-use crate::storage::testing::{Failing, When};
 use rustix::io::Errno;
+use wharfinger_testkit::{Failing, When};
 
 const R: &str = "team/app";
 

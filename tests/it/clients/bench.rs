@@ -77,7 +77,7 @@ impl Site {
             token_name,
             pair,
             pair_name,
-            agent: Agent::start(Arc::new(pki.domain), WITH_A_TOKEN),
+            agent: Agent::of_workload(Arc::new(pki.domain), WITH_A_TOKEN),
         }
     }
 

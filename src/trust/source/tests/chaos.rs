@@ -15,7 +15,7 @@ use crate::trust::jwt;
 use crate::trust::refresh::Pace;
 use crate::trust::source::testing::eventually;
 use crate::trust::source::testing::site::{Hold, Site, server};
-use crate::trust::source::workload_api::tests::{agent::Agent, impatient};
+use crate::trust::source::workload_api::tests::impatient;
 use crate::trust::source::{
     CaSource, EndpointProfile, FederationSettings, Following, OidcSettings, OnPermissionDenied, Source,
 };
@@ -26,6 +26,7 @@ use serde_json::json;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use wharfinger_testkit::Agent;
 
 /// The publishers and their protocols.
 const OWN: usize = 0;

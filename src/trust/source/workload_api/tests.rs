@@ -1,6 +1,5 @@
 //! Tests with an agent over real sockets: rotation, withdrawal, faults, loss and denial.
 
-pub(in crate::trust::source) mod agent;
 mod denial;
 mod own_svid;
 
@@ -8,9 +7,9 @@ use super::*;
 use crate::clock::{ManualClock, Timestamp};
 use crate::trust::source::testing::{ca, eventually, jwk_set};
 use crate::trust::{Authorities, Generation, Slot};
-use agent::Agent;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use wharfinger_testkit::Agent;
 
 const A: &str = "a.example";
 const B: &str = "b.example";

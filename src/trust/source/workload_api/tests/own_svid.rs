@@ -1,7 +1,6 @@
 //! The registry's own X.509-SVID, from an agent over a real socket.
 
 use super::PACE;
-use super::agent::Agent;
 use crate::limits::CERTIFICATE_NAMES;
 use crate::trust::source::testing::{Ca, ca, eventually};
 use crate::trust::source::workload_api::follow::{Follower as _, Pace};
@@ -10,8 +9,23 @@ use crate::trust::source::workload_api::wire::{X509Svid, X509SvidResponse};
 use crate::trust::source::{OwnSvid, OwnSvids};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use wharfinger_testkit::Agent;
 
 const REGISTRY: &str = "spiffe://a.example/registry";
+
+/// As an agent sends it.
+fn sent(svid: &X509Svid) -> wharfinger_testkit::X509Svid {
+    let X509Svid {
+        spiffe_id,
+        x509_svid,
+        x509_svid_key,
+    } = svid.clone();
+    wharfinger_testkit::X509Svid {
+        spiffe_id,
+        x509_svid,
+        x509_svid_key,
+    }
+}
 
 /// Makes an SVID with a given name.
 fn svid(ca: &Ca, id: &str, called: &str) -> X509Svid {
@@ -70,15 +84,15 @@ async fn w_12_the_first_svid_is_presented_whenever_the_agent_comes_and_each_rota
     let first = svid(&ca, REGISTRY, REGISTRY);
     let other = svid(&ca, "spiffe://a.example/other", "spiffe://a.example/other");
     let second = svid(&ca, REGISTRY, REGISTRY);
-    agent.svids(vec![first.clone(), other]);
+    agent.svids(vec![sent(&first), sent(&other)]);
     let (_following, presented) = follow(&agent, PACE);
     agent.start();
     eventually("the first", || {
         presented.last().as_ref() == Some(&first.x509_svid)
     })
     .await;
-    agent.svids(vec![first.clone()]);
-    agent.svids(vec![second.clone()]);
+    agent.svids(vec![sent(&first)]);
+    agent.svids(vec![sent(&second)]);
     eventually("the rotation", || {
         presented.last().as_ref() == Some(&second.x509_svid)
     })
@@ -86,7 +100,7 @@ async fn w_12_the_first_svid_is_presented_whenever_the_agent_comes_and_each_rota
     assert_eq!(presented.count(), 2, "an unchanged SVID is not presented again");
     agent.stop();
     agent.start();
-    agent.svids(vec![first.clone()]);
+    agent.svids(vec![sent(&first)]);
     eventually("after a restart", || {
         presented.last().as_ref() == Some(&first.x509_svid)
     })
@@ -134,7 +148,7 @@ async fn w_7_a_denial_on_an_open_stream_withdraws_it() {
     let mut agent = Agent::new();
     let ca = ca("a");
     let own = svid(&ca, REGISTRY, REGISTRY);
-    agent.svids(vec![own.clone()]);
+    agent.svids(vec![sent(&own)]);
     agent.start();
     let (_following, presented) = follow(
         &agent,
@@ -147,7 +161,7 @@ async fn w_7_a_denial_on_an_open_stream_withdraws_it() {
     agent.deny_svids();
     eventually("it is withdrawn", || presented.count() == 2).await;
     assert_eq!(presented.last(), None);
-    agent.svids(vec![own.clone()]);
+    agent.svids(vec![sent(&own)]);
     eventually("it comes back", || {
         presented.last().as_ref() == Some(&own.x509_svid)
     })

@@ -1,0 +1,23 @@
+//! The two traits that every store implements, with their written contract. Everything the registry keeps is
+//! a record or a blob. Nothing else is assumed of a store, so the same protocol runs on a folder, in memory
+//! and on a bucket.
+
+mod contract;
+pub mod local;
+pub mod memory;
+#[cfg(test)]
+mod tests;
+
+pub use contract::{
+    BlobFile, BlobStore, Change, Failure, Look, Range, Record, RecordStore, Resume, Show, Unlisted, Value,
+    Version, Written,
+};
+
+use futures_util::future::BoxFuture;
+
+/// The key of the record that holds the store's ID. The token service creates it. No other key begins with
+/// it.
+pub const STORE_ID: &str = "i/store";
+
+/// The future result of a store's operation.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, Failure>>;

@@ -440,7 +440,7 @@ impl Registry {
             .await
     }
 
-    async fn is_in_use(&self, repository: &RepositoryName) -> Result<bool, Error> {
+    pub(super) async fn is_in_use(&self, repository: &RepositoryName) -> Result<bool, Error> {
         Ok(!self
             .records
             .is_empty(&keys::manifests(repository), Show::All)

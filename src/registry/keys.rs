@@ -178,6 +178,21 @@ pub(super) fn usage(repository: &str) -> Key<UsageRecord> {
     Key::new(format!("{USAGE}{repository}!"))
 }
 
+/// The repository of a record that is kept by repository.
+pub(super) fn repository_in(key: &str) -> Option<RepositoryName> {
+    Some(of_one_repository(key.strip_prefix(REPOSITORIES)?)?.0)
+}
+
+/// Behind all records that are kept for this repository, and before those of the next one.
+pub(super) fn behind(repository: &RepositoryName) -> String {
+    format!("{REPOSITORIES}{repository}!0")
+}
+
+/// All records that are kept for this repository.
+pub(super) fn everything_of(repository: &RepositoryName) -> Prefix<()> {
+    of_repository(repository, "")
+}
+
 /// The records that are kept by repository, for all repositories.
 pub(super) fn all_of_repositories<T>() -> Prefix<T> {
     Prefix::new(REPOSITORIES.to_owned())
@@ -417,6 +432,18 @@ mod tests {
         names.sort_unstable();
         keys.sort_unstable();
         assert_eq!(keys, names.map(|name| in_catalog(name).text));
+    }
+
+    #[test]
+    fn the_records_of_a_repository_end_before_those_of_the_next() {
+        let name = |text: &str| text.parse::<RepositoryName>().unwrap();
+        let key = |repository| tag(&name(repository), &"zzz".parse().unwrap()).text;
+        assert!(key("a") < behind(&name("a")));
+        for next in ["a-b", "a.b", "a/b", "ab"] {
+            assert!(behind(&name("a")) < key(next), "{next}");
+        }
+        assert_eq!(repository_in(&key("a/b")), Some(name("a/b")));
+        assert_eq!(repository_in("c/a!"), None);
     }
 
     #[test]

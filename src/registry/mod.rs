@@ -11,6 +11,7 @@
 mod backup;
 mod blobs;
 mod body;
+pub mod collect;
 mod convert;
 mod deleting;
 mod error;

@@ -177,10 +177,18 @@ impl Check<'_> {
         }
         if blob.state == BlobState::Dying {
             self.damage(key, "links a blob that is being removed");
-        } else if blob.trash.contains(&name) {
-            // The old bytes were lost or damaged. Readers get the new ones.
+            return;
+        }
+        if blob.generation == name {
+            return;
+        }
+        if blob.trash.contains(&name)
+            || matches!(self.registry.bytes.open(&name).await, Err(Failure::Missing))
+        {
+            // The old bytes were lost or damaged, and a collector may have removed them. Readers get the new
+            // ones.
             self.leftover(key, "names bytes that were replaced");
-        } else if blob.generation != name {
+        } else {
             self.damage(
                 key,
                 format!(

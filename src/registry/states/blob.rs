@@ -85,6 +85,22 @@ impl BlobRecord {
         }
     }
 
+    /// Its bytes, and those that were replaced, are about to be removed.
+    pub(in crate::registry) fn dying(&self) -> Self {
+        Self {
+            state: BlobState::Dying,
+            ..self.clone()
+        }
+    }
+
+    /// The replaced bytes are gone.
+    pub(in crate::registry) fn emptied(&self) -> Self {
+        Self {
+            trash: Vec::new(),
+            ..self.clone()
+        }
+    }
+
     /// Marks the blob as suspect because its bytes `name` are damaged. Returns whether that is new.
     pub(in crate::registry) fn suspected(found: Option<Self>, name: &str) -> Next<Self, bool> {
         match found {
@@ -206,6 +222,23 @@ mod tests {
                 without,
                 "{found:?} {intact}"
             );
+        }
+    }
+
+    #[test]
+    fn a_collector_keeps_the_damage_mark() {
+        let suspect = BlobRecord {
+            suspect: true,
+            ..old()
+        };
+        for (blob, state, trash) in [
+            (suspect.condemned(), BlobState::Cond, 1),
+            (suspect.condemned().dying(), BlobState::Dying, 1),
+            (suspect.condemned().rescued(), BlobState::Live, 1),
+            (suspect.emptied(), BlobState::Live, 0),
+        ] {
+            assert_eq!((blob.state, blob.trash.len(), blob.suspect), (state, trash, true));
+            assert_eq!(blob.generation, "g");
         }
     }
 

@@ -40,7 +40,7 @@ impl Bench {
         (heard, checked)
     }
 
-    async fn damages(&self) -> Vec<String> {
+    pub(super) async fn damages(&self) -> Vec<String> {
         let findings = self.fsck().await.0.findings.into_iter();
         findings
             .filter(|finding| finding.severity == Severity::Damage)
@@ -49,7 +49,7 @@ impl Bench {
     }
 
     /// Changes a record without the registry.
-    async fn tamper(&self, key: &str, change: impl FnOnce(&str) -> Option<String>) {
+    pub(super) async fn tamper(&self, key: &str, change: impl FnOnce(&str) -> Option<String>) {
         let record = self.store.get(key).await.unwrap().unwrap();
         match change(std::str::from_utf8(&record.value).unwrap()) {
             Some(value) => drop(

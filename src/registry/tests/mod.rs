@@ -2,6 +2,7 @@
 
 mod blobs;
 mod catalog;
+mod collecting;
 mod collisions;
 mod commits;
 mod convert;

@@ -21,8 +21,18 @@ impl TypedStore {
     }
 
     pub(in crate::registry) fn keys<T>(&self, prefix: Prefix<T>, show: Show) -> Keys<'_, T> {
+        self.keys_after(prefix, String::new(), show)
+    }
+
+    /// The keys with this prefix that come after `after`, one at a time.
+    pub(in crate::registry) fn keys_after<T>(
+        &self,
+        prefix: Prefix<T>,
+        after: String,
+        show: Show,
+    ) -> Keys<'_, T> {
         Keys {
-            pages: self.pages(prefix, String::new(), show),
+            pages: self.pages(prefix, after, show),
             page: VecDeque::new(),
         }
     }

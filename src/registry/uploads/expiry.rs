@@ -71,7 +71,11 @@ impl Registry {
     }
 
     /// Removes the upload if it has expired, and returns whether it had.
-    async fn expire(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool, Error> {
+    pub(in crate::registry) async fn expire(
+        &self,
+        repository: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<bool, Error> {
         let claimed = match self.claims.claim(&self.records, repository, id).await {
             Err(Error::UploadUnknown) => None, // it ended meanwhile
             claimed => claimed?,

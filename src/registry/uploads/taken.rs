@@ -61,7 +61,7 @@ impl Registry {
         }
     }
 
-    pub(super) fn has_expired(&self, written: Timestamp) -> bool {
+    pub(in crate::registry) fn has_expired(&self, written: Timestamp) -> bool {
         self.records.now().since(written) >= LIFETIME
     }
 

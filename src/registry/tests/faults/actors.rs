@@ -77,6 +77,8 @@ pub(super) enum Actor {
     CollectManifests {
         repository: usize,
     },
+    /// Collects garbage in the whole store.
+    CollectEverything,
     /// Replaces the blob's bytes by other bytes.
     Damage,
     /// Reads the blob's bytes, and marks the blob if they are damaged.
@@ -149,6 +151,29 @@ impl Actor {
             8 => Self::DeleteManifest {
                 repository,
                 manifest: LISTS,
+            },
+            _ => Self::CollectManifests { repository },
+        }
+    }
+
+    /// An actor of a crowd in which each collector walks through the whole store.
+    pub(super) fn walking(world: &World) -> Self {
+        match Self::random(world) {
+            Self::CollectLinks { .. } | Self::CollectBlobs | Self::CollectManifests { .. } => {
+                Self::CollectEverything
+            }
+            other => other,
+        }
+    }
+
+    /// An actor of a crowd around one tag that moves, and the collectors of its manifests.
+    pub(super) fn moving(world: &World) -> Self {
+        let repository = 0;
+        match world.roll(3) {
+            0 | 1 => Self::MoveAndBack {
+                repository,
+                manifest: world.roll(3),
+                tag: 0,
             },
             _ => Self::CollectManifests { repository },
         }

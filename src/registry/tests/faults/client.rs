@@ -126,6 +126,12 @@ impl Client {
                     );
                 }
             }
+            Actor::CollectEverything => {
+                if collecting.grace.is_zero() {
+                    self.history.collected();
+                }
+                drop(collectors::everything(&self.registry, collecting).await);
+            }
             Actor::Damage => self.damage().await,
             Actor::Scrub => {
                 for _ in 0..2 {

@@ -160,12 +160,9 @@ impl Standing<'_> {
         }
         match self.world.blob(&content_digest()).await {
             Some(blob) if blob.state != BlobState::Dying && blob.generation == name => Ok(()),
-            // The bytes were replaced, and the blob has not been pushed to this repository since.
-            Some(blob)
-                if blob.state != BlobState::Dying && blob.has(&name) && self.world.is_damaged(&name) =>
-            {
-                Ok(())
-            }
+            // The bytes were replaced, and the blob has not been pushed to this repository since. A collector may
+            // have removed the old ones.
+            Some(blob) if blob.state != BlobState::Dying && self.world.is_damaged(&name) => Ok(()),
             other => Err(format!(
                 "{}: a link to {name}, and the blob is {other:?}",
                 REPOSITORIES[repository]

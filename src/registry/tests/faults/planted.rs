@@ -20,6 +20,8 @@ pub(super) enum Fault {
     NoCondemning,
     /// A collector deletes a manifest that an index lists which is still being pushed.
     PendingIsIgnored,
+    /// A collector clears an entry without condemning it and looking again.
+    EntriesAreClearedBlindly,
     /// A push of an index checks the children before it writes their entries.
     CheckedBeforeMarked,
     /// An existing tag is not written again.

@@ -159,6 +159,14 @@ fn the_invariants_hold_in_every_order_of_a_store_that_works() {
 }
 
 #[test]
+fn walks_through_the_whole_store_lose_nothing() {
+    for odds in [Odds::ALL, Odds::NONE] {
+        hold(Crowd::of(Actor::walking, odds), 400);
+        hold(Crowd::of(Actor::moving, odds), 200);
+    }
+}
+
+#[test]
 fn what_an_index_lists_stays_though_its_push_meets_collectors_and_deletions() {
     for odds in [Odds::ALL, Odds::NONE] {
         hold(Crowd::of(Actor::listing, odds), 600);
@@ -214,6 +222,7 @@ fn every_omitted_step_is_found() {
         (Fault::NoSecondLook, Actor::needing as fn(&World) -> Actor, 2000),
         (Fault::NoCondemning, Actor::needing, 2000),
         (Fault::PendingIsIgnored, Actor::collecting, 4000),
+        (Fault::EntriesAreClearedBlindly, Actor::moving, 4000),
         (Fault::CheckedBeforeMarked, Actor::listing, 1000),
         (Fault::TagIsLeft, Actor::deleting, 4000),
         (Fault::DyingIsNotHelped, Actor::deleting, 1000),

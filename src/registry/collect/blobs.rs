@@ -1,0 +1,209 @@
+//! Blobs that no repository links, and bytes that were replaced.
+
+use super::super::Error;
+use super::super::keys::{self, Key};
+use super::super::states::blob::{BlobRecord, BlobState};
+use super::super::typed_store::{Base, Changed, Found, change};
+use super::Collector;
+use super::omitted::Step;
+use super::references::is_unknown;
+use super::report::{Goes, Item, Notes, Stays};
+use crate::oci::Digest;
+use crate::storage::{Failure, Resume, Show};
+
+/// A blob whose record is `dying`: nobody can reach its bytes any more.
+struct Dying {
+    digest: Digest,
+    key: Key<BlobRecord>,
+    base: Base,
+    record: BlobRecord,
+}
+
+impl Collector {
+    /// Removes the bytes of those of these blobs that are old and that no repository links, and of all of them
+    /// the bytes that were replaced.
+    pub(in crate::registry) async fn blobs(
+        &self,
+        digests: &[Digest],
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Error> {
+        let mut old = Vec::new();
+        let mut dying = Vec::new();
+        for digest in digests {
+            let key = keys::blob(digest);
+            let found = match self.registry.records.read(&key).await {
+                Err(why) if is_unknown(&why) => {
+                    notes.stays(&item(digest, 0), Stays::Unreadable);
+                    continue;
+                }
+                found => found?,
+            };
+            let Some(found) = found else { continue };
+            if found.record.state == BlobState::Dying {
+                // A collector died here, or does the same at this moment.
+                dying.push(Dying {
+                    digest: digest.clone(),
+                    base: found.base(),
+                    record: found.record,
+                    key,
+                });
+            } else if self.is_linked(digest).await? {
+                self.empty_trash(digest, &key, found, notes).await?;
+            } else if self.is_young(found.written) {
+                notes.stays(&item(digest, found.record.size), Stays::Young);
+            } else {
+                old.push((key, found));
+            }
+        }
+        self.doom(old, &mut dying, notes).await?;
+        self.remove(dying, notes).await
+    }
+
+    /// Makes `dying` what still has no link once it is condemned.
+    async fn doom(
+        &self,
+        old: Vec<(Key<BlobRecord>, Found<BlobRecord>)>,
+        dying: &mut Vec<Dying>,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Error> {
+        let mut linked = Vec::new();
+        let mut unlinked = Vec::new();
+        for one in self.condemn(old).await? {
+            let Some(digest) = digest_of(&one.key) else {
+                continue;
+            };
+            // The look comes after the condemnation. A link that is written later finds the record condemned.
+            if !self.omitted.has(Step::LookAfterwards) && self.is_linked(&digest).await? {
+                notes.stays(&item(&digest, one.record.size), Stays::Needed);
+                linked.push(one);
+            } else {
+                unlinked.push(one);
+            }
+        }
+        self.restore(&linked).await?;
+        let swapped = self.decide(&unlinked, |blob| Some(blob.dying())).await?;
+        for (one, base) in unlinked.into_iter().zip(swapped) {
+            let Some(digest) = digest_of(&one.key) else {
+                continue;
+            };
+            match base {
+                Some(base) => dying.push(Dying {
+                    digest,
+                    key: one.key,
+                    base,
+                    record: one.record,
+                }),
+                None => notes.stays(&item(&digest, one.record.size), Stays::Needed),
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, dying: Vec<Dying>, notes: &mut Notes<'_>) -> Result<(), Error> {
+        for page in dying.chunks(AT_ONCE) {
+            let mut removed = Vec::new();
+            let mut changes = Vec::new();
+            for one in page {
+                let names = one.record.trash.iter().chain([&one.record.generation]);
+                if self.remove_all(names, &one.digest).await? {
+                    changes.push(change(&one.key, Some(&one.base), None)?);
+                    removed.push(one);
+                } else {
+                    notes.stays(&item(&one.digest, one.record.size), Stays::NotRemoved);
+                }
+            }
+            let done = if self.is_dry() {
+                vec![Changed::Deleted; removed.len()]
+            } else {
+                self.registry.records.change_all(changes).await?
+            };
+            for (one, done) in removed.into_iter().zip(done) {
+                // A push that came meanwhile has bytes of its own, and the old ones are gone all the same.
+                let _ = done;
+                self.pretend(one.key.as_str());
+                notes.goes(&item(&one.digest, one.record.size), Goes::UnlinkedBlob);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the replaced bytes of a living blob, and only then takes their names out of the record.
+    async fn empty_trash(
+        &self,
+        digest: &Digest,
+        key: &Key<BlobRecord>,
+        found: Found<BlobRecord>,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Error> {
+        let blob = &found.record;
+        if blob.trash.is_empty() {
+            return Ok(());
+        }
+        if !self.remove_all(blob.trash.iter(), digest).await? {
+            notes.stays(&item(digest, blob.size), Stays::NotRemoved);
+            return Ok(());
+        }
+        if !self.is_dry() {
+            // If the record has changed, it names the removed bytes a little longer. That does no harm.
+            self.registry
+                .records
+                .swap(key, &found.base(), &blob.emptied())
+                .await?;
+        }
+        notes.goes(&item(digest, blob.size), Goes::ReplacedBytes);
+        Ok(())
+    }
+
+    /// Returns whether all of them are gone. A failure is logged, so that one blob does not stop the others.
+    async fn remove_all(&self, names: impl Iterator<Item = &String>, digest: &Digest) -> Result<bool, Error> {
+        if self.is_dry() {
+            return Ok(true);
+        }
+        for name in names {
+            self.breath.take().await;
+            match self.registry.bytes.remove(name, &Resume::default()).await {
+                Ok(()) => {}
+                Err(why @ Failure::Stopped) => return Err(why.into()),
+                Err(why) => {
+                    tracing::warn!(blob.digest = %digest, blob.bytes = %name, "could not remove bytes that nothing needs; the next pass tries again: {why}");
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether any repository links the blob, even with a link that is pending or condemned.
+    async fn is_linked(&self, digest: &Digest) -> Result<bool, Error> {
+        self.breath.take().await;
+        let links = keys::links(digest);
+        if !self.is_dry() {
+            return Ok(!self.registry.records.is_empty(&links, Show::All).await?);
+        }
+        let mut links = self.registry.records.keys(links, Show::All);
+        while let Some(link) = links.next().await? {
+            if !self.is_pretended(link.as_str()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn item(digest: &Digest, bytes: u64) -> Item<'_> {
+    Item {
+        repository: None,
+        name: digest.as_str(),
+        bytes,
+    }
+}
+
+fn digest_of(key: &Key<BlobRecord>) -> Option<Digest> {
+    match keys::Entry::parse(key.as_str()) {
+        Some(keys::Entry::Blob(digest)) => Some(digest),
+        _ => None,
+    }
+}
+
+/// How many records are deleted at once.
+const AT_ONCE: usize = 100;

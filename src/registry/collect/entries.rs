@@ -1,0 +1,108 @@
+//! Entries of indexes that lead nowhere. An entry is only a hint: what it leads to decides.
+
+use super::super::Error;
+use super::super::keys::{self, Entry, Key};
+use super::super::states::mark::Mark;
+use super::Collector;
+use super::references::is_unknown;
+use super::report::{Goes, Item, Notes};
+use crate::clock::Timestamp;
+use crate::oci::{Digest, RepositoryName};
+
+impl Collector {
+    /// Clears the entry if it is old and leads nowhere. Other records are left alone.
+    pub(super) async fn entry(
+        &self,
+        entry: &Entry,
+        written: Timestamp,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Error> {
+        if self.is_young(written) {
+            return Ok(());
+        }
+        let key = Key::new(entry.key());
+        match entry {
+            Entry::BackReference(repository, digest, tag) => {
+                let leads = || self.leads_to(repository, tag, digest);
+                self.clear_entry(repository, &key, leads, notes).await
+            }
+            Entry::Referrer(repository, subject, referrer) => {
+                let refers = || self.refers(repository, referrer, subject);
+                self.clear_entry(repository, &key, refers, notes).await
+            }
+            // The deletion of an index clears the entries of its children.
+            Entry::Index(repository, _, index)
+                if self.is_pretended(keys::manifest(repository, index).as_str()) =>
+            {
+                Ok(())
+            }
+            Entry::Index(repository, child, index) => {
+                let lists = || self.lists(repository, index, child);
+                self.clear_entry(repository, &key, lists, notes).await
+            }
+            Entry::Deletion(repository, digest) => {
+                let is_dying = || self.is_dying(repository, digest);
+                self.clear_entry(repository, &key, is_dying, notes).await
+            }
+            Entry::Catalog(repository) => {
+                let is_in_use = || self.registry.is_in_use(repository);
+                self.clear_entry(repository, &key, is_in_use, notes).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn clear_entry<F>(
+        &self,
+        repository: &RepositoryName,
+        key: &Key<Mark>,
+        needed: impl Fn() -> F,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Error>
+    where
+        F: Future<Output = Result<bool, Error>>,
+    {
+        if needed().await? {
+            return Ok(());
+        }
+        if !self.is_dry() {
+            self.registry.records.clear(key, needed).await?;
+        }
+        let item = Item {
+            repository: Some(repository),
+            name: key.as_str(),
+            bytes: 0,
+        };
+        notes.goes(&item, Goes::StaleEntry);
+        Ok(())
+    }
+
+    /// Whether the manifest counts and has this subject. One that cannot be read may.
+    async fn refers(
+        &self,
+        repository: &RepositoryName,
+        referrer: &Digest,
+        subject: &Digest,
+    ) -> Result<bool, Error> {
+        self.breath.take().await;
+        match self
+            .registry
+            .records
+            .read(&keys::manifest(repository, referrer))
+            .await
+        {
+            Err(why) if is_unknown(&why) => Ok(true),
+            found => Ok(found?.is_some_and(|found| {
+                let its = found.record.header.subject.as_ref();
+                found.record.protects_references() && its.is_some_and(|its| its.0 == *subject)
+            })),
+        }
+    }
+
+    async fn is_dying(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        match self.registry.is_dying(repository, digest).await {
+            Err(why) if is_unknown(&why) => Ok(true),
+            is_dying => is_dying,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Lets a test leave out a step of the protocol, to prove that the tests notice. In the program this is empty,
+//! and the compiler removes every question.
+
+/// A step that a test may leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::registry) enum Step {
+    /// The record is condemned before anything is looked at.
+    Condemning,
+    /// The look comes after the condemnation.
+    LookAfterwards,
+    /// An index that is still being pushed protects the manifests that it lists.
+    PendingIndexes,
+    /// An entry is cleared by condemning it, looking at the truth and then deciding.
+    ClearingWithALook,
+}
+
+#[cfg(test)]
+pub(super) struct Omitted(pub(super) Option<Step>);
+
+#[cfg(not(test))]
+pub(super) struct Omitted;
+
+impl Omitted {
+    #[cfg(test)]
+    pub(super) const NOTHING: Self = Self(None);
+
+    #[cfg(not(test))]
+    pub(super) const NOTHING: Self = Self;
+
+    #[cfg(test)]
+    pub(super) fn has(&self, step: Step) -> bool {
+        self.0 == Some(step)
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "tests have a field")]
+    pub(super) const fn has(&self, _: Step) -> bool {
+        false
+    }
+}

@@ -1,0 +1,104 @@
+//! Keeps a collector from being felt: it works for a moment, and then rests for as long as its share of the
+//! time asks. Where traffic makes the store slower, the work takes longer and so does the rest.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// The share of the time that a collector may work, in percent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace(u8);
+
+impl Pace {
+    /// It never rests.
+    pub const UNBOUNDED: Self = Self(100);
+
+    /// `None` unless `percent` is between 1 and 100.
+    #[must_use]
+    pub const fn percent(percent: u8) -> Option<Self> {
+        match percent {
+            1..=100 => Some(Self(percent)),
+            _ => None,
+        }
+    }
+
+    /// How long to rest after working for this long.
+    fn rest(self, worked: Duration) -> Duration {
+        let share = u32::from(self.0.max(1));
+        (worked * (100 - share) / share).min(LONGEST)
+    }
+}
+
+/// Measures the work and rests.
+pub(super) struct Breath {
+    pace: Pace,
+    /// Since when it has worked.
+    since: Mutex<Option<Instant>>,
+}
+
+impl Breath {
+    pub(super) const fn new(pace: Pace) -> Self {
+        Self {
+            pace,
+            since: Mutex::new(None),
+        }
+    }
+
+    /// Rests if there was enough work. It is called for each record.
+    pub(super) async fn take(&self) {
+        if self.pace == Pace::UNBOUNDED {
+            return;
+        }
+        if let Some(rest) = self.due(Instant::now()) {
+            sleep(rest).await;
+            *self.since() = Some(Instant::now());
+        }
+    }
+
+    fn due(&self, now: Instant) -> Option<Duration> {
+        let mut since = self.since();
+        let worked = now - *since.get_or_insert(now);
+        (worked >= SLICE).then(|| self.pace.rest(worked))
+    }
+
+    fn since(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long it works before it rests.
+const SLICE: Duration = Duration::from_millis(5);
+/// The longest rest. A single slow request would otherwise stop a collector for minutes.
+const LONGEST: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_follows_from_the_share() {
+        let worked = Duration::from_millis(20);
+        for (percent, rest) in [(100, 0), (50, 20), (20, 80), (10, 180), (1, 1980)] {
+            assert_eq!(
+                Pace::percent(percent).unwrap().rest(worked),
+                Duration::from_millis(rest)
+            );
+        }
+        assert_eq!(Pace::percent(1).unwrap().rest(60 * worked), LONGEST);
+        assert_eq!((Pace::percent(0), Pace::percent(101)), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_rests_after_a_slice_of_work() {
+        let breath = Breath::new(Pace::percent(10).unwrap());
+        let begun = Instant::now();
+        breath.take().await;
+        breath.take().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        tokio::time::advance(2 * SLICE).await;
+        breath.take().await;
+        assert_eq!(begun.elapsed(), 20 * SLICE);
+        breath.take().await;
+        assert_eq!(begun.elapsed(), 20 * SLICE, "it has only begun to work again");
+    }
+}

@@ -1,0 +1,309 @@
+//! What a pass took, and what it left.
+
+use crate::oci::RepositoryName;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashSet};
+
+/// What a pass took, or would take, and what stays although it looks as if it could go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Nothing was changed: `goes` is what would go.
+    pub dry_run: bool,
+    /// By repository. Repositories without anything to say are left out.
+    pub repositories: BTreeMap<String, Section>,
+    /// What belongs to no repository: the bytes of blobs.
+    pub store: Section,
+    /// How many repositories had something to say and found no room in `repositories`. What they had is counted
+    /// in `others`.
+    pub omitted_repositories: u64,
+    pub others: Section,
+}
+
+/// A part of a [`Report`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Section {
+    pub goes: BTreeMap<Goes, Amount>,
+    pub stays: BTreeMap<Stays, Amount>,
+    /// Why nothing of this repository could be judged: a manifest cannot be read, and it may need anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+}
+
+/// How many records, and how many bytes of content they stand for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Amount {
+    pub count: u64,
+    pub bytes: u64,
+}
+
+/// Why something goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Goes {
+    /// An upload that no request has continued for a day.
+    ExpiredUpload,
+    /// The remains of a push of a manifest that was interrupted.
+    InterruptedPush,
+    /// The remains of a deletion of a manifest that was interrupted.
+    InterruptedDeletion,
+    /// A manifest without a tag, which no index lists.
+    UntaggedManifest,
+    /// A referrer whose subject is gone.
+    ReferrerWithoutSubject,
+    /// A repository's link to a blob that no manifest of the repository needs.
+    UnneededLink,
+    /// An entry of an index that leads nowhere.
+    StaleEntry,
+    /// A blob that no repository links.
+    UnlinkedBlob,
+    /// Bytes of a blob that were replaced by others.
+    ReplacedBytes,
+}
+
+/// Why something stays that looks as if it could go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stays {
+    /// It was written within the grace period.
+    Young,
+    /// An untagged manifest, and no rule gives it up.
+    Untagged,
+    /// A referrer whose subject is gone, and no rule gives it up.
+    WithoutSubject,
+    /// Something came to need it while the collector looked.
+    Needed,
+    /// A manifest of its repository cannot be read, and it may need anything.
+    Unjudged,
+    /// Its record cannot be read.
+    Unreadable,
+    /// Its bytes could not be removed. The next pass tries again.
+    NotRemoved,
+    /// A request is writing to it.
+    Busy,
+}
+
+impl Goes {
+    /// In plain words, for people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::ExpiredUpload => "expired uploads",
+            Self::InterruptedPush => "remains of interrupted pushes",
+            Self::InterruptedDeletion => "remains of interrupted deletions",
+            Self::UntaggedManifest => "untagged manifests",
+            Self::ReferrerWithoutSubject => "referrers whose subject is gone",
+            Self::UnneededLink => "blobs that no manifest of the repository needs",
+            Self::StaleEntry => "index entries that lead nowhere",
+            Self::UnlinkedBlob => "blobs that no repository has",
+            Self::ReplacedBytes => "replaced bytes of blobs",
+        }
+    }
+
+    /// Whether the bytes of such an item are bytes on the disk. The bytes of a link are those of a blob, which
+    /// other repositories may have.
+    #[must_use]
+    pub const fn frees_bytes(self) -> bool {
+        matches!(
+            self,
+            Self::ExpiredUpload
+                | Self::UntaggedManifest
+                | Self::ReferrerWithoutSubject
+                | Self::UnlinkedBlob
+                | Self::ReplacedBytes
+        )
+    }
+}
+
+impl Stays {
+    /// In plain words, for people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Young => "younger than the grace period",
+            Self::Untagged => "untagged, and no rule gives them up",
+            Self::WithoutSubject => "referrers whose subject is gone, and no rule gives them up",
+            Self::Needed => "needed again while the collector looked",
+            Self::Unjudged => "in a repository with a manifest that cannot be read",
+            Self::Unreadable => "their records cannot be read",
+            Self::NotRemoved => "their bytes could not be removed",
+            Self::Busy => "a request is writing to them",
+        }
+    }
+}
+
+/// One thing that goes or stays.
+#[derive(Clone, Copy, Debug)]
+pub struct Item<'a> {
+    /// `None` for a blob.
+    pub repository: Option<&'a RepositoryName>,
+    /// A digest, the name of an upload, or the key of an entry.
+    pub name: &'a str,
+    /// The size of the content.
+    pub bytes: u64,
+}
+
+/// A part of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Uploads,
+    Repositories,
+    Blobs,
+}
+
+/// Sees what a pass does. A method that is not implemented ignores it.
+pub trait Observer: Send {
+    fn goes(&mut self, _: &Item<'_>, _: Goes) {}
+    fn stays(&mut self, _: &Item<'_>, _: Stays) {}
+    /// How many records were looked at in this phase.
+    fn looked(&mut self, _: Phase, _records: u64) {}
+}
+
+/// Ignores everything.
+impl Observer for () {}
+
+/// Collects the report while a pass goes on.
+pub(in crate::registry) struct Notes<'a> {
+    report: Report,
+    observer: &'a mut dyn Observer,
+    phase: Phase,
+    looked: u64,
+    /// Repositories that found no room.
+    omitted: HashSet<String>,
+}
+
+impl<'a> Notes<'a> {
+    pub(in crate::registry) fn new(dry_run: bool, observer: &'a mut dyn Observer) -> Self {
+        let report = Report {
+            dry_run,
+            ..Report::default()
+        };
+        Self {
+            report,
+            observer,
+            phase: Phase::Uploads,
+            looked: 0,
+            omitted: HashSet::new(),
+        }
+    }
+
+    pub(super) fn begins(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.looked = 0;
+        self.observer.looked(phase, 0);
+    }
+
+    pub(super) fn looked(&mut self, records: u64) {
+        self.looked += records;
+        self.observer.looked(self.phase, self.looked);
+    }
+
+    pub(super) fn goes(&mut self, item: &Item<'_>, why: Goes) {
+        self.section(item.repository)
+            .goes
+            .entry(why)
+            .or_default()
+            .add(item.bytes);
+        self.observer.goes(item, why);
+    }
+
+    pub(super) fn stays(&mut self, item: &Item<'_>, why: Stays) {
+        self.section(item.repository)
+            .stays
+            .entry(why)
+            .or_default()
+            .add(item.bytes);
+        self.observer.stays(item, why);
+    }
+
+    /// Notes that nothing of the repository can be judged. Logs it the first time.
+    pub(super) fn stopped(&mut self, repository: &RepositoryName, why: &str) {
+        let section = self.section(Some(repository));
+        if section.stopped.is_none() {
+            section.stopped = Some(why.to_owned());
+            tracing::error!(repo.name = %repository, "nothing is collected in a repository, because a manifest that cannot be read may need anything: {why}");
+        }
+    }
+
+    pub(super) fn is_stopped(&self, repository: &RepositoryName) -> bool {
+        let section = self.report.repositories.get(repository.as_str());
+        section.is_some_and(|section| section.stopped.is_some())
+    }
+
+    pub(super) fn finish(mut self) -> Report {
+        self.report.omitted_repositories = self.omitted.len() as u64;
+        self.report
+    }
+
+    fn section(&mut self, repository: Option<&RepositoryName>) -> &mut Section {
+        let report = &mut self.report;
+        let Some(repository) = repository else {
+            return &mut report.store;
+        };
+        let has_room =
+            report.repositories.len() < MOST || report.repositories.contains_key(repository.as_str());
+        if has_room {
+            return report.repositories.entry(repository.to_string()).or_default();
+        }
+        if self.omitted.len() < MOST {
+            self.omitted.insert(repository.to_string());
+        }
+        &mut report.others
+    }
+}
+
+impl Amount {
+    const fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.bytes += bytes;
+    }
+}
+
+impl Report {
+    /// All that goes, whatever it belongs to.
+    #[must_use]
+    pub fn goes(&self) -> BTreeMap<Goes, Amount> {
+        self.sum(|section| section.goes.iter().map(|(why, amount)| (*why, *amount)).collect())
+    }
+
+    /// All that stays, whatever it belongs to.
+    #[must_use]
+    pub fn stays(&self) -> BTreeMap<Stays, Amount> {
+        self.sum(|section| {
+            section
+                .stays
+                .iter()
+                .map(|(why, amount)| (*why, *amount))
+                .collect()
+        })
+    }
+
+    /// How many bytes of content the disk gets back.
+    #[must_use]
+    pub fn freed_bytes(&self) -> u64 {
+        let freed = self.goes().into_iter().filter(|(why, _)| why.frees_bytes());
+        freed.map(|(_, amount)| amount.bytes).sum()
+    }
+
+    /// The repositories in which nothing could be judged.
+    pub fn stopped(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.repositories
+            .iter()
+            .filter_map(|(name, section)| Some((name.as_str(), section.stopped.as_deref()?)))
+    }
+
+    fn sum<K: Ord>(&self, of: impl Fn(&Section) -> Vec<(K, Amount)>) -> BTreeMap<K, Amount> {
+        let mut sums: BTreeMap<K, Amount> = BTreeMap::new();
+        let sections = self.repositories.values().chain([&self.store, &self.others]);
+        for (why, amount) in sections.flat_map(of) {
+            let sum = sums.entry(why).or_default();
+            sum.count += amount.count;
+            sum.bytes += amount.bytes;
+        }
+        sums
+    }
+}
+
+/// How many repositories a report names.
+const MOST: usize = 10_000;

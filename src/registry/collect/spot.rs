@@ -1,0 +1,71 @@
+//! A place in the order of digests, which is the order of the keys of blobs and links.
+
+use crate::oci::{Algorithm, Digest};
+use std::fmt;
+
+/// The beginning of a digest. Several digests may share it, but not by chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Spot {
+    algorithm: Algorithm,
+    start: [u8; 16],
+}
+
+impl Spot {
+    /// Before every digest.
+    pub(super) const BEGIN: Self = Self {
+        algorithm: Algorithm::Sha256,
+        start: [0; 16],
+    };
+
+    pub(super) fn of(digest: &Digest) -> Self {
+        let mut start = [0; 16];
+        for (byte, pair) in start.iter_mut().zip(digest.hex().as_bytes().chunks(2)) {
+            let pair = std::str::from_utf8(pair).unwrap_or_default();
+            *byte = u8::from_str_radix(pair, 16).unwrap_or_default();
+        }
+        Self {
+            algorithm: digest.algorithm(),
+            start,
+        }
+    }
+}
+
+/// The part of a key from the algorithm on. The keys of the digests of this spot sort right after it.
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, ..] = self.start;
+        write!(f, "{}/{first:02x}/", self.algorithm)?;
+        self.start.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::keys;
+
+    #[test]
+    fn spots_sort_as_the_keys_do() {
+        let digest = |algorithm: Algorithm, hex: &str| -> Digest {
+            format!("{algorithm}:{}", hex.repeat(algorithm.hex_len() / hex.len()))
+                .parse()
+                .unwrap()
+        };
+        let digests = [
+            digest(Algorithm::Sha256, "00"),
+            digest(Algorithm::Sha256, "0f"),
+            digest(Algorithm::Sha256, "a0"),
+            digest(Algorithm::Sha256, "ff"),
+            digest(Algorithm::Sha512, "00"),
+            digest(Algorithm::Sha512, "9c"),
+        ];
+        assert!(digests.is_sorted_by_key(Spot::of));
+        assert!(digests.is_sorted_by_key(|digest| Spot::of(digest).to_string()));
+        for digest in &digests {
+            let key = keys::blob(digest).to_string();
+            let before = keys::blobs().key(Spot::of(digest)).to_string();
+            assert!(before < key && key.starts_with(&before), "{before} {key}");
+            assert!(keys::blobs().key(Spot::BEGIN).to_string() < key);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //! metrics. The socket reports trust and makes backups. It changes nothing else.
 //!
 //! A [`Question`] is a type that says what its command sends, what the server reports while it works and what it
-//! answers. [`Answers`] is the table of a server's handlers, and [`ask`] is the command's side.
+//! answers. [`Answers`] is the table of a server's handlers, and [`ask()`] is the command's side.
 
 mod answers;
 mod ask;

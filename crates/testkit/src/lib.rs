@@ -3,7 +3,7 @@
 //!
 //! It depends on the crates below the main one, never on that one: its unit tests would meet two versions of
 //! their own types. The tests inside `base` and `storage` may use what has no type of theirs, such as
-//! [`commits`].
+//! [`commits()`].
 
 #![allow(
     clippy::unwrap_used,

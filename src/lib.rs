@@ -20,8 +20,8 @@
 //! |---|---|
 //! | 0 | [`oci`], [`budget`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`source_address`], [`telemetry`], [`file_error`], [`shell`], [`descriptors`], [`object`], [`tls_failure`], `owner_file`: shared vocabulary, no I/O but for files of one owner |
 //! | 1 | [`trust`] verifies, [`storage`] keeps records and bytes, [`expr`] wraps CEL, [`workload`] finds a workload's own token |
-//! | 2 | [`identity`]: from a credential to an identity; [`login_check`]: why a client cannot log in |
-//! | 3 | [`access`]: from an identity to a permit |
+//! | 2 | [`identity`]: from a credential to an identity; [`client`]: pushes to a registry and pulls from it |
+//! | 3 | [`access`]: from an identity to a permit; [`login_check`]: why a client cannot log in |
 //! | 4 | [`registry`]: the OCI core, and [`exchange`]: the token service, both free of HTTP |
 //! | 5 | [`http`]: requests, answers, the live configuration |
 //! | 6 | [`server`]: listeners, TLS, limits, drain |
@@ -37,6 +37,7 @@ pub mod access;
 pub mod app;
 pub mod budget;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod control;
 pub mod exchange;

@@ -1,8 +1,8 @@
 //! Reads the token as its holder may. Its claims explain most rejections, which the registry explains only in
 //! its log.
 
-use super::challenge::Challenge;
 use super::line::Line;
+use crate::client::Challenge;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::workload::{Audiences, RegistryHost, Token};

@@ -1,14 +1,12 @@
 //! What a registry's answers mean for clients. Pure functions turn an answer into a line.
 
-use super::challenge::{Challenge, InvalidChallenge};
 use super::line::Line;
-use super::probe::{Answer, Outcome, Unanswered};
+use crate::client::{Answer, Challenge, InvalidChallenge, IssuedToken, Outcome, Unanswered, Url};
 use crate::oci::RepositoryName;
 use crate::secret::Secret;
 use crate::tls_failure::Failure;
 use crate::workload::RegistryHost;
 use http::header::WWW_AUTHENTICATE;
-use reqwest::Url;
 use serde_json::Value;
 
 /// One way to get a token from the token endpoint.
@@ -90,7 +88,7 @@ pub(super) fn ping(answer: &Answer, asked: &Url) -> (Option<Challenge>, Vec<Line
         .iter()
         .filter_map(|value| value.to_str().ok())
         .collect();
-    match (answer.status, values.as_slice()) {
+    match (answer.status.as_u16(), values.as_slice()) {
         (200, _) => {
             let fix = "answer 401 at /v2/ even if some repositories are public: clients that get 200 never present their credential";
             (None, vec![Line::bad(what, "200", fix)])
@@ -142,7 +140,7 @@ pub(super) fn ping(answer: &Answer, asked: &Url) -> (Option<Challenge>, Vec<Line
             None,
             vec![Line::bad(
                 what,
-                said(answer),
+                answer.said(),
                 "this is not a registry, or something in front of it rejects requests: clients expect 401 or 200",
             )],
         ),
@@ -187,8 +185,8 @@ fn realm(challenge: &Challenge, asked: &Url) -> Option<Line> {
 pub(super) fn direct(what: &str, clients: &str, outcome: &Outcome) -> Line {
     let what = format!("{what} ({clients})");
     match outcome {
-        Ok(answer) if answer.status == 200 => Line::good(what, "200"),
-        Ok(answer) => Line::bad(what, said(answer), credential_fix(answer.status)),
+        Ok(answer) if answer.status.as_u16() == 200 => Line::good(what, "200"),
+        Ok(answer) => Line::bad(what, answer.said(), credential_fix(answer.status.as_u16())),
         Err(Unanswered(why)) => Line::bad(
             what,
             format!("no answer: {why}"),
@@ -215,49 +213,43 @@ pub(super) fn issued(grant: Grant, outcome: &Outcome) -> Result<Secret, Line> {
             "the realm must be reachable from where clients are",
         )
     })?;
-    match answer.status {
+    match answer.status.as_u16() {
         200 => {}
         404 | 400 | 405 if grant.falls_back => {
             return Err(Line::note(
                 grant.what,
-                format!("{}; clients go on with GET", said(answer)),
+                format!("{}; clients go on with GET", answer.said()),
             ));
         }
         404 | 405 => {
             return Err(Line::note(
                 grant.what,
-                format!("{}: not offered here", answer.status),
+                format!("{}: not offered here", answer.status.as_u16()),
             ));
         }
         400 | 401 if grant.spare => {
             return Err(Line::note(
                 grant.what,
-                format!("{}; clients need none", said(answer)),
+                format!("{}; clients need none", answer.said()),
             ));
         }
-        400 | 401 => return Err(Line::bad(grant.what, said(answer), credential_fix(401))),
+        400 | 401 => return Err(Line::bad(grant.what, answer.said(), credential_fix(401))),
         _ => {
             return Err(Line::bad(
                 grant.what,
-                said(answer),
+                answer.said(),
                 "answer 400 or 401: at anything else containerd and buildkit give up",
             ));
         }
     }
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let token = body
-        .get("token")
-        .or_else(|| body.get("access_token"))
-        .and_then(Value::as_str)
-        .filter(|token| !token.is_empty());
-    let Some(token) = token else {
+    let Some(issued) = IssuedToken::read(answer) else {
         return Err(Line::bad(
             grant.what,
             "200 without a token",
             "answer JSON with token or access_token, of less than 64 KiB",
         ));
     };
-    match body.get("expires_in").and_then(Value::as_i64) {
+    match issued.expires_in {
         Some(seconds) if seconds < 60 => {
             let fix = "clients treat a lifetime below 60 s as 60 s and then present an expired token: present a credential that lives longer, or raise http.auth.token.sessionLifetime";
             Err(Line::bad(
@@ -266,17 +258,19 @@ pub(super) fn issued(grant: Grant, outcome: &Outcome) -> Result<Secret, Line> {
                 fix,
             ))
         }
-        _ => Ok(Secret::new(token)),
+        _ => Ok(issued.token),
     }
 }
 
 /// Judges whether the registry accepts an issued token.
 pub(super) fn used(grant: Grant, outcome: &Outcome) -> Line {
     match outcome {
-        Ok(answer) if answer.status == 200 => Line::good(grant.what, "200, and its token is accepted"),
+        Ok(answer) if answer.status.as_u16() == 200 => {
+            Line::good(grant.what, "200, and its token is accepted")
+        }
         Ok(answer) => Line::bad(
             grant.what,
-            format!("200, but the registry answers its token with {}", said(answer)),
+            format!("200, but the registry answers its token with {}", answer.said()),
             "the token endpoint belongs to another registry, or clocks differ",
         ),
         Err(Unanswered(why)) => Line::bad(
@@ -292,18 +286,18 @@ pub(super) fn anonymous(outcome: &Outcome, direct: &Outcome) -> Line {
     let what = "GET token without a credential (anonymous pulls of docker, podman, crane)";
     let public = direct
         .as_ref()
-        .is_ok_and(|answer| matches!(answer.status, 200 | 404));
+        .is_ok_and(|answer| matches!(answer.status.as_u16(), 200 | 404));
     match outcome {
-        Ok(answer) if answer.status == 200 => Line::good(what, "200"),
-        Ok(answer) if answer.status == 401 && public => Line::bad(
+        Ok(answer) if answer.status.as_u16() == 200 => Line::good(what, "200"),
+        Ok(answer) if answer.status.as_u16() == 401 && public => Line::bad(
             what,
-            said(answer),
+            answer.said(),
             "the repository is public, but clients that ping /v2/ first never get that far: give anonymous tokens",
         ),
-        Ok(answer) if answer.status == 401 => Line::note(what, "401: it is not public"),
+        Ok(answer) if answer.status.as_u16() == 401 => Line::note(what, "401: it is not public"),
         Ok(answer) => Line::bad(
             what,
-            said(answer),
+            answer.said(),
             "answer 200 with a token, or 401 if nothing is public",
         ),
         Err(Unanswered(why)) => Line::bad(
@@ -317,11 +311,11 @@ pub(super) fn anonymous(outcome: &Outcome, direct: &Outcome) -> Line {
 pub(super) fn public(repository: &RepositoryName, outcome: &Outcome) -> Line {
     let what = format!("reading {repository} without a credential");
     match outcome {
-        Ok(answer) if matches!(answer.status, 200 | 404) => Line::note(what, "it is public"),
-        Ok(answer) if answer.status == 401 => Line::note(what, "401: it is not public"),
+        Ok(answer) if matches!(answer.status.as_u16(), 200 | 404) => Line::note(what, "it is public"),
+        Ok(answer) if answer.status.as_u16() == 401 => Line::note(what, "401: it is not public"),
         Ok(answer) => Line::bad(
             what,
-            said(answer),
+            answer.said(),
             "answer 401, so that clients present a credential",
         ),
         Err(Unanswered(why)) => Line::bad(
@@ -335,14 +329,14 @@ pub(super) fn public(repository: &RepositoryName, outcome: &Outcome) -> Line {
 pub(super) fn readable(repository: &RepositoryName, outcome: &Outcome) -> Line {
     let what = format!("reading {repository}");
     match outcome {
-        Ok(answer) if answer.status == 200 => Line::good(what, "allowed"),
-        Ok(answer) if answer.status == 404 => Line::good(what, "allowed, and nothing is there yet"),
-        Ok(answer) if answer.status == 403 => Line::bad(
+        Ok(answer) if answer.status.as_u16() == 200 => Line::good(what, "allowed"),
+        Ok(answer) if answer.status.as_u16() == 404 => Line::good(what, "allowed, and nothing is there yet"),
+        Ok(answer) if answer.status.as_u16() == 403 => Line::bad(
             what,
-            said(answer),
+            answer.said(),
             "grant read to this identity in accessControl; /v2/_wharfinger/whoami?repository= says which rule decides",
         ),
-        Ok(answer) => Line::bad(what, said(answer), credential_fix(answer.status)),
+        Ok(answer) => Line::bad(what, answer.said(), credential_fix(answer.status.as_u16())),
         Err(Unanswered(why)) => Line::bad(
             what,
             format!("no answer: {why}"),
@@ -354,8 +348,11 @@ pub(super) fn readable(repository: &RepositoryName, outcome: &Outcome) -> Line {
 /// Reports the caller's identity. Only Wharfinger has this endpoint.
 pub(super) fn whoami(outcome: &Outcome) -> Line {
     let what = "who you are there";
-    let told = outcome.as_ref().ok().filter(|answer| answer.status == 200);
-    let told: Option<Value> = told.and_then(|answer| serde_json::from_slice(&answer.body).ok());
+    let told = outcome
+        .as_ref()
+        .ok()
+        .filter(|answer| answer.status.as_u16() == 200);
+    let told = told.map(Answer::json).filter(Value::is_object);
     match told {
         Some(told) => {
             let text = |key: &str| {
@@ -383,26 +380,6 @@ pub(super) fn whoami(outcome: &Outcome) -> Line {
         None => Line::note(what, "this registry does not say"),
     }
 }
-
-/// Returns the status and the registry's message. A careless registry could put a secret into its message;
-/// Wharfinger does not.
-fn said(answer: &Answer) -> String {
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let message = body
-        .pointer("/errors/0/message")
-        .or_else(|| body.get("error_description"))
-        .or_else(|| body.get("error"));
-    match message.and_then(Value::as_str) {
-        Some(message) => format!(
-            "{}: {}",
-            answer.status,
-            message.chars().take(SHOWN).collect::<String>()
-        ),
-        None => answer.status.to_string(),
-    }
-}
-
-const SHOWN: usize = 300;
 
 #[cfg(test)]
 #[path = "tests.rs"]

@@ -4,7 +4,6 @@
 //! `probe` sends requests, and `judge` says what the answers mean, as pure functions with a table of tests.
 //! `holder` reads the token, `report` prints each failure once, and `line` is a line of the report.
 
-mod challenge;
 mod holder;
 mod judge;
 mod line;
@@ -12,16 +11,16 @@ mod probe;
 mod report;
 
 pub use line::{Line, Verdict};
-pub use probe::{InvalidProbe, Probe};
+pub use probe::Probe;
 
+use crate::client::{Answer, Challenge, Outcome, Request};
 use crate::clock::Timestamp;
 use crate::oci::RepositoryName;
 use crate::secret::Secret;
 use crate::workload::RegistryHost;
-use challenge::Challenge;
 use holder::Held;
+use http::StatusCode;
 use judge::Grant;
-use probe::{Answer, Ask, Outcome};
 use report::Report;
 
 /// The credentials to try. If one is missing, it is skipped and a line says so.
@@ -97,9 +96,9 @@ async fn enter(
     credentials: &Credentials,
     report: &mut Report<impl FnMut(&Line)>,
 ) -> Option<Entry> {
-    let root = || Ask::get(probe.url("/v2/"));
+    let root = || Request::get(probe.url("/v2/"));
     let certificate = if credentials.certificate {
-        Some(probe.ask(root().with_certificate()).await)
+        Some(probe.ask_with_certificate(root()).await)
     } else {
         None
     };
@@ -111,7 +110,7 @@ async fn enter(
             // With a valid certificate the answer is 200, without a challenge.
             (
                 probe.presenting_always(),
-                (answer.status != 200).then(|| answer.clone()),
+                (answer.status != StatusCode::OK).then(|| answer.clone()),
             )
         }
         (Err(why), Some(Err(with_certificate))) if *with_certificate != why => {
@@ -125,7 +124,7 @@ async fn enter(
     };
     let mut challenge = None;
     if let Some(ping) = ping {
-        let (found, lines) = judge::ping(&ping, &probe.origin());
+        let (found, lines) = judge::ping(&ping, probe.origin());
         lines.into_iter().for_each(|line| report.say(line));
         challenge = found;
     } else {
@@ -136,7 +135,7 @@ async fn enter(
     }
     let distrusted = challenge
         .as_ref()
-        .and_then(|challenge: &Challenge| challenge.distrusted_by(&probe.origin()));
+        .and_then(|challenge: &Challenge| challenge.distrusted_by(probe.origin()));
     if let Some(why) = distrusted.filter(|_| credentials.token.is_ok() || credentials.certificate) {
         report.say(Line::skipped("token and certificate at the token endpoint", why));
     }
@@ -158,14 +157,12 @@ async fn with_token(
 ) {
     report.say(held.line());
     let fix = held.fix();
-    let direct = probe
-        .ask(Ask::get(probe.url("/v2/")).bearer(token.expose()))
-        .await;
-    let in_at_all = matches!(&direct, Ok(answer) if answer.status == 200);
+    let direct = probe.ask(Request::get(probe.url("/v2/")).bearer(token)).await;
+    let in_at_all = matches!(&direct, Ok(answer) if answer.status == StatusCode::OK);
     let clients = "Flux, crane and docker with registrytoken, skopeo --registry-token";
     report.say(judge::direct("the token as bearer token", clients, &direct).fixed_by(fix));
     let basic = probe
-        .ask(Ask::get(probe.url("/v2/")).basic(USER, token.expose()))
+        .ask(Request::get(probe.url("/v2/")).basic(USER, token))
         .await;
     let what = "the token as password, without the token endpoint";
     report.say(judge::direct(what, "clients that were challenged with Basic", &basic).fixed_by(fix));
@@ -175,50 +172,41 @@ async fn with_token(
         ("client_id", "docker"),
         ("offline_token", "true"),
     ];
-    let outcome = probe
-        .ask(Ask::get(challenge.token_url(&docker)).basic(USER, token.expose()))
-        .await;
+    let outcome = probe.ask(challenge.get_token(&docker).basic(USER, token)).await;
     report.say(
         issued(probe, judge::GET_WITH_PASSWORD, outcome)
             .await
             .fixed_by(fix),
     );
-    let form = |grant: &'static str, extra: &[(&'static str, &str)]| {
-        let mut form = vec![
-            ("grant_type", grant.to_owned()),
-            ("service", challenge.service().to_owned()),
-            ("client_id", "wharfinger".to_owned()),
-        ];
-        form.extend(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        Ask::post(challenge.token_url(&[]), form)
-    };
     let secret = token.expose();
-    for (grant, ask) in [
+    let client = ("client_id", "wharfinger");
+    for (grant, name, parameters) in [
         (
             judge::PASSWORD,
-            form("password", &[("username", USER), ("password", secret)]),
+            "password",
+            &[client, ("username", USER), ("password", secret)][..],
         ),
         (
             judge::IDENTITY_TOKEN,
-            form("refresh_token", &[("refresh_token", secret)]),
+            "refresh_token",
+            &[client, ("refresh_token", secret)],
         ),
         (
             judge::EXCHANGE,
-            form(
-                "urn:ietf:params:oauth:grant-type:token-exchange",
-                &[
-                    ("subject_token", secret),
-                    ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
-                ],
-            ),
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+            &[
+                client,
+                ("subject_token", secret),
+                ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
+            ],
         ),
     ] {
-        let outcome = probe.ask(ask).await;
+        let outcome = probe.ask(challenge.post_token(name, parameters)).await;
         report.say(issued(probe, grant, outcome).await.fixed_by(fix));
     }
     if in_at_all {
         report.say(judge::whoami(
-            &probe.ask(Ask::get(probe.url(WHOAMI)).bearer(secret)).await,
+            &probe.ask(Request::get(probe.url(WHOAMI)).bearer(token)).await,
         ));
     }
 }
@@ -235,22 +223,15 @@ async fn with_certificate(
         outcome,
     ));
     if let Some(challenge) = challenge {
-        let get = probe
-            .ask(Ask::get(challenge.token_url(&[])).with_certificate())
-            .await;
+        let get = probe.ask_with_certificate(challenge.get_token(&[])).await;
         report.say(issued(probe, judge::GET_WITH_CERTIFICATE, get).await);
-        let form = vec![
-            ("grant_type", "client_credentials".to_owned()),
-            ("service", challenge.service().to_owned()),
-        ];
-        let post = probe
-            .ask(Ask::post(challenge.token_url(&[]), form).with_certificate())
-            .await;
+        let form = challenge.post_token("client_credentials", &[]);
+        let post = probe.ask_with_certificate(form).await;
         report.say(issued(probe, judge::CLIENT_CREDENTIALS, post).await);
     }
-    if matches!(outcome, Ok(answer) if answer.status == 200) {
+    if matches!(outcome, Ok(answer) if answer.status == StatusCode::OK) {
         report.say(judge::whoami(
-            &probe.ask(Ask::get(probe.url(WHOAMI)).with_certificate()).await,
+            &probe.ask_with_certificate(Request::get(probe.url(WHOAMI))).await,
         ));
     }
 }
@@ -265,20 +246,18 @@ async fn in_repository(
     let path = format!("/v2/{repository}/tags/list");
     // If every connection has a certificate, no request is anonymous.
     if !probe.always_presents() {
-        let anonymous = probe.ask(Ask::get(probe.url(&path))).await;
+        let anonymous = probe.ask(Request::get(probe.url(&path))).await;
         report.say(judge::public(repository, &anonymous));
         if let Some(challenge) = challenge {
             let scope = format!("repository:{repository}:pull");
-            let outcome = probe
-                .ask(Ask::get(challenge.token_url(&[("scope", &scope)])))
-                .await;
+            let outcome = probe.ask(challenge.get_token(&[("scope", &scope)])).await;
             report.say(judge::anonymous(&outcome, &anonymous));
         }
     }
-    let ask = Ask::get(probe.url(&path));
+    let ask = Request::get(probe.url(&path));
     let outcome = match &credentials.token {
-        Ok(token) => probe.ask(ask.bearer(token.expose())).await,
-        Err(_) if credentials.certificate => probe.ask(ask.with_certificate()).await,
+        Ok(token) => probe.ask(ask.bearer(token)).await,
+        Err(_) if credentials.certificate => probe.ask_with_certificate(ask).await,
         Err(_) => return,
     };
     report.say(judge::readable(repository, &outcome));
@@ -288,9 +267,7 @@ async fn in_repository(
 async fn issued(probe: &Probe, grant: Grant, outcome: Outcome) -> Line {
     match judge::issued(grant, &outcome) {
         Ok(token) => {
-            let used = probe
-                .ask(Ask::get(probe.url("/v2/")).bearer(token.expose()))
-                .await;
+            let used = probe.ask(Request::get(probe.url("/v2/")).bearer(&token)).await;
             judge::used(grant, &used)
         }
         Err(line) => line,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::login_check::line::Verdict::{self, Bad, Good, Note};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 
 fn answer(status: u16, challenges: &[&str], body: &Value) -> Answer {
@@ -11,7 +11,7 @@ fn answer(status: u16, challenges: &[&str], body: &Value) -> Answer {
         headers.append(WWW_AUTHENTICATE, HeaderValue::from_str(challenge).unwrap());
     }
     Answer {
-        status,
+        status: StatusCode::from_u16(status).unwrap(),
         headers,
         body: body.to_string().into_bytes(),
     }

@@ -3,6 +3,7 @@
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/layer.md>
 
+use crate::oci::ManifestType;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -27,7 +28,7 @@ impl Image {
         let descriptor = |media_type: &str, bytes: &[u8]| json!({"mediaType": media_type, "digest": digest(bytes), "size": bytes.len()});
         let manifest = json!({
             "schemaVersion": 2,
-            "mediaType": MANIFEST,
+            "mediaType": ManifestType::OciManifest.as_str(),
             "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
             "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
         });
@@ -97,7 +98,6 @@ fn tar(name: &str, content: &[u8]) -> Vec<u8> {
 }
 
 const BLOCK: usize = 512;
-pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,12 @@
 //! `wharfinger dev`: serves a registry with a temporary trust domain, and pushes and pulls one image with SVIDs.
 
-mod client;
 mod folder;
 mod folder_error;
 mod image;
 mod ledger;
 mod pki;
 mod report;
+mod round_trip;
 
 use super::{FAILED, SUCCESS, WRONG, fail, interrupted, load, logging, mistaken, say_error};
 use crate::app::Registrar;
@@ -61,7 +61,7 @@ pub(super) async fn run(options: &Options) -> u8 {
         // A message and a dropped sender both stop the server.
         drop(stopped.await);
     }));
-    let code = match client::round_trip(&folder, address).await {
+    let code = match round_trip::round_trip(&folder, address).await {
         Ok(done) => {
             let ready: Duration = clock.now().since(began);
             report::tell(&folder, address, &done, ready);

@@ -1,9 +1,9 @@
 //! The output of `wharfinger dev`: what happened, and commands to paste.
 
 use super::super::say;
-use super::client::{Done, REPOSITORY, TAG};
 use super::folder::Folder;
 use super::pki::{BUILDER, READER};
+use super::round_trip::{Done, REPOSITORY, TAG};
 use crate::shell::quoted;
 use std::net::SocketAddr;
 use std::time::Duration;

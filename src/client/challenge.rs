@@ -4,13 +4,13 @@ use reqwest::Url;
 
 /// A valid `Bearer` challenge.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Challenge {
+pub struct Challenge {
     realm: Url,
     service: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum InvalidChallenge {
+pub enum InvalidChallenge {
     #[error("the scheme is not Bearer")]
     Scheme,
     #[error("it has no realm")]
@@ -22,7 +22,8 @@ pub(super) enum InvalidChallenge {
 }
 
 impl Challenge {
-    pub(super) fn parse(value: &str) -> Result<Self, InvalidChallenge> {
+    /// Parses the value of a `WWW-Authenticate` header.
+    pub fn parse(value: &str) -> Result<Self, InvalidChallenge> {
         let (scheme, rest) = value.trim().split_once(' ').unwrap_or((value, ""));
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(InvalidChallenge::Scheme);
@@ -46,12 +47,15 @@ impl Challenge {
         Ok(Self { realm, service })
     }
 
-    pub(super) const fn realm(&self) -> &Url {
+    /// The address of the token endpoint.
+    #[must_use]
+    pub const fn realm(&self) -> &Url {
         &self.realm
     }
 
     /// Returns why a client of `origin` should not send a credential to the realm, if so.
-    pub(super) fn distrusted_by(&self, origin: &Url) -> Option<&'static str> {
+    #[must_use]
+    pub fn distrusted_by(&self, origin: &Url) -> Option<&'static str> {
         if origin.scheme() == "https" && self.realm.scheme() != "https" {
             Some("not sent: the realm is not https, so anyone on the network path could read it")
         } else if origin.host_str() != self.realm.host_str() {
@@ -64,7 +68,8 @@ impl Challenge {
     }
 
     /// Returns the service, or an empty text if there is none.
-    pub(super) fn service(&self) -> &str {
+    #[must_use]
+    pub fn service(&self) -> &str {
         self.service.as_deref().unwrap_or_default()
     }
 

@@ -1,0 +1,50 @@
+//! What a registry answers, or why it does not.
+
+use crate::tls_failure::Failure;
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+pub type Outcome = Result<Answer, Unanswered>;
+
+/// Why there was no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unanswered(pub Failure);
+
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body, or `null` if it is not JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The registry's own message, from an error of the distribution-spec or of OAuth. It is cut if it is long.
+    /// A careless registry could put a secret into it.
+    #[must_use]
+    pub fn message(&self) -> Option<String> {
+        let body = self.json();
+        let message = body
+            .pointer("/errors/0/message")
+            .or_else(|| body.get("error_description"))
+            .or_else(|| body.get("error"));
+        Some(message?.as_str()?.chars().take(SHOWN).collect())
+    }
+
+    /// The status, with the registry's message if there is one.
+    #[must_use]
+    pub fn said(&self) -> String {
+        let status = self.status.as_u16();
+        self.message()
+            .map_or_else(|| status.to_string(), |message| format!("{status}: {message}"))
+    }
+}
+
+/// In characters.
+const SHOWN: usize = 300;

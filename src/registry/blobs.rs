@@ -1,6 +1,7 @@
 //! Blobs: reading and deleting them, and publishing them in a repository. The bytes of a blob are stored
 //! once. Each repository that may serve them has a link with their name, so a pull reads one record.
 
+use super::garbage::Candidate;
 use super::records::unless_unreadable;
 use super::states::blob::BlobRecord;
 use super::states::link::{Announced, LinkRecord};
@@ -110,7 +111,10 @@ impl Registry {
             match until_settled(judge).await? {
                 Judged::Absent => Err(Error::BlobUnknown),
                 Judged::Needed => Err(Error::Referenced),
-                Judged::Taken => registry.leave(&repository).await,
+                Judged::Taken => {
+                    registry.note_blob(&digest);
+                    registry.leave(&repository).await
+                }
             }
         })
         .await
@@ -277,7 +281,16 @@ impl Registry {
         if let Some((blob, brought)) = settled.as_ref().zip(brought) {
             brought.note_published(&blob.generation);
         }
+        if settled.as_ref().is_some_and(|blob| !blob.trash.is_empty()) {
+            self.note_blob(digest);
+        }
         Ok(settled)
+    }
+
+    /// Notes for the collector that the blob may have lost its last link, or has replaced bytes.
+    fn note_blob(&self, digest: &Digest) {
+        self.garbage
+            .note(self.records.now(), [Candidate::Blob(digest.clone())]);
     }
 
     /// `None` if another push has just replaced a damaged record.

@@ -100,6 +100,7 @@ pub fn convert(key: &str, value: &Bytes, now: Timestamp) -> Result<Vec<Converted
         | Entry::Usage(_)
         | Entry::Past(..)
         | Entry::Index(..)
+        | Entry::Pass
         | Entry::Pulls(..) => Err(Unconvertible::Key),
     }
 }

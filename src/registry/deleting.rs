@@ -12,6 +12,7 @@
 //! 5. The record is deleted. The repository leaves the catalogue if nothing else is in it. Then the marker is
 //!    deleted.
 
+use super::garbage::Candidate;
 use super::keys::{Entry, Key};
 use super::records::unless_unreadable;
 use super::states::Condemnable;
@@ -326,7 +327,19 @@ impl Registry {
                 }
             })
             .await?;
+        self.release(repository, digest, record);
         Ok(true)
+    }
+
+    /// Notes for the collector what the manifest needed, and what referred to it.
+    fn release(&self, repository: &RepositoryName, digest: &Digest, record: &ManifestRecord) {
+        let blobs = record.header.blobs.iter();
+        let links = blobs.map(|blob| Candidate::Link(repository.clone(), blob.0.clone()));
+        let children = record.header.manifests.iter();
+        let children = children.map(|child| Candidate::Manifest(repository.clone(), child.0.clone()));
+        let referrers = [Candidate::Referrers(repository.clone(), digest.clone())];
+        self.garbage
+            .note(self.records.now(), links.chain(children).chain(referrers));
     }
 
     /// Makes the manifest `dying`, with a marker if it may have tags. `None` if the record has changed.

@@ -8,6 +8,7 @@ use super::states::blob::BlobRecord;
 use super::states::link::LinkRecord;
 use super::states::manifest::ManifestRecord;
 use super::states::mark::Mark;
+use super::states::pass::PassRecord;
 use super::states::pulls::PullRecord;
 use super::states::session::Session;
 use super::states::tag::TagRecord;
@@ -28,6 +29,7 @@ pub fn records_read(value: &[u8]) -> Vec<(&'static str, bool)> {
         ("tag", survives::<TagRecord>(&value)),
         ("mark", survives::<Mark>(&value)),
         ("session", survives::<Session>(&value)),
+        ("pass", survives::<PassRecord>(&value)),
         ("pulls", survives::<PullRecord>(&value)),
         ("usage", survives::<UsageRecord>(&value)),
     ];

@@ -17,6 +17,7 @@
 //! | `r/<repository>!/s/<algorithm>/<hex>/<algorithm>-<hex>` | an entry from a subject to a manifest that may refer to it |
 //! | `r/<repository>!/i/<algorithm>/<hex>/<algorithm>-<hex>` | an entry from a manifest to an index that may list it |
 //! | `r/<repository>!/p/<algorithm>/<hex>` | the pulls of a manifest |
+//! | `g/pass` | how far a pass of the collector is |
 //! | `h/probe` | an empty record for the readiness probe |
 //! | [`STORE_ID`] | the store's own ID |
 
@@ -24,6 +25,7 @@ use super::states::blob::BlobRecord;
 use super::states::link::LinkRecord;
 use super::states::manifest::ManifestRecord;
 use super::states::mark::Mark;
+use super::states::pass::PassRecord;
 use super::states::probe::Probe;
 use super::states::pulls::PullRecord;
 use super::states::session::Session;
@@ -113,10 +115,16 @@ const UPLOADS: &str = "u/";
 const DELETIONS: &str = "x/";
 const USAGE: &str = "q/";
 const REPOSITORIES: &str = "r/";
+const PASS: &str = "g/pass";
 const PROBE: &str = "h/probe";
 
 pub(super) fn probe() -> Key<Probe> {
     Key::new(PROBE.to_owned())
+}
+
+/// How far a pass of the collector is.
+pub(super) fn pass() -> Key<PassRecord> {
+    Key::new(PASS.to_owned())
 }
 
 pub(super) fn blobs() -> Prefix<BlobRecord> {
@@ -316,6 +324,8 @@ pub(super) enum Entry {
     /// A child and its index.
     Index(RepositoryName, Digest, Digest),
     Pulls(RepositoryName, Digest),
+    /// How far a pass of the collector is.
+    Pass,
     /// The probe's record or the store's ID.
     Own,
 }
@@ -325,6 +335,9 @@ impl Entry {
     pub(super) fn parse(key: &str) -> Option<Self> {
         if [PROBE, STORE_ID].contains(&key) {
             return Some(Self::Own);
+        }
+        if key == PASS {
+            return Some(Self::Pass);
         }
         let found = Self::parse_parts(key)?;
         // Only the canonical key is accepted. Otherwise two keys could mean the same record.
@@ -404,6 +417,7 @@ impl Entry {
             Self::Referrer(repository, subject, digest) => referrer(repository, subject, digest).text,
             Self::Index(repository, child, digest) => index(repository, child, digest).text,
             Self::Pulls(repository, digest) => pulls(repository, digest).text,
+            Self::Pass => PASS.to_owned(),
             Self::Own => PROBE.to_owned(),
         }
     }
@@ -461,6 +475,7 @@ mod tests {
             (Entry::Upload(r(), id), format!("u/a/b!/{}", "0".repeat(32))),
             (Entry::Deletion(r(), d()), format!("x/a/b!/sha256/{hex}")),
             (Entry::Manifest(r(), d()), format!("r/a/b!/m/sha256/{hex}")),
+            (Entry::Pass, "g/pass".to_owned()),
             (Entry::Pulls(r(), d()), format!("r/a/b!/p/sha256/{hex}")),
             (Entry::Tag(r(), t()), "r/a/b!/t/v1".to_owned()),
             (

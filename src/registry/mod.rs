@@ -17,6 +17,7 @@ mod deleting;
 mod error;
 mod fsck;
 mod fuzzing;
+mod garbage;
 mod hashing;
 mod keys;
 mod large;
@@ -83,6 +84,7 @@ pub struct Registry {
     /// have turns of their own.
     requests: large::Turns,
     open: uploads::OpenUploads,
+    garbage: garbage::Garbage,
 }
 
 impl Registry {
@@ -97,6 +99,7 @@ impl Registry {
             claims,
             requests,
             open: uploads::OpenUploads::default(),
+            garbage: garbage::Garbage::default(),
         }
     }
 

@@ -13,6 +13,7 @@ use super::states::blob::BlobRecord;
 use super::states::link::LinkRecord;
 use super::states::manifest::{BriefHeader, ManifestRecord, ManifestState};
 use super::states::mark::Mark;
+use super::states::pass::PassRecord;
 use super::states::probe::Probe;
 use super::states::pulls::PullRecord;
 use super::states::session::Session;
@@ -110,6 +111,7 @@ impl Stored for ManifestRecord {
 impl Json for BlobRecord {}
 impl Json for LinkRecord {}
 impl Json for Mark {}
+impl Json for PassRecord {}
 impl Json for Probe {}
 impl Json for PullRecord {}
 impl Json for Session {}

@@ -2,6 +2,7 @@
 //! before the tag and cleared after it, so that the deletion of a manifest finds its tags without reading all
 //! tags.
 
+use super::garbage::Candidate;
 use super::states::Next;
 use super::states::tag::{Event, TagRecord};
 use super::typed_store::until_settled;
@@ -85,7 +86,7 @@ impl Registry {
                 // since.
                 self.records.mark(&back).await?;
                 match previous {
-                    Some(previous) => self.clear_back_reference(repository, &previous, tag).await,
+                    Some(previous) => self.is_off(repository, &previous, tag).await,
                     None => Ok(()),
                 }
             }
@@ -190,8 +191,15 @@ impl Registry {
         let Some(digest) = deleted else {
             return Ok(Some(false));
         };
-        self.clear_back_reference(repository, &digest, tag).await?;
+        self.is_off(repository, &digest, tag).await?;
         Ok(Some(true))
+    }
+
+    /// The tag no longer points at this manifest, which may have lost its last one.
+    async fn is_off(&self, repository: &RepositoryName, digest: &Digest, tag: &Tag) -> Result<(), Error> {
+        let candidate = Candidate::Manifest(repository.clone(), digest.clone());
+        self.garbage.note(self.records.now(), [candidate]);
+        self.clear_back_reference(repository, digest, tag).await
     }
 
     async fn clear_back_reference(

@@ -1,6 +1,7 @@
 //! Blobs that no repository links, and bytes that were replaced.
 
 use super::super::Error;
+use super::super::garbage::Candidate;
 use super::super::keys::{self, Key};
 use super::super::states::blob::{BlobRecord, BlobState};
 use super::super::typed_store::{Base, Changed, Found, change};
@@ -51,6 +52,7 @@ impl Collector {
                 self.empty_trash(digest, &key, found, notes).await?;
             } else if self.is_young(found.written) {
                 notes.stays(&item(digest, found.record.size), Stays::Young);
+                self.wait_for(found.written, Candidate::Blob(digest.clone()));
             } else {
                 old.push((key, found));
             }

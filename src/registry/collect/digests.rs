@@ -126,6 +126,7 @@ impl Collector {
         let mut found: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
         let mut count = 0;
         'pages: while let Some(page) = pages.next().await? {
+            self.breath.take().await;
             notes.looked(page.len() as u64);
             for key in page {
                 let Some(Entry::Link(digest, repository)) = Entry::parse(key.as_str()) else {
@@ -191,6 +192,7 @@ impl Collector {
         let mut pages = records.pages(prefix, after, Show::All);
         let mut batch = Vec::new();
         'pages: while let Some(page) = pages.next().await? {
+            self.breath.take().await;
             notes.looked(page.len() as u64);
             for key in page {
                 let Some(Entry::Blob(digest)) = Entry::parse(key.as_str()) else {

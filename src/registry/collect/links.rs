@@ -1,6 +1,7 @@
 //! The links of a repository.
 
 use super::super::Error;
+use super::super::garbage::Candidate;
 use super::super::keys;
 use super::super::states::link::LinkRecord;
 use super::Collector;
@@ -34,6 +35,7 @@ impl Collector {
             match self.registry.records.read(&key).await {
                 Ok(Some(found)) if self.is_young(found.written) => {
                     notes.stays(&item(repository, digest, &found.record), Stays::Young);
+                    self.wait_for(found.written, Candidate::Link(repository.clone(), digest.clone()));
                 }
                 Ok(Some(found)) => old.push((key, found)),
                 Ok(None) => {}
@@ -84,6 +86,7 @@ impl Collector {
                 continue;
             }
             self.pretend(one.key.as_str());
+            self.note([Candidate::Blob(digest.clone())]);
             notes.goes(&item, Goes::UnneededLink);
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Manifests that the rules give up, and what interrupted pushes and deletions left.
 
 use super::super::Error;
+use super::super::garbage::Candidate;
 use super::super::keys::{self, Key};
 use super::super::states::manifest::{ManifestRecord, ManifestState};
 use super::super::states::mark::Mark;
@@ -12,8 +13,28 @@ use super::report::{Goes, Item, Notes, Stays};
 use super::rules::Subject;
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::storage::Show;
+use std::collections::HashSet;
 
 impl Collector {
+    /// Whether the rules may give up manifests of this repository. They do not while one of its manifests cannot
+    /// be read.
+    pub(super) async fn may_give_up(
+        &self,
+        repository: &RepositoryName,
+        notes: &mut Notes<'_>,
+    ) -> Result<bool, Error> {
+        if !self.rules.apply_to(repository) {
+            return Ok(false);
+        }
+        match self.needed(repository, &HashSet::new()).await {
+            Err(why) if is_unknown(&why) => {
+                notes.stopped(repository, &why.to_string());
+                Ok(false)
+            }
+            read => read.map(|_| true),
+        }
+    }
+
     /// Looks whether a tag or an index leads to the manifest, and takes it if none does and the rules say so.
     /// Returns the manifests that may follow if it went: its children and its referrers.
     pub(super) async fn examine(
@@ -90,6 +111,8 @@ impl Collector {
         };
         if self.is_young(found.written) {
             notes.stays(&item(repository, digest, &found.record), Stays::Young);
+            let candidate = Candidate::Manifest(repository.clone(), digest.clone());
+            self.wait_for(found.written, candidate);
             return Ok(Vec::new());
         }
         let record = found.record.clone();

@@ -10,11 +10,13 @@ mod blobs;
 mod digests;
 mod doomed;
 mod entries;
+mod lately;
 mod links;
 mod manifests;
 mod omitted;
 mod pace;
 mod pass;
+mod position;
 mod references;
 mod report;
 mod rules;
@@ -49,6 +51,8 @@ pub struct Options {
     /// Report what would go, and change nothing.
     pub dry_run: bool,
     pub pace: Pace,
+    /// Go on where a pass with this setting was cut off, and note how far this one is.
+    pub resume: bool,
 }
 
 impl Options {
@@ -64,6 +68,7 @@ impl Default for Options {
             rules: Rules::default(),
             dry_run: false,
             pace: Pace::UNBOUNDED,
+            resume: false,
         }
     }
 }
@@ -80,7 +85,35 @@ impl Registry {
     ) -> Result<Report, Error> {
         let collector = Collector::new(self, options);
         let mut notes = Notes::new(options.dry_run, observer);
-        Pass::new(&collector).run(&mut notes).await?;
+        Pass::new(&collector, options.resume && !options.dry_run)
+            .run(&mut notes)
+            .await?;
+        Ok(notes.finish())
+    }
+
+    /// Remembers from now on what may have become garbage, for [`collect_lately`](Self::collect_lately). All
+    /// clones of this registry share the memory, which is bounded.
+    pub fn remember_garbage(&self) {
+        self.garbage.want();
+    }
+
+    /// How many candidates wait to be looked at, and how many found no room and wait for a full pass.
+    #[must_use]
+    pub fn remembered_garbage(&self) -> (usize, u64) {
+        self.garbage.counts()
+    }
+
+    /// Looks only at what has lost something since the last call: what deletions, moved tags and expired
+    /// uploads referred to. What is still young is looked at again by a later call.
+    pub async fn collect_lately(
+        &self,
+        _: &Maintenance,
+        options: &Options,
+        observer: &mut dyn Observer,
+    ) -> Result<Report, Error> {
+        let collector = Collector::new(self, options);
+        let mut notes = Notes::new(false, observer);
+        collector.lately(&mut notes).await?;
         Ok(notes.finish())
     }
 }

@@ -3,38 +3,83 @@
 use super::super::Error;
 use super::super::keys::{self, Entry, Prefix};
 use super::super::states::manifest::ManifestRecord;
+use super::super::states::pass::{Part, PassRecord};
 use super::Collector;
-use super::references::is_unknown;
 use super::report::{Notes, Phase};
 use super::spot::Spot;
 use crate::oci::{Digest, RepositoryName};
 use crate::storage::Show;
-use std::collections::HashSet;
+use std::time::Duration;
+use tokio::time::Instant;
 
 pub(super) struct Pass<'a> {
     collector: &'a Collector,
+    /// Whether it goes on where an earlier one was cut off.
+    resumes: bool,
 }
 
 impl<'a> Pass<'a> {
-    pub(super) const fn new(collector: &'a Collector) -> Self {
-        Self { collector }
+    pub(super) const fn new(collector: &'a Collector, resumes: bool) -> Self {
+        Self { collector, resumes }
     }
 
     pub(super) async fn run(&self, notes: &mut Notes<'_>) -> Result<(), Error> {
+        let position = if self.resumes {
+            self.collector.position().await
+        } else {
+            None
+        };
+        if position.is_some() {
+            notes.resumes();
+        }
+        let (after, spot) = match position {
+            None => (Some(String::new()), Spot::BEGIN),
+            Some(PassRecord {
+                part: Part::Repositories,
+                after,
+            }) => (Some(after), Spot::BEGIN),
+            Some(PassRecord {
+                part: Part::Blobs,
+                after,
+            }) => (None, after.parse().unwrap_or(Spot::BEGIN)),
+        };
         notes.begins(Phase::Uploads);
         self.collector.uploads(notes).await?;
-        notes.begins(Phase::Repositories);
+        if let Some(after) = after {
+            notes.begins(Phase::Repositories);
+            self.repositories(after, notes).await?;
+        }
+        notes.begins(Phase::Blobs);
+        let mut from = Some(spot);
+        while let Some(begin) = from {
+            self.keep(Part::Blobs, begin.to_string()).await?;
+            from = self.collector.round(begin, notes).await?;
+        }
+        if self.resumes {
+            self.collector.keep_position(None).await?;
+        }
+        Ok(())
+    }
+
+    async fn repositories(&self, mut after: String, notes: &mut Notes<'_>) -> Result<(), Error> {
         self.interrupted(notes).await?;
-        let mut after = String::new();
+        let mut kept = Instant::now();
         while let Some(repository) = self.collector.next_repository(&mut after).await? {
             self.repository(&repository, notes).await?;
+            if kept.elapsed() >= KEEP_EVERY {
+                self.keep(Part::Repositories, after.clone()).await?;
+                kept = Instant::now();
+            }
         }
         self.entries(keys::all_deletions(), notes).await?;
-        self.entries(keys::catalog(), notes).await?;
-        notes.begins(Phase::Blobs);
-        let mut from = Some(Spot::BEGIN);
-        while let Some(begin) = from {
-            from = self.collector.round(begin, notes).await?;
+        self.entries(keys::catalog(), notes).await
+    }
+
+    async fn keep(&self, part: Part, after: String) -> Result<(), Error> {
+        if self.resumes {
+            self.collector
+                .keep_position(Some(PassRecord { part, after }))
+                .await?;
         }
         Ok(())
     }
@@ -54,15 +99,9 @@ impl<'a> Pass<'a> {
 
     async fn repository(&self, repository: &RepositoryName, notes: &mut Notes<'_>) -> Result<(), Error> {
         self.entries(keys::everything_of(repository), notes).await?;
-        let rules = self.collector.rules.apply_to(repository);
-        if rules {
-            match self.collector.needed(repository, &HashSet::new()).await {
-                Err(why) if is_unknown(&why) => notes.stopped(repository, &why.to_string()),
-                read => drop(read?),
-            }
-        }
         // A dry run also reports what the rules keep.
-        if (rules || self.collector.is_dry()) && !notes.is_stopped(repository) {
+        let rules = self.collector.rules.apply_to(repository);
+        if self.collector.may_give_up(repository, notes).await? || (self.collector.is_dry() && !rules) {
             self.manifests(repository, notes).await?;
         }
         Ok(())
@@ -90,6 +129,7 @@ impl<'a> Pass<'a> {
             .records
             .pages(prefix, String::new(), Show::All);
         while let Some(page) = pages.next_written().await? {
+            self.collector.breath.take().await;
             notes.looked(page.len() as u64);
             for (key, written) in page {
                 if let Some(entry) = Entry::parse(key.as_str()) {
@@ -100,3 +140,6 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 }
+
+/// How often a pass notes how far it is.
+const KEEP_EVERY: Duration = Duration::from_secs(30);

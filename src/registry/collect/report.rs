@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, HashSet};
 pub struct Report {
     /// Nothing was changed: `goes` is what would go.
     pub dry_run: bool,
+    /// The pass went on where an earlier one was cut off. What that one took is not in this report.
+    pub resumed: bool,
     /// By repository. Repositories without anything to say are left out.
     pub repositories: BTreeMap<String, Section>,
     /// What belongs to no repository: the bytes of blobs.
@@ -101,6 +103,22 @@ impl Goes {
         }
     }
 
+    /// For a metric.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::ExpiredUpload => "expired_upload",
+            Self::InterruptedPush => "interrupted_push",
+            Self::InterruptedDeletion => "interrupted_deletion",
+            Self::UntaggedManifest => "untagged_manifest",
+            Self::ReferrerWithoutSubject => "referrer_without_subject",
+            Self::UnneededLink => "unneeded_link",
+            Self::StaleEntry => "stale_entry",
+            Self::UnlinkedBlob => "unlinked_blob",
+            Self::ReplacedBytes => "replaced_bytes",
+        }
+    }
+
     /// Whether the bytes of such an item are bytes on the disk. The bytes of a link are those of a blob, which
     /// other repositories may have.
     #[must_use]
@@ -188,6 +206,10 @@ impl<'a> Notes<'a> {
         }
     }
 
+    pub(super) const fn resumes(&mut self) {
+        self.report.resumed = true;
+    }
+
     pub(super) fn begins(&mut self, phase: Phase) {
         self.phase = phase;
         self.looked = 0;
@@ -217,13 +239,10 @@ impl<'a> Notes<'a> {
         self.observer.stays(item, why);
     }
 
-    /// Notes that nothing of the repository can be judged. Logs it the first time.
+    /// Notes that nothing of the repository can be judged.
     pub(super) fn stopped(&mut self, repository: &RepositoryName, why: &str) {
         let section = self.section(Some(repository));
-        if section.stopped.is_none() {
-            section.stopped = Some(why.to_owned());
-            tracing::error!(repo.name = %repository, "nothing is collected in a repository, because a manifest that cannot be read may need anything: {why}");
-        }
+        section.stopped.get_or_insert_with(|| why.to_owned());
     }
 
     pub(super) fn is_stopped(&self, repository: &RepositoryName) -> bool {

@@ -2,6 +2,7 @@
 
 use crate::oci::{Algorithm, Digest};
 use std::fmt;
+use std::str::FromStr;
 
 /// The beginning of a digest. Several digests may share it, but not by chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +28,20 @@ impl Spot {
             algorithm: digest.algorithm(),
             start,
         }
+    }
+}
+
+/// Reads what [`Display`](fmt::Display) wrote.
+impl FromStr for Spot {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (algorithm, rest) = text.split_once('/').ok_or(())?;
+        let algorithm: Algorithm = algorithm.parse().map_err(drop)?;
+        let (_, start) = rest.split_once('/').ok_or(())?;
+        let zeros = algorithm.hex_len().checked_sub(start.len()).ok_or(())?;
+        let digest = format!("{algorithm}:{start}{}", "0".repeat(zeros));
+        digest.parse().map(|digest| Self::of(&digest)).map_err(drop)
     }
 }
 
@@ -63,9 +78,13 @@ mod tests {
         assert!(digests.is_sorted_by_key(|digest| Spot::of(digest).to_string()));
         for digest in &digests {
             let key = keys::blob(digest).to_string();
+            assert_eq!(Spot::of(digest).to_string().parse(), Ok(Spot::of(digest)));
             let before = keys::blobs().key(Spot::of(digest)).to_string();
             assert!(before < key && key.starts_with(&before), "{before} {key}");
             assert!(keys::blobs().key(Spot::BEGIN).to_string() < key);
+        }
+        for bad in ["", "sha256", "sha256/00", "md5/00/00", "sha256/00/zz"] {
+            assert_eq!(bad.parse::<Spot>(), Err(()), "{bad}");
         }
     }
 }

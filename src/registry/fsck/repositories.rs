@@ -35,6 +35,7 @@ impl Check<'_> {
                 Some(Entry::Pulls(repository, digest)) => {
                     self.is_readable(&keys::pulls(&repository, &digest)).await
                 }
+                Some(Entry::Pass) => self.is_readable(&keys::pass()).await,
                 Some(Entry::Usage(repository)) => self.is_readable(&keys::usage(repository.as_str())).await,
                 Some(
                     Entry::Blob(_) | Entry::Link(..) | Entry::Upload(..) | Entry::Catalog(_) | Entry::Own,

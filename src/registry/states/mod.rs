@@ -8,6 +8,7 @@ pub(super) mod blob;
 pub(super) mod link;
 pub(super) mod manifest;
 pub(super) mod mark;
+pub(super) mod pass;
 pub(super) mod probe;
 pub(super) mod pulls;
 pub(super) mod session;

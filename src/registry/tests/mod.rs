@@ -14,6 +14,7 @@ mod full;
 mod indexes;
 mod interleaved;
 mod known;
+mod lately;
 mod manifests;
 mod memory;
 mod probe;

@@ -1,5 +1,6 @@
 //! Removes uploads that were not closed: cancelled, failed or abandoned ones.
 
+use super::super::garbage::Candidate;
 use super::super::keys::Entry;
 use super::super::states::session::SessionState;
 use super::super::upload_id::UploadId;
@@ -100,6 +101,12 @@ impl Registry {
 
     async fn remove_upload(&self, upload: Taken) -> Result<(), Error> {
         if let (SessionState::Closed, Some(digest)) = (upload.session.state, &upload.session.digest) {
+            // Its link may be pending, and its bytes may be a blob's.
+            let candidates = [
+                Candidate::Link(upload.repository.clone(), digest.0.clone()),
+                Candidate::Blob(digest.0.clone()),
+            ];
+            self.garbage.note(self.records.now(), candidates);
             return self.remove_closed(&upload, &digest.0.clone()).await;
         }
         let aborting = self

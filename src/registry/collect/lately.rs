@@ -1,0 +1,121 @@
+//! Looks only at what has lost something since the last look: what deletions, moved tags and expired uploads
+//! referred to.
+
+use super::super::Error;
+use super::super::garbage::Candidate;
+use super::super::keys;
+use super::Collector;
+use super::references::is_unknown;
+use super::report::Notes;
+use crate::clock::Timestamp;
+use crate::oci::{Digest, RepositoryName};
+use crate::storage::Show;
+use std::collections::{BTreeMap, HashSet};
+
+/// Candidates, so that one look answers for all of a repository.
+#[derive(Default)]
+struct Due {
+    manifests: BTreeMap<RepositoryName, Vec<Digest>>,
+    links: BTreeMap<RepositoryName, Vec<Digest>>,
+    blobs: Vec<Digest>,
+}
+
+impl Collector {
+    /// Looks at the candidates that are due, and at what they give up in turn. If it fails, they are noted
+    /// again.
+    pub(super) async fn lately(&self, notes: &mut Notes<'_>) -> Result<(), Error> {
+        loop {
+            let due = self.registry.garbage.take_due(self.registry.records.now());
+            if due.is_empty() {
+                return Ok(());
+            }
+            if let Err(why) = self.look_at(&due, notes).await {
+                self.registry.garbage.note(self.registry.records.now(), due);
+                return Err(why);
+            }
+        }
+    }
+
+    /// Looks at a young record again when it is old.
+    pub(super) fn wait_for(&self, written: Timestamp, candidate: Candidate) {
+        if !self.is_dry() {
+            self.registry.garbage.note(written.plus(self.grace), [candidate]);
+        }
+    }
+
+    /// What may go because something else went.
+    pub(super) fn note(&self, candidates: impl IntoIterator<Item = Candidate>) {
+        if !self.is_dry() {
+            self.registry
+                .garbage
+                .note(self.registry.records.now(), candidates);
+        }
+    }
+
+    async fn look_at(&self, candidates: &[Candidate], notes: &mut Notes<'_>) -> Result<(), Error> {
+        let due = self.sort(candidates).await?;
+        for (repository, digests) in &due.manifests {
+            if self.may_give_up(repository, notes).await? {
+                for digest in digests {
+                    self.examine(repository, digest, notes).await?;
+                }
+            }
+        }
+        for (repository, digests) in &due.links {
+            for digests in digests.chunks(LINKS_AT_ONCE) {
+                self.unneeded(repository, digests, notes).await?;
+            }
+        }
+        for digests in due.blobs.chunks(BLOBS_AT_ONCE) {
+            self.blobs(digests, notes).await?;
+        }
+        Ok(())
+    }
+
+    async fn sort(&self, candidates: &[Candidate]) -> Result<Due, Error> {
+        let mut due = Due::default();
+        for candidate in candidates {
+            match candidate.clone() {
+                Candidate::Manifest(repository, digest) => {
+                    due.manifests.entry(repository).or_default().push(digest);
+                }
+                Candidate::Referrers(repository, digest) => {
+                    let prefix = keys::referrers(&repository, &digest);
+                    let mut referrers = self.registry.records.keys(prefix.clone(), Show::All);
+                    let manifests = due.manifests.entry(repository).or_default();
+                    while let Some(key) = referrers.next().await? {
+                        manifests.extend(keys::digest_of(prefix.rest(&key)));
+                    }
+                }
+                Candidate::Link(repository, digest) => {
+                    due.links.entry(repository).or_default().push(digest);
+                }
+                Candidate::Blob(digest) => due.blobs.push(digest),
+            }
+        }
+        Ok(due)
+    }
+
+    /// Most links are needed by other manifests, so the first look condemns nothing.
+    async fn unneeded(
+        &self,
+        repository: &RepositoryName,
+        digests: &[Digest],
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Error> {
+        let wanted: HashSet<Digest> = digests.iter().cloned().collect();
+        let needed = match self.needed(repository, &wanted).await {
+            Err(why) if is_unknown(&why) => {
+                notes.stopped(repository, &why.to_string());
+                return Ok(());
+            }
+            needed => needed?,
+        };
+        let unneeded: Vec<_> = wanted.difference(&needed).cloned().collect();
+        self.links(repository, &unneeded, notes).await
+    }
+}
+
+/// How many links of a repository are condemned before one walk through its manifests.
+const LINKS_AT_ONCE: usize = 10_000;
+const BLOBS_AT_ONCE: usize = 500;

@@ -1,0 +1,35 @@
+//! Where a pass goes on that was cut off.
+
+use super::super::Error;
+use super::super::keys;
+use super::super::states::Next;
+use super::super::states::pass::PassRecord;
+use super::Collector;
+
+impl Collector {
+    /// Where the last pass was cut off. `None` if it came to its end, or if the record cannot be read.
+    pub(super) async fn position(&self) -> Option<PassRecord> {
+        match self.registry.records.read(&keys::pass()).await {
+            Ok(found) => found.map(|found| found.record),
+            Err(why) => {
+                tracing::warn!("cannot read where the last collection stopped, so it begins anew: {why}");
+                None
+            }
+        }
+    }
+
+    /// Notes how far the pass is. `None` at its end. A failure costs only work.
+    pub(super) async fn keep_position(&self, position: Option<PassRecord>) -> Result<(), Error> {
+        let key = keys::pass();
+        let next = |_| {
+            Ok(match &position {
+                Some(position) => Next::Write(position.clone(), ()),
+                None => Next::Delete(()),
+            })
+        };
+        match self.registry.records.change(&key, next).await {
+            Err(why) if why.is_damage() => self.registry.records.delete_damaged(&key).await.map(drop),
+            kept => kept.map(drop),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What may have become garbage since a collector last looked: a bounded set in memory. A request that gives
+//! something up notes it here, which takes no more than a lock. If the process dies, or the set is full, what is
+//! lost costs only space until the next full pass.
+
+use crate::clock::Timestamp;
+use crate::oci::{Digest, RepositoryName};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Something to look at. They sort by kind and repository, so that one look answers for several.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Candidate {
+    /// A manifest that may have lost its last tag, index or subject.
+    Manifest(RepositoryName, Digest),
+    /// Referrers of a manifest that is gone.
+    Referrers(RepositoryName, Digest),
+    /// A link that may have lost the last manifest that needs it.
+    Link(RepositoryName, Digest),
+    /// A blob that may have lost its last link, or has replaced bytes.
+    Blob(Digest),
+}
+
+/// Cheap to clone; all clones share the set.
+#[derive(Clone)]
+pub(super) struct Garbage(Arc<Mutex<State>>);
+
+struct State {
+    /// Whether somebody will look. Otherwise nothing is kept.
+    is_wanted: bool,
+    most: usize,
+    /// Each with the time from which it may be looked at.
+    waiting: BTreeMap<Candidate, Timestamp>,
+    dropped: u64,
+}
+
+impl Default for Garbage {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            is_wanted: false,
+            most: MOST,
+            waiting: BTreeMap::new(),
+            dropped: 0,
+        })))
+    }
+}
+
+impl Garbage {
+    /// From now on candidates are kept.
+    pub(super) fn want(&self) {
+        self.state().is_wanted = true;
+    }
+
+    /// Notes candidates that may be looked at from `due` on. The earlier time counts for one that waits
+    /// already.
+    pub(super) fn note(&self, due: Timestamp, candidates: impl IntoIterator<Item = Candidate>) {
+        let mut state = self.state();
+        if !state.is_wanted {
+            return;
+        }
+        for candidate in candidates {
+            state.add(candidate, due);
+        }
+    }
+
+    /// Takes out the candidates that may be looked at now.
+    pub(super) fn take_due(&self, now: Timestamp) -> Vec<Candidate> {
+        let mut state = self.state();
+        let due = state.waiting.iter().filter(|(_, due)| **due <= now);
+        let due: Vec<_> = due.map(|(candidate, _)| candidate.clone()).collect();
+        for candidate in &due {
+            state.waiting.remove(candidate);
+        }
+        due
+    }
+
+    /// How many candidates wait, and how many found no room since the start.
+    pub(super) fn counts(&self) -> (usize, u64) {
+        let state = self.state();
+        (state.waiting.len(), state.dropped)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn add(&mut self, candidate: Candidate, due: Timestamp) {
+        if self.waiting.len() >= self.most && !self.waiting.contains_key(&candidate) {
+            self.dropped += 1;
+            return;
+        }
+        let waits = self.waiting.entry(candidate).or_insert(due);
+        *waits = due.min(*waits);
+    }
+}
+
+/// How many candidates are kept: about 10 MiB.
+const MOST: usize = 50_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Algorithm;
+    use crate::registry::hashing::digest_of;
+
+    fn blob(number: u8) -> Candidate {
+        Candidate::Blob(digest_of(Algorithm::Sha256, &[number]))
+    }
+
+    #[test]
+    fn each_waits_once_for_its_earliest_time() {
+        let garbage = Garbage::default();
+        let at = Timestamp::from_secs;
+        garbage.note(at(5), [blob(1)]);
+        assert_eq!(garbage.counts(), (0, 0), "nobody will look");
+        garbage.want();
+        garbage.note(at(5), [blob(1), blob(2)]);
+        garbage.note(at(9), [blob(1), blob(3)]);
+        garbage.note(at(3), [blob(2)]);
+        assert_eq!(garbage.counts(), (3, 0));
+        let due = |seconds| {
+            let mut due = garbage.take_due(at(seconds));
+            due.sort();
+            due
+        };
+        let sorted = |mut candidates: Vec<_>| {
+            candidates.sort();
+            candidates
+        };
+        assert_eq!(due(2), []);
+        assert_eq!(due(5), sorted(vec![blob(1), blob(2)]));
+        assert_eq!(due(5), []);
+        assert_eq!(due(9), [blob(3)]);
+    }
+
+    #[test]
+    fn a_full_set_drops_what_is_new_and_counts_it() {
+        let garbage = Garbage::default();
+        garbage.want();
+        garbage.state().most = 2;
+        let at = Timestamp::from_secs(1);
+        garbage.note(at, [blob(1), blob(2), blob(3), blob(1)]);
+        assert_eq!(garbage.counts(), (2, 1));
+    }
+}

@@ -191,7 +191,6 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ("accessControl.repositories.*.policies.*.conditions", ""),
     ("http.accessControl.adminPolicy.conditions", ""),
     ("http.accessControl.repositories.*.policies.*.conditions", ""),
-    ("storage.retention", ""),
     ("storage.maxRepos", ""),
     (
         "storage.storageDriver",

@@ -6,6 +6,7 @@ use crate::access::{Policy, Repositories};
 use crate::exchange::Terms;
 use crate::http::{Cors, StrangerBounds, TrustedProxies};
 use crate::identity::{DenyList, Mapping};
+use crate::registry::retention::Retention;
 use crate::server::TlsSettings;
 use crate::spiffe_id::TrustDomain;
 use crate::trust::jwt::{OidcRules, SvidRules, TokenServerRules};
@@ -91,6 +92,8 @@ pub struct FixedSettings {
     /// The repositories where a manifest's blobs and children may be missing.
     pub sparse: Repositories,
     pub unchecked_descriptors: Repositories,
+    /// `storage.retention`
+    pub retention: Retention,
     /// The folder for state that must survive the process: the last good answer of every network source,
     /// signing keys, and the control socket. Only the owner has access.
     pub state_directory: PathBuf,
@@ -115,6 +118,7 @@ impl FixedSettings {
                 "storage.uncheckedDescriptors",
                 self.unchecked_descriptors != other.unchecked_descriptors,
             ),
+            ("storage.retention", self.retention != other.retention),
             ("stateDirectory", self.state_directory != other.state_directory),
             (
                 "http.auth.token.signingKeyFile",

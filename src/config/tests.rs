@@ -2,6 +2,7 @@
 
 mod mistakes;
 mod open;
+mod retention;
 mod sources;
 mod strangers;
 mod tls;

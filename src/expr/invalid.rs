@@ -64,7 +64,7 @@ impl Invalid {
 }
 
 /// Takes the last line. The lines before it show the pattern as the crate got it.
-fn reason(why: &regex::Error) -> String {
+pub(super) fn reason(why: &regex::Error) -> String {
     let text = why.to_string();
     let last = text.lines().last().unwrap_or_default();
     last.strip_prefix("error: ").unwrap_or(last).to_owned()

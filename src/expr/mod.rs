@@ -37,6 +37,7 @@ use std::thread;
 pub use failed::Failed;
 pub use invalid::Invalid;
 pub use limits::SOURCE_BYTES;
+pub use regexes::{InvalidRegex, regex};
 pub use signatures::Type;
 pub use syntax::{Problem, Syntax};
 pub use value::{Held, Vars};

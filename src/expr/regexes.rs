@@ -2,6 +2,7 @@
 //! do. [`re2`] translates the syntax.
 
 use super::fuel::{self, READ};
+use super::invalid::reason;
 use super::re2;
 use cel::ExecutionError;
 use cel::common::types::{CelBool, CelString};
@@ -72,6 +73,18 @@ fn find(pattern: &str) -> Option<Arc<Pattern>> {
         .get(pattern)?
         .upgrade()
 }
+
+/// Compiles an administrator's pattern of RE2, the syntax of zot. It matches anywhere in a text unless it is
+/// anchored.
+pub fn regex(pattern: &str) -> Result<Regex, InvalidRegex> {
+    build_within(pattern, &[LARGEST])
+        .map(|built| built.regex)
+        .map_err(InvalidRegex)
+}
+
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("is not a regular expression of RE2: {}", reason(.0))]
+pub struct InvalidRegex(regex::Error);
 
 pub(super) fn build(pattern: &str) -> Result<Pattern, regex::Error> {
     build_within(pattern, &COMPILED_BYTES)

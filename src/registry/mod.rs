@@ -29,6 +29,7 @@ mod model;
 mod records;
 mod referrers;
 mod relying;
+pub mod retention;
 mod states;
 mod suspecting;
 mod tags;

@@ -70,6 +70,13 @@ fn that_load() -> Vec<(usize, Value, &'static [&'static str])> {
             &["http.auth"],
         ),
         (
+            4,
+            file(
+                json!({"storage": {"retention": {"policies": [{"repositories": ["**"], "deleteReferrers": true}]}}}),
+            ),
+            &["storage.retention", "http.auth"],
+        ),
+        (
             1,
             json!({"storage": {"rootDirectory": "/var/lib/zot"}}),
             &["http.auth"],
@@ -128,8 +135,6 @@ fn that_are_refused() -> Vec<(usize, Value, &'static [&'static str])> {
         document
     };
     let cluster = json!({"cluster": {"members": ["a.example.org:8080"], "hashKey": "loremipsumdolors"}});
-    let retention =
-        json!({"storage": {"retention": {"policies": [{"repositories": ["**"], "deleteReferrers": true}]}}});
     let auth = |auth: Value| file(json!({"http": {"auth": auth}}));
     let conditions = json!([{"expression": "req.tls.enabled", "message": "m"}]);
     let conditions = json!({"repositories": {"**": {"policies": [{"users": ["a"], "actions": ["read"], "conditions": conditions}]}}});
@@ -159,7 +164,6 @@ fn that_are_refused() -> Vec<(usize, Value, &'static [&'static str])> {
             file(json!({"storage": {"subPaths": {"/a": {"rootDirectory": "/a"}}}})),
             &["storage.subPaths"],
         ),
-        (4, file(retention), &["storage.retention"]),
         (
             2,
             auth(

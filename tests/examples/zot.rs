@@ -268,6 +268,38 @@ async fn access_control() {
 }
 
 #[test]
+fn retention() {
+    let config = load("retention.json");
+    let retention = &config.fixed.retention;
+    let day = Duration::from_secs(24 * 3600);
+    assert_eq!((retention.dry_run, retention.delay), (true, Some(2 * day)));
+    let policy = |repository: &str| retention.policy(&repository.parse().unwrap()).unwrap();
+    let (place, release) = policy("prod/app");
+    assert_eq!(
+        (place, release.delete_untagged, release.delete_referrers),
+        (0, true, false)
+    );
+    let entry = |tag: &str| {
+        let tag = tag.parse().unwrap();
+        release
+            .keep_tags
+            .iter()
+            .position(|entry| entry.patterns.matches(&tag))
+    };
+    assert_eq!(
+        ["2.0", "rc-2.1", "v3", "latest-prod", "latest"].map(entry),
+        [Some(0), Some(0), Some(1), Some(0), None]
+    );
+    assert_eq!(release.keep_tags[1].keep.pulled_within, Some(7 * day));
+    let (place, cache) = policy("tmp/a/b");
+    assert_eq!((place, cache.delete_untagged), (1, false));
+    let (place, rest) = policy("prod/app/deep");
+    assert_eq!((place, rest.keep_untagged.most_recently_pushed), (2, Some(10)));
+    assert_eq!(rest.keep_untagged.pushed_within, Some(30 * day));
+    assert_eq!(rest.keep_tags[0].keep, rest.keep_untagged);
+}
+
+#[test]
 fn debug_log() {
     assert_eq!(load("debug-log.json").fixed.level, Level::Debug);
 }

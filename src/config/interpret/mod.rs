@@ -13,6 +13,7 @@ mod listen;
 mod namesakes;
 mod open;
 mod others;
+mod retention;
 mod shared;
 mod sources;
 mod tls;
@@ -167,6 +168,7 @@ pub(super) fn interpret(
         "storage.uncheckedDescriptors",
         &file.storage.unchecked_descriptors,
     );
+    let retention = interpreter.retention(file.storage.retention);
     let commit = file.storage.commit.unwrap_or(true);
     if !commit {
         interpreter.warn(
@@ -213,6 +215,7 @@ pub(super) fn interpret(
             commit,
             sparse,
             unchecked_descriptors,
+            retention,
             state_directory,
             token_keys,
             level: file.log.as_ref().and_then(|log| log.level).unwrap_or(Level::Info),

@@ -9,6 +9,7 @@ mod http;
 mod log;
 mod mapping;
 mod oidc;
+mod retention;
 mod token;
 mod trust_domains;
 
@@ -20,6 +21,7 @@ pub use http::{CertificateFiles, ClientAuth, ForwardedHeaders, Health, Http, Tls
 pub use log::{Level, Log, LogFormat};
 pub use mapping::{ClaimMapping, Validation, Variable};
 pub use oidc::{Bearer, IssuerType, Oidc};
+pub use retention::{KeepTags, KeepUntagged, Retention, RetentionPolicy};
 pub use token::Token;
 pub use trust_domains::{
     BundleSource, Domain, Empty, Endpoint, IssuerOrReach, OnPermissionDenied, Profile, Reach, Spiffe,
@@ -75,4 +77,7 @@ pub struct Storage {
     /// fail to pull such an image. Default none. Changes need a restart.
     #[serde(default)]
     pub unchecked_descriptors: Vec<String>,
+    /// Which tags and manifests to keep (see [how to keep what you need](../how-to/retention.md)). Default:
+    /// everything. Changes need a restart.
+    pub retention: Option<Retention>,
 }

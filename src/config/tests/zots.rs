@@ -44,11 +44,6 @@ fn a_key_that_is_not_built_and_requests_nothing_is_accepted() {
             json!([{"/a": {"rootDirectory": "a"}}]),
         ),
         (
-            "/storage/retention",
-            json!([null, {}, {"dryRun": false, "policies": []}]),
-            json!([{"policies": [{"repositories": ["**"]}]}]),
-        ),
-        (
             "/cluster",
             json!([null, {}, {"members": []}]),
             json!([{"members": ["a:1"]}]),

@@ -1,0 +1,252 @@
+//! Looks at the tags and untagged manifests of a repository, and then judges each of them. Between the two it
+//! remembers only the candidates that the counts keep, so its memory does not grow with the repository.
+
+use super::policy::{Keep, Policy};
+use super::verdict::{GivenUp, Kept, Rule, Subject, Verdict};
+use crate::clock::Timestamp;
+use crate::oci::{Digest, Tag};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+/// When something was pushed, and when its manifest was last pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    pub pushed: Timestamp,
+    pub pulled: Option<Timestamp>,
+}
+
+/// A tag.
+#[derive(Clone, Copy, Debug)]
+pub struct TagFacts<'a> {
+    pub tag: &'a Tag,
+    pub times: Times,
+    /// The manifest after which the tag is named, as the tags of signatures are. `Subject::None` for every
+    /// other tag.
+    pub subject: Subject,
+}
+
+/// A manifest that no tag and no index leads to.
+#[derive(Clone, Copy, Debug)]
+pub struct UntaggedFacts<'a> {
+    pub digest: &'a Digest,
+    pub times: Times,
+    pub subject: Subject,
+}
+
+/// What is known of a repository, under the policy that decides about it.
+#[derive(Debug)]
+pub struct Survey<'a> {
+    policy: &'a Policy,
+    place: usize,
+    delay: Duration,
+    /// One for each entry of `keepTags`.
+    tags: Vec<Recent>,
+    untagged: Recent,
+}
+
+impl<'a> Survey<'a> {
+    /// Takes a policy and its place in the configuration.
+    #[must_use]
+    pub fn new((place, policy): (usize, &'a Policy), delay: Duration) -> Self {
+        Self {
+            policy,
+            place,
+            delay,
+            tags: policy
+                .keep_tags
+                .iter()
+                .map(|entry| Recent::new(&entry.keep))
+                .collect(),
+            untagged: Recent::new(&policy.keep_untagged),
+        }
+    }
+
+    /// Whether tags must be seen before one of them can be judged.
+    #[must_use]
+    pub fn counts_tags(&self) -> bool {
+        self.tags.iter().any(Recent::counts)
+    }
+
+    /// Whether manifests must be seen before one of them can be judged.
+    #[must_use]
+    pub fn counts_untagged(&self) -> bool {
+        self.policy.delete_untagged && self.untagged.counts()
+    }
+
+    /// Lets a tag compete for the counts.
+    pub fn see_tag(&mut self, facts: &TagFacts<'_>) {
+        if facts.subject != Subject::None {
+            return;
+        }
+        if let Some((entry, _)) = self.entry(facts.tag)
+            && let Some(recent) = self.tags.get_mut(entry)
+        {
+            recent.see(facts.times, facts.tag.as_str());
+        }
+    }
+
+    /// Lets a manifest without a tag compete for the counts. As in zot, children of indexes and referrers
+    /// compete too.
+    pub fn see_untagged(&mut self, digest: &Digest, times: Times) {
+        self.untagged.see(times, digest.as_str());
+    }
+
+    #[must_use]
+    pub fn judge_tag(&self, facts: &TagFacts<'_>, now: Timestamp) -> Verdict {
+        let policy = self.place;
+        match facts.subject {
+            Subject::None => {}
+            Subject::Gone if self.policy.delete_referrers => {
+                return self.unless_recent(facts.times, now, GivenUp::SubjectGone { policy });
+            }
+            Subject::There | Subject::Gone => return Verdict::Keep(Kept::NamedAfterManifest { policy }),
+        }
+        if self.policy.keep_tags.is_empty() {
+            return Verdict::Keep(Kept::EveryTag { policy });
+        }
+        let Some((entry, keep)) = self.entry(facts.tag) else {
+            return Verdict::GiveUp(GivenUp::NoPattern { policy });
+        };
+        if !keep.has_rules() {
+            return Verdict::Keep(Kept::Pattern { policy, entry });
+        }
+        let recent = self.tags.get(entry);
+        match recent.and_then(|recent| recent.rule(keep, facts.times, facts.tag.as_str(), now)) {
+            Some(rule) => Verdict::Keep(Kept::TagRule { policy, entry, rule }),
+            None => Verdict::GiveUp(GivenUp::NoTagRule { policy, entry }),
+        }
+    }
+
+    /// Judges a manifest that no index lists. If it has tags, only a subject that is gone can make the policy
+    /// give it up.
+    #[must_use]
+    pub fn judge_untagged(&self, facts: &UntaggedFacts<'_>, now: Timestamp) -> Verdict {
+        let policy = self.place;
+        match facts.subject {
+            Subject::There => Verdict::Keep(Kept::Referrer),
+            Subject::Gone if self.policy.delete_referrers => {
+                self.unless_recent(facts.times, now, GivenUp::SubjectGone { policy })
+            }
+            Subject::Gone => Verdict::Keep(Kept::EveryReferrer { policy }),
+            Subject::None if !self.policy.delete_untagged => Verdict::Keep(Kept::EveryUntagged { policy }),
+            Subject::None => {
+                let keep = &self.policy.keep_untagged;
+                match self.untagged.rule(keep, facts.times, facts.digest.as_str(), now) {
+                    Some(rule) => Verdict::Keep(Kept::UntaggedRule { policy, rule }),
+                    None => self.unless_recent(facts.times, now, GivenUp::Untagged { policy }),
+                }
+            }
+        }
+    }
+
+    /// What somebody pulled lately is in use, even by digest.
+    fn unless_recent(&self, times: Times, now: Timestamp, why: GivenUp) -> Verdict {
+        let used = times.pushed.max(times.pulled.unwrap_or(times.pushed));
+        if now.since(used) < self.delay {
+            Verdict::Keep(Kept::Recent)
+        } else {
+            Verdict::GiveUp(why)
+        }
+    }
+
+    /// The entry of `keepTags` that decides about the tag.
+    fn entry(&self, tag: &Tag) -> Option<(usize, &'a Keep)> {
+        let mut entries = self.policy.keep_tags.iter().enumerate();
+        let (place, entry) = entries.find(|(_, entry)| entry.patterns.matches(tag))?;
+        Some((place, &entry.keep))
+    }
+}
+
+/// The candidates of one entry that its counts keep.
+#[derive(Debug)]
+struct Recent {
+    pulled: Option<Top>,
+    pushed: Option<Top>,
+}
+
+impl Recent {
+    fn new(keep: &Keep) -> Self {
+        Self {
+            pulled: keep.most_recently_pulled.map(Top::new),
+            pushed: keep.most_recently_pushed.map(Top::new),
+        }
+    }
+
+    const fn counts(&self) -> bool {
+        self.pulled.is_some() || self.pushed.is_some()
+    }
+
+    fn see(&mut self, times: Times, name: &str) {
+        if let Some(pulled) = &mut self.pulled {
+            pulled.see(Rank::by_pull(times, name));
+        }
+        if let Some(pushed) = &mut self.pushed {
+            pushed.see(Rank::by_push(times, name));
+        }
+    }
+
+    /// The first rule that keeps the candidate.
+    fn rule(&self, keep: &Keep, times: Times, name: &str, now: Timestamp) -> Option<Rule> {
+        let within = |time: Timestamp, duration: Duration| time > now.minus(duration);
+        let is_top = |top: &Option<Top>, rank: Rank| top.as_ref().is_some_and(|top| top.has(&rank));
+        if is_top(&self.pulled, Rank::by_pull(times, name)) {
+            return Some(Rule::MostRecentlyPulled);
+        }
+        if is_top(&self.pushed, Rank::by_push(times, name)) {
+            return Some(Rule::MostRecentlyPushed);
+        }
+        if let Some(duration) = keep.pulled_within {
+            let pulled = times.pulled.is_some_and(|pulled| within(pulled, duration));
+            // As in zot: nobody can have pulled what was only just pushed.
+            if pulled || within(times.pushed, duration) {
+                return Some(Rule::PulledWithin);
+            }
+        }
+        keep.pushed_within
+            .filter(|duration| within(times.pushed, *duration))
+            .map(|_| Rule::PushedWithin)
+    }
+}
+
+/// The most recent candidates. Equal times are told apart by the other time, and then by name, so that two
+/// passes agree.
+#[derive(Debug)]
+struct Top {
+    most: usize,
+    heap: BinaryHeap<Reverse<Rank>>,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank(Option<Timestamp>, Option<Timestamp>, Box<str>);
+
+impl Rank {
+    fn by_pull(times: Times, name: &str) -> Self {
+        Self(times.pulled, Some(times.pushed), name.into())
+    }
+
+    fn by_push(times: Times, name: &str) -> Self {
+        Self(Some(times.pushed), times.pulled, name.into())
+    }
+}
+
+impl Top {
+    const fn new(most: usize) -> Self {
+        Self {
+            most,
+            heap: BinaryHeap::new(),
+        }
+    }
+
+    fn see(&mut self, rank: Rank) {
+        self.heap.push(Reverse(rank));
+        if self.heap.len() > self.most {
+            self.heap.pop();
+        }
+    }
+
+    /// Whether the candidate is one of the most recent. One that was pushed or pulled since it was seen is.
+    fn has(&self, rank: &Rank) -> bool {
+        self.heap.len() < self.most || self.heap.peek().is_some_and(|Reverse(last)| rank >= last)
+    }
+}

@@ -1,0 +1,131 @@
+//! What becomes of a tag or a manifest, and why.
+
+use std::fmt;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    Keep(Kept),
+    GiveUp(GivenUp),
+}
+
+impl Verdict {
+    #[must_use]
+    pub const fn gives_up(self) -> bool {
+        matches!(self, Self::GiveUp(_))
+    }
+}
+
+/// The manifest that another one refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// It refers to none.
+    None,
+    /// The repository has it.
+    There,
+    Gone,
+}
+
+/// A rule that keeps a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    MostRecentlyPulled,
+    MostRecentlyPushed,
+    PulledWithin,
+    PushedWithin,
+}
+
+/// Why something is kept. Places of policies and entries count from 0, as in messages about the
+/// configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kept {
+    /// The policy has no `keepTags`.
+    EveryTag { policy: usize },
+    /// An entry of `keepTags` without a rule.
+    Pattern { policy: usize, entry: usize },
+    /// A rule of an entry of `keepTags`.
+    TagRule { policy: usize, entry: usize, rule: Rule },
+    /// The tag is named after a manifest, such as a signature's. It stays as long as that manifest, and as
+    /// long as the policy does not give up referrers.
+    NamedAfterManifest { policy: usize },
+    /// The policy does not give up untagged manifests.
+    EveryUntagged { policy: usize },
+    /// A rule of `keepUntagged`.
+    UntaggedRule { policy: usize, rule: Rule },
+    /// A referrer whose subject is there.
+    Referrer,
+    /// The policy does not give up referrers.
+    EveryReferrer { policy: usize },
+    /// It was pushed or pulled within `delay`.
+    Recent,
+}
+
+/// Why something is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GivenUp {
+    /// No entry of `keepTags` matches the tag.
+    NoPattern { policy: usize },
+    /// This entry of `keepTags` matches the tag, and none of its rules holds.
+    NoTagRule { policy: usize, entry: usize },
+    /// `deleteUntagged`, and no rule of `keepUntagged` holds.
+    Untagged { policy: usize },
+    /// `deleteReferrers`
+    SubjectGone { policy: usize },
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MostRecentlyPulled => "mostRecentlyPulledCount",
+            Self::MostRecentlyPushed => "mostRecentlyPushedCount",
+            Self::PulledWithin => "pulledWithin",
+            Self::PushedWithin => "pushedWithin",
+        })
+    }
+}
+
+/// Begins with the key of the configuration that decided.
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EveryTag { policy } => write!(f, "{}: it has no keepTags", key(*policy)),
+            Self::Pattern { policy, entry } => {
+                write!(f, "{}.keepTags[{entry}]: its patterns match", key(*policy))
+            }
+            Self::TagRule { policy, entry, rule } => {
+                write!(f, "{}.keepTags[{entry}].{rule}", key(*policy))
+            }
+            Self::NamedAfterManifest { policy } => write!(
+                f,
+                "{}.deleteReferrers: the tag is named after a manifest",
+                key(*policy)
+            ),
+            Self::EveryUntagged { policy } => write!(f, "{}.deleteUntagged: it is false", key(*policy)),
+            Self::UntaggedRule { policy, rule } => write!(f, "{}.keepUntagged.{rule}", key(*policy)),
+            Self::Referrer => f.write_str("its subject is there"),
+            Self::EveryReferrer { policy } => write!(f, "{}.deleteReferrers: it is not set", key(*policy)),
+            Self::Recent => f.write_str("storage.retention.delay: it was pushed or pulled within that time"),
+        }
+    }
+}
+
+/// Begins with the key of the configuration that decided.
+impl fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoPattern { policy } => write!(f, "{}.keepTags: no entry matches the tag", key(*policy)),
+            Self::NoTagRule { policy, entry } => write!(
+                f,
+                "{}.keepTags[{entry}]: none of its rules keeps the tag",
+                key(*policy)
+            ),
+            Self::Untagged { policy } => write!(f, "{}.deleteUntagged: it has no tag", key(*policy)),
+            Self::SubjectGone { policy } => {
+                write!(f, "{}.deleteReferrers: its subject is gone", key(*policy))
+            }
+        }
+    }
+}
+
+fn key(policy: usize) -> String {
+    format!("storage.retention.policies[{policy}]")
+}

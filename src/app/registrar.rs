@@ -7,7 +7,7 @@ use super::networks::networks;
 use super::reload::{self, Reload, in_force};
 use super::sources::Sources;
 use super::starting::{Starting, Store};
-use super::tasks::Background;
+use super::tasks::{Background, write_last_pulls};
 use super::tls::{Own, chain_check, prepare};
 use super::{backup, tls};
 use crate::budget::Budget;
@@ -196,6 +196,7 @@ impl Registrar {
             () = answer_probes(health, &app) => {}
             () = background.run(&app) => {}
         }
+        write_last_pulls(&app.registry).await;
     }
 }
 

@@ -87,11 +87,19 @@ impl Starting<'_> {
         };
         let registry = Registry::new(store.clone(), store.clone()).with(settings);
         finish_what_a_crash_left(&registry).await;
+        begin_recording_pulls(&registry).await;
         Ok(Store {
             local: store,
             registry,
             tokens,
         })
+    }
+}
+
+/// This runs before the first request, so that no pull is missed.
+async fn begin_recording_pulls(registry: &Registry) {
+    if let Err(why) = registry.begin_recording_pulls().await {
+        tracing::error!("cannot record since when pulls are recorded: {why}");
     }
 }
 

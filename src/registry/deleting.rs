@@ -9,8 +9,8 @@
 //!    start that it is being deleted.
 //! 3. Its tags and their back references are deleted, a thousand at a time.
 //! 4. The entries that lead to it from its subject and its children are deleted.
-//! 5. The record is deleted. The repository leaves the catalogue if nothing else is in it. Then the marker is
-//!    deleted.
+//! 5. The record is deleted, and that of the manifest's pulls. The repository leaves the catalogue if nothing
+//!    else is in it. Then the marker is deleted.
 
 use super::garbage::Candidate;
 use super::keys::{Entry, Key};
@@ -309,7 +309,8 @@ impl Registry {
             .clear_alike(&entries, || self.protects_references(&key))
             .await?;
         // This fails if the manifest was pushed again meanwhile.
-        let gone = change(&key, Some(&base), None)?;
+        let mut gone = vec![change(&key, Some(&base), None)?];
+        gone.extend(self.forgetting_pulls(repository, digest).await?);
         // A failed push also clears the marker, because it may have started on top of a deletion that had set
         // one.
         let mut last = vec![marker];
@@ -319,7 +320,7 @@ impl Registry {
         }
         let marker = last.len() - 1;
         self.records
-            .clear_all(vec![gone], &last, async |place| {
+            .clear_all(gone, &last, async |place| {
                 if place == marker {
                     self.is_dying(repository, digest).await
                 } else {

@@ -9,7 +9,7 @@ use super::states::link::LinkRecord;
 use super::states::manifest::ManifestRecord;
 use super::states::mark::Mark;
 use super::states::pass::PassRecord;
-use super::states::pulls::PullRecord;
+use super::states::pulls::{PullRecord, PullsBegan};
 use super::states::session::Session;
 use super::states::tag::TagRecord;
 use super::states::usage::UsageRecord;
@@ -31,6 +31,7 @@ pub fn records_read(value: &[u8]) -> Vec<(&'static str, bool)> {
         ("session", survives::<Session>(&value)),
         ("pass", survives::<PassRecord>(&value)),
         ("pulls", survives::<PullRecord>(&value)),
+        ("pulls began", survives::<PullsBegan>(&value)),
         ("usage", survives::<UsageRecord>(&value)),
     ];
     kinds

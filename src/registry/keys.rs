@@ -18,6 +18,7 @@
 //! | `r/<repository>!/i/<algorithm>/<hex>/<algorithm>-<hex>` | an entry from a manifest to an index that may list it |
 //! | `r/<repository>!/p/<algorithm>/<hex>` | the pulls of a manifest |
 //! | `g/pass` | how far a pass of the collector is |
+//! | `h/pulls` | since when pulls are recorded |
 //! | `h/probe` | an empty record for the readiness probe |
 //! | [`STORE_ID`] | the store's own ID |
 
@@ -27,7 +28,7 @@ use super::states::manifest::ManifestRecord;
 use super::states::mark::Mark;
 use super::states::pass::PassRecord;
 use super::states::probe::Probe;
-use super::states::pulls::PullRecord;
+use super::states::pulls::{PullRecord, PullsBegan};
 use super::states::session::Session;
 use super::states::tag::TagRecord;
 use super::states::usage::UsageRecord;
@@ -117,6 +118,7 @@ const USAGE: &str = "q/";
 const REPOSITORIES: &str = "r/";
 const PASS: &str = "g/pass";
 const PROBE: &str = "h/probe";
+const PULLS_BEGAN: &str = "h/pulls";
 
 pub(super) fn probe() -> Key<Probe> {
     Key::new(PROBE.to_owned())
@@ -125,6 +127,11 @@ pub(super) fn probe() -> Key<Probe> {
 /// How far a pass of the collector is.
 pub(super) fn pass() -> Key<PassRecord> {
     Key::new(PASS.to_owned())
+}
+
+/// Since when pulls are recorded.
+pub(super) fn pulls_began() -> Key<PullsBegan> {
+    Key::new(PULLS_BEGAN.to_owned())
 }
 
 pub(super) fn blobs() -> Prefix<BlobRecord> {
@@ -326,14 +333,14 @@ pub(super) enum Entry {
     Pulls(RepositoryName, Digest),
     /// How far a pass of the collector is.
     Pass,
-    /// The probe's record or the store's ID.
+    /// The probe's record, the one about pulls, or the store's ID.
     Own,
 }
 
 impl Entry {
     /// `None` if no record has such a key.
     pub(super) fn parse(key: &str) -> Option<Self> {
-        if [PROBE, STORE_ID].contains(&key) {
+        if [PROBE, PULLS_BEGAN, STORE_ID].contains(&key) {
             return Some(Self::Own);
         }
         if key == PASS {
@@ -502,7 +509,7 @@ mod tests {
                 (std::mem::discriminant(&entry), key)
             );
         }
-        for key in [PROBE, STORE_ID] {
+        for key in [PROBE, PULLS_BEGAN, STORE_ID] {
             assert!(matches!(Entry::parse(key), Some(Entry::Own)), "{key}");
         }
         let short = format!("r/a!/m/sha256/{}", &hex[1..]);

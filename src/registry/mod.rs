@@ -26,6 +26,7 @@ mod listing;
 mod manifests;
 #[cfg(test)]
 mod model;
+mod pulling;
 mod records;
 mod referrers;
 mod relying;
@@ -86,6 +87,7 @@ pub struct Registry {
     requests: large::Turns,
     open: uploads::OpenUploads,
     garbage: garbage::Garbage,
+    pulls: Arc<pulling::Pulls>,
 }
 
 impl Registry {
@@ -101,6 +103,7 @@ impl Registry {
             requests,
             open: uploads::OpenUploads::default(),
             garbage: garbage::Garbage::default(),
+            pulls: Arc::default(),
         }
     }
 

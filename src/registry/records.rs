@@ -15,7 +15,7 @@ use super::states::manifest::{BriefHeader, ManifestRecord, ManifestState};
 use super::states::mark::Mark;
 use super::states::pass::PassRecord;
 use super::states::probe::Probe;
-use super::states::pulls::PullRecord;
+use super::states::pulls::{PullRecord, PullsBegan};
 use super::states::session::Session;
 use super::states::tag::{TagRecord, TagState};
 use super::states::usage::UsageRecord;
@@ -114,6 +114,7 @@ impl Json for Mark {}
 impl Json for PassRecord {}
 impl Json for Probe {}
 impl Json for PullRecord {}
+impl Json for PullsBegan {}
 impl Json for Session {}
 impl Json for UsageRecord {}
 

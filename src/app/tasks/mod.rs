@@ -5,10 +5,13 @@ mod control;
 mod disk;
 mod metrics;
 mod passwords;
+mod pulls;
 mod shared_keys;
 mod signing_keys;
 mod storage;
 mod uploads;
+
+pub(super) use pulls::write_last_pulls;
 
 use super::reload::Reload;
 use crate::control::Answers;
@@ -41,6 +44,7 @@ impl Background {
             follow_certificates(tls, app),
             reload.run(),
             uploads::expire_uploads(app.registry.clone()),
+            pulls::record_pulls(app.registry.clone()),
             shared_keys::warn_of_shared_keys(app.live.clone(), app.clock.clone()),
             shared_keys::compare_trust_domains(app.live.clone(), app.clock.clone()),
             signing_keys::rotate_signing_keys(app.tokens.keys().clone(), app.live.clone(), app.clock.clone()),

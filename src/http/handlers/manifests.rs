@@ -44,6 +44,9 @@ async fn pull(call: &Call, repository: &RepositoryName, reference: &Reference) -
         Ok(create) if head => registry.keep_manifest(&permit, &create, reference).await?,
         _ => registry.manifest(&permit, reference).await?,
     };
+    if !head {
+        registry.note_pull(&permit, &manifest.digest);
+    }
     let etag = format!("\"{}\"", manifest.digest);
     let reply = |status| {
         Reply::new(status)

@@ -1,6 +1,7 @@
 //! Pulling: headers, ranges, conditions, HEAD, listings, deletion.
 
 use super::*;
+use crate::access::Maintenance;
 
 #[tokio::test]
 async fn a_manifest_comes_back_as_it_was_pushed() {
@@ -42,6 +43,36 @@ async fn a_manifest_comes_back_as_it_was_pushed() {
                 .await;
             assert_eq!(answer.status.as_u16(), status);
         }
+    }
+}
+
+/// As in zot. A client that finds its own copy up to date uses it, so that is a pull too.
+#[tokio::test]
+async fn a_get_of_a_manifest_is_a_pull_and_a_head_is_none() {
+    let site = Site::new();
+    let pushed = site.push_image("open/a", "v1", json!({})).await;
+    let digest = pushed.header("docker-content-digest").to_owned();
+    let registry = &site.app.registry;
+    let owner = Maintenance::by_the_stores_owner();
+    let recorded = async || {
+        let written = registry.write_pulls(&owner, || std::future::ready(())).await;
+        written.unwrap()
+    };
+    recorded().await;
+    let head = async |path: &str| site.send(ask(Method::HEAD, path), Body::empty()).await;
+    for (path, known, expected) in [
+        ("/v2/open/a/manifests/v1", "", 1),
+        (&format!("/v2/open/a/manifests/{digest}"), "", 1),
+        ("/v2/open/a/manifests/v1", "*", 1),
+        ("/v2/open/a/manifests/v2", "", 0),
+        ("/v2/secret/a/manifests/v1", "", 0),
+    ] {
+        site.hand.advance(Duration::from_secs(60));
+        head(path).await;
+        assert_eq!(recorded().await, 0, "{path}");
+        let request = ask(Method::GET, path).header("if-none-match", known);
+        site.send(request, Body::empty()).await;
+        assert_eq!(recorded().await, expected, "{path} {known:?}");
     }
 }
 

@@ -32,10 +32,8 @@ impl Check<'_> {
                 }
                 Some(Entry::Index(repository, child, index)) => self.index(&repository, &child, &index).await,
                 Some(Entry::Deletion(repository, digest)) => self.deletion(&repository, &digest).await,
-                Some(Entry::Pulls(repository, digest)) => {
-                    self.is_readable(&keys::pulls(&repository, &digest)).await
-                }
                 Some(Entry::Pass) => self.is_readable(&keys::pass()).await,
+                Some(Entry::Pulls(repository, digest)) => self.pulls(&repository, &digest).await,
                 Some(Entry::Usage(repository)) => self.is_readable(&keys::usage(repository.as_str())).await,
                 Some(
                     Entry::Blob(_) | Entry::Link(..) | Entry::Upload(..) | Entry::Catalog(_) | Entry::Own,
@@ -248,6 +246,13 @@ impl Check<'_> {
             "remains of an interrupted deletion",
         )
         .await;
+    }
+
+    async fn pulls(&mut self, repository: &RepositoryName, digest: &Digest) {
+        let key = keys::pulls(repository, digest);
+        if self.read(&key).await.is_some() && self.look(&keys::manifest(repository, digest)).await.is_none() {
+            self.leftover(key.as_str(), "the manifest does not exist");
+        }
     }
 
     async fn is_readable<T: Stored>(&mut self, key: &Key<T>) {

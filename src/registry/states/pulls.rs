@@ -1,14 +1,67 @@
 //! The pulls of a manifest.
 
+use crate::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::registry) struct PullRecord {
     /// The time of the last pull in milliseconds since the epoch, by the store's clock.
     pub last: i64,
-    /// At most 64 principals.
+    /// At most 64 principals. This version adds none.
     pub by: Vec<String>,
     /// How many other principals pulled it.
     #[serde(default)]
     pub others: u64,
+}
+
+impl PullRecord {
+    /// The record after a pull. `None` if there is nothing to write.
+    pub(in crate::registry) fn pulled(found: Option<&Self>, last: Timestamp) -> Option<Self> {
+        let last = last.as_millis();
+        match found {
+            Some(found) if found.last >= last => None,
+            Some(found) => Some(Self {
+                last,
+                ..found.clone()
+            }),
+            None => Some(Self {
+                last,
+                by: Vec::new(),
+                others: 0,
+            }),
+        }
+    }
+}
+
+/// The first version that records pulls writes this record once. Its time says since when every pull has been
+/// recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::registry) struct PullsBegan {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pull_moves_the_time_forward_and_keeps_the_rest() {
+        let at = Timestamp::from_millis;
+        let first = PullRecord::pulled(None, at(5)).unwrap();
+        assert_eq!((first.last, first.others), (5, 0));
+        let found = PullRecord {
+            by: vec!["alice".to_owned()],
+            others: 3,
+            ..first
+        };
+        let next = PullRecord::pulled(Some(&found), at(7)).unwrap();
+        assert_eq!(
+            next,
+            PullRecord {
+                last: 7,
+                ..found.clone()
+            }
+        );
+        for earlier in [4, 5] {
+            assert_eq!(PullRecord::pulled(Some(&found), at(earlier)), None, "{earlier}");
+        }
+    }
 }

@@ -380,6 +380,25 @@ async fn an_empty_repository_in_the_catalogue_is_a_leftover() {
 }
 
 #[tokio::test]
+async fn pulls_of_a_manifest_that_is_gone_are_a_leftover() {
+    let bench = whole().await;
+    bench.registry.begin_recording_pulls().await.unwrap();
+    let digest = push_image(&bench.registry, R, "pulled", &json!({})).await;
+    bench.registry.note_pull(&read(R), &digest);
+    let owner = Maintenance::by_the_stores_owner();
+    let write = bench.registry.write_pulls(&owner, || std::future::ready(()));
+    assert_eq!(write.await.unwrap(), 1);
+    assert_eq!(bench.fsck().await.0.findings, []);
+    let key = bench.only_key("r/team/app!/p/").await;
+    let gone = key.replace(digest.hex(), &"0".repeat(64));
+    let record = bench.store.get(&key).await.unwrap().unwrap();
+    bench.store.create(&gone, record.value.into()).await.unwrap();
+    let findings = bench.fsck().await.0.findings;
+    let found: Vec<_> = findings.iter().map(ToString::to_string).collect();
+    assert_eq!(found, [format!("leftover: {gone}: the manifest does not exist")]);
+}
+
+#[tokio::test]
 async fn what_a_crash_leaves_behind_is_not_damage() {
     let bench = whole().await;
     let nobodys = "0".repeat(32);

@@ -18,6 +18,7 @@ mod lately;
 mod manifests;
 mod memory;
 mod probe;
+mod pulls;
 mod referrers;
 mod relying;
 mod suspect;

@@ -1,6 +1,6 @@
 //! The actions of access control.
 
-/// The four actions of zot's policies, and its `detectManifestCollision`, which is a behaviour.
+/// The four actions of zot's policies, its `detectManifestCollision`, which is a behaviour, and our `override`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
     Read,
@@ -10,11 +10,19 @@ pub enum Action {
     /// A behaviour, which permits nothing: a deletion by digest is rejected while several tags point to the
     /// manifest.
     DetectManifestCollision,
+    /// Together with `update` or `delete`, also permits these for immutable tags.
+    Override,
 }
 
 impl Action {
     /// The actions that permit something.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Create, Self::Update, Self::Delete];
+    pub const ALL: [Self; 5] = [
+        Self::Read,
+        Self::Create,
+        Self::Update,
+        Self::Delete,
+        Self::Override,
+    ];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -24,6 +32,7 @@ impl Action {
             Self::Update => "update",
             Self::Delete => "delete",
             Self::DetectManifestCollision => "detectManifestCollision",
+            Self::Override => "override",
         }
     }
 }

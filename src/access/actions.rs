@@ -7,10 +7,13 @@ use crate::identity::Rights;
 pub(super) struct Actions(u8);
 
 impl Actions {
-    /// The four actions that permit something.
+    /// The four actions that permit something by themselves.
     pub(super) const ALL: Self = Self(0b1111);
-    /// Behaviours, which caps and scopes do not remove: a limited token must not be able to delete more.
+    /// An administrator's deletions have no behaviours.
     pub(super) const BEHAVIOURS: Self = Self(bit(Action::DetectManifestCollision));
+    /// What changes the meaning of other actions. Caps and scopes do not remove it: a limited token must not be
+    /// able to delete more, and the protocol of tokens has no word for `override`.
+    pub(super) const BESIDE: Self = Self::BEHAVIOURS.union(Self(bit(Action::Override)));
 
     pub(super) const fn contains(self, action: Action) -> bool {
         self.0 & bit(action) != 0
@@ -73,5 +76,6 @@ const fn bit(action: Action) -> u8 {
         Action::Update => 4,
         Action::Delete => 8,
         Action::DetectManifestCollision => 16,
+        Action::Override => 32,
     }
 }

@@ -9,6 +9,8 @@ use std::fmt;
 /// An action that [`decide()`] can check. [`Write`] is not one of them, since it needs one of two actions.
 pub trait Kind {
     const ACTION: Action;
+    /// Whether it may change tags, so that its permit needs the rules for immutable ones.
+    const CHANGES_TAGS: bool = false;
 }
 
 impl Kind for Read {
@@ -21,6 +23,7 @@ impl Kind for Create {
 
 impl Kind for Delete {
     const ACTION: Action = Action::Delete;
+    const CHANGES_TAGS: bool = true;
 }
 
 /// Decides whether this identity may do `A` on this repository.
@@ -33,10 +36,12 @@ pub fn decide<A: Kind>(
         actions.contains(A::ACTION)
     });
     let actions = actions.map_err(|by| by.denied(A::ACTION, policy, identity, repository))?;
+    let immutable = A::CHANGES_TAGS.then(|| policy.immutable_tags(repository).cloned());
     Ok(Permit::new(
         repository.clone(),
         identity.principal().clone(),
         actions,
+        immutable.flatten(),
     ))
 }
 
@@ -54,6 +59,7 @@ pub fn decide_write(
         repository.clone(),
         identity.principal().clone(),
         actions,
+        policy.immutable_tags(repository).cloned(),
     ))
 }
 
@@ -109,7 +115,7 @@ pub(super) fn taken_away(
 fn within(scope: Option<&Scope>, repository: &RepositoryName) -> Actions {
     scope
         .map_or(Actions::ALL, |scope| Actions::within(scope.rights(repository)))
-        .union(Actions::BEHAVIOURS)
+        .union(Actions::BESIDE)
 }
 
 /// A denied action.

@@ -2,9 +2,10 @@
 //! for messages and permits nothing.
 
 use super::decide::taken_away;
-use super::{Action, DeniedBy, Policy, Rule};
+use super::{Action, DeniedBy, ImmutableTags, Policy, Rule};
 use crate::identity::Identity;
 use crate::oci::RepositoryName;
+use std::sync::Arc;
 
 /// Explains the policy for one identity and one repository.
 #[must_use]
@@ -26,6 +27,7 @@ pub fn explain(policy: &Policy, identity: &Identity, repository: &RepositoryName
         repository: repository.clone(),
         pattern: pattern.map(str::to_owned),
         actions,
+        immutable: policy.immutable_tags(repository).cloned(),
     }
 }
 
@@ -35,7 +37,9 @@ pub struct Explanation {
     /// The pattern that applies. `None` if no pattern matches the repository.
     pub pattern: Option<String>,
     /// Each action once, in the order of [`Action::ALL`].
-    pub actions: [Explained; 4],
+    pub actions: [Explained; 5],
+    /// The repository's rules for immutable tags, if it has any.
+    pub immutable: Option<Arc<ImmutableTags>>,
 }
 
 /// One action, and the first rule that grants it.
@@ -56,6 +60,16 @@ impl Explained {
 }
 
 impl Explanation {
+    /// The actions that make a difference. Without immutable tags `override` makes none, unless it is
+    /// `wanted`.
+    pub fn relevant(&self, wanted: Option<Action>) -> impl Iterator<Item = &Explained> {
+        let relevant =
+            move |action| action != Action::Override || self.immutable.is_some() || wanted == Some(action);
+        self.actions
+            .iter()
+            .filter(move |explained| relevant(explained.action))
+    }
+
     /// As [`Self::reason`], for the caller. It names a pattern only if that pattern grants the caller
     /// something.
     #[must_use]
@@ -133,6 +147,7 @@ mod tests {
             ],
             default: vec![R],
             anonymous: vec![R],
+            ..PatternRules::default()
         };
         let repositories = vec![
             ("app/**".to_owned(), rules),

@@ -2,12 +2,14 @@
 
 use super::actions::Actions;
 use super::glob::{Glob, InvalidGlob};
+use super::immutable::{ImmutableTags, InvalidTagPattern};
 use super::{Grant, PatternRules, Rules};
 use crate::identity::Identity;
 use crate::oci::RepositoryName;
 use crate::spiffe_id::{InvalidPattern, SpiffePattern};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 /// The access policy. Immutable: a reload makes a new one.
 #[derive(Clone, Debug)]
@@ -37,6 +39,7 @@ struct Entry {
     policies: Vec<CompiledGrant>,
     default: Actions,
     anonymous: Actions,
+    immutable: Option<Arc<ImmutableTags>>,
 }
 
 #[derive(Clone, Debug)]
@@ -133,6 +136,7 @@ impl Policy {
             policies: Vec::new(),
             default: Actions::ALL,
             anonymous,
+            immutable: None,
         };
         Self {
             entries: vec![entry],
@@ -141,6 +145,19 @@ impl Policy {
             metrics,
             unwritten: true,
         }
+    }
+
+    /// The rules for immutable tags of the pattern that applies to the repository.
+    #[must_use]
+    pub fn immutable_tags(&self, repository: &RepositoryName) -> Option<&Arc<ImmutableTags>> {
+        let any = self.entries.iter().any(|entry| entry.immutable.is_some());
+        self.entry(repository).filter(|_| any)?.immutable.as_ref()
+    }
+
+    fn entry(&self, repository: &RepositoryName) -> Option<&Entry> {
+        self.entries
+            .iter()
+            .find(|entry| entry.glob.matches(repository.as_str()))
     }
 
     /// Whether anonymous callers may do anything.
@@ -182,10 +199,7 @@ impl Policy {
         repository: &RepositoryName,
         mut rule: impl FnMut(Rule, Actions),
     ) -> Option<&str> {
-        let entry = self
-            .entries
-            .iter()
-            .find(|entry| entry.glob.matches(repository.as_str()));
+        let entry = self.entry(repository);
         if identity.is_anonymous() {
             let entry = entry?;
             rule(Rule::Anonymous, entry.anonymous);
@@ -242,12 +256,21 @@ impl Entry {
         invalid: &mut Vec<InvalidPolicy>,
     ) -> Self {
         let policies = rules.policies.iter().enumerate();
+        let key_of_tags = format!("{key}.immutableTags");
+        let immutable = ImmutableTags::compile(&pattern, &rules.immutable_tags).unwrap_or_else(|mistakes| {
+            invalid.extend(mistakes.into_iter().map(|(place, why)| InvalidPolicy {
+                key: place.map_or_else(|| key_of_tags.clone(), |n| format!("{key_of_tags}[{n}]")),
+                why: why.into(),
+            }));
+            None
+        });
         Self {
             policies: policies
                 .map(|(n, grant)| CompiledGrant::compile(grant, &format!("{key}.policies[{n}]"), invalid))
                 .collect(),
             default: rules.default.iter().collect(),
             anonymous: rules.anonymous.iter().collect(),
+            immutable: immutable.map(Arc::new),
             pattern,
             glob,
         }
@@ -350,6 +373,8 @@ pub enum WhyInvalid {
         "a user that starts with `spiffe://` must be a SPIFFE ID, or one with a trailing `/` for everything below it: {0}"
     )]
     SpiffeId(InvalidPattern),
+    #[error(transparent)]
+    Tag(#[from] InvalidTagPattern),
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub struct PatternRules {
     pub default: Vec<Action>,
     /// `anonymousPolicy`: for anonymous callers, not for authenticated ones.
     pub anonymous: Vec<Action>,
+    /// `immutableTags`: patterns over tags. One that begins with `!` is an exception.
+    pub immutable_tags: Vec<String>,
 }
 
 /// Actions for the listed users and groups.

@@ -24,7 +24,7 @@ pub(super) struct Options {
     #[arg(long, visible_alias = "repo", value_name = "NAME")]
     repository: Option<String>,
     /// Exit with 1 unless the credential may do this in the repository
-    #[arg(long, value_name = "ACTION", requires = "repository", value_parser = ["read", "create", "update", "delete"])]
+    #[arg(long, value_name = "ACTION", requires = "repository", value_parser = ["read", "create", "update", "delete", "override"])]
     action: Option<String>,
 }
 
@@ -230,12 +230,18 @@ fn print_access(
 ) -> u8 {
     let explanation = evaluator.access(identity, repository);
     print(&format!("repository   {repository}"));
-    for explained in &explanation.actions {
+    for explained in explanation.relevant(wanted) {
         let word = if explained.is_allowed() { "yes" } else { "no " };
         print(&format!(
             "  {:10} {word}  {}",
             explained.action.as_str(),
             explanation.reason(explained.action)
+        ));
+    }
+    if let Some(tags) = &explanation.immutable {
+        print(&format!(
+            "immutable    {tags} (accessControl.repositories[{:?}].immutableTags)",
+            tags.repositories()
         ));
     }
     let refused = explanation

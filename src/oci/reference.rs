@@ -13,6 +13,23 @@ impl Tag {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether the tag is one that clients make for the signatures, attestations and referrers of a manifest:
+    /// `sha256-<hex>`, or that with a suffix such as `.sig`. Of a longer digest it has the first 64
+    /// characters.
+    #[must_use]
+    pub fn is_named_after_a_digest(&self) -> bool {
+        let rest = self
+            .0
+            .strip_prefix("sha256-")
+            .or_else(|| self.0.strip_prefix("sha512-"));
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        rest.and_then(|rest| rest.split_at_checked(64))
+            .is_some_and(|(digest, suffix)| {
+                digest.bytes().all(hex)
+                    && (suffix.is_empty() || (suffix.starts_with('.') && suffix.len() > 1))
+            })
+    }
 }
 
 impl FromStr for Tag {
@@ -94,6 +111,31 @@ mod tests {
         }
         for bad in ["", ".a", "-a", "a b", "a/b", "ä", "a:b", &"a".repeat(129)] {
             assert_eq!(bad.parse::<Tag>(), Err(InvalidTag), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tags_that_are_named_after_a_digest() {
+        let hex = "0123456789abcdef".repeat(4);
+        for (tag, expected) in [
+            (format!("sha256-{hex}"), true),
+            (format!("sha256-{hex}.sig"), true),
+            (format!("sha256-{hex}.att"), true),
+            (format!("sha512-{hex}"), true),
+            (format!("sha256-{hex}."), false),
+            (format!("sha256-{hex}-1"), false),
+            (format!("sha256-{hex}0"), false),
+            (format!("sha256-{}", hex.to_uppercase()), false),
+            (format!("sha256-{}", &hex[1..]), false),
+            (format!("v-sha256-{hex}"), false),
+            ("sha256-".to_owned(), false),
+            ("latest".to_owned(), false),
+        ] {
+            assert_eq!(
+                tag.parse::<Tag>().unwrap().is_named_after_a_digest(),
+                expected,
+                "{tag}"
+            );
         }
     }
 

@@ -3,8 +3,8 @@
 //!
 //! A deletion by digest has these steps. The record of the manifest goes last, so it explains every entry
 //! that still leads to it.
-//! 1. The manifest is condemned. Then the indexes that may list it are read. A push of such an index
-//!    meanwhile rescues it.
+//! 1. The manifest is condemned. Then the indexes that may list it are read, and its tags if some may be
+//!    immutable. A push of such an index or tag meanwhile rescues the manifest.
 //! 2. The manifest becomes `dying`, which hides it from readers. A marker tells lists of tags and the next
 //!    start that it is being deleted.
 //! 3. Its tags and their back references are deleted, a thousand at a time.
@@ -39,14 +39,13 @@ impl Registry {
         reference: &Reference,
     ) -> Result<(), Error> {
         let registry = self.freeing();
-        let repository = permit.repository().clone();
+        let permit = permit.clone();
         let reference = reference.clone();
-        let only_tag = permit.detects_collisions();
         to_its_end(async move {
             let deleted = match &reference {
-                Reference::Tag(tag) => registry.delete_tag(&condition, &repository, tag).await?,
+                Reference::Tag(tag) => registry.delete_tag(&condition, &permit, tag).await?,
                 Reference::Digest(digest) if condition.allows(Some(digest)) => {
-                    registry.delete_by_digest(&repository, digest, only_tag).await?
+                    registry.delete_by_digest(&permit, digest).await?
                 }
                 Reference::Digest(digest) => {
                     return Err(Error::ConditionFailed {
@@ -57,7 +56,7 @@ impl Registry {
             if deleted {
                 Ok(())
             } else {
-                Err(registry.unknown_manifest(&repository).await?)
+                Err(registry.unknown_manifest(permit.repository()).await?)
             }
         })
         .await
@@ -75,8 +74,16 @@ impl Registry {
             .records
             .keys(keys::all_of_repositories::<ManifestRecord>(), Show::Hidden);
         while let Some(key) = hidden.next().await? {
-            if let Some(Entry::Manifest(repository, digest)) = Entry::parse(key.as_str()) {
-                finished += usize::from(unless_damaged(&key, self.finish_one(&repository, &digest).await)?);
+            match Entry::parse(key.as_str()) {
+                Some(Entry::Manifest(repository, digest)) => {
+                    finished +=
+                        usize::from(unless_damaged(&key, self.finish_one(&repository, &digest).await)?);
+                }
+                Some(Entry::Tag(repository, tag)) => {
+                    let finishing = self.finish_announcement(&repository, &tag);
+                    finished += usize::from(unless_damaged(&key, finishing.await)?);
+                }
+                _ => {}
             }
         }
         // These markers belong to manifests that are gone or were pushed again.
@@ -101,6 +108,15 @@ impl Registry {
                     .await
             }
             None => Ok(false),
+        }
+    }
+
+    /// Removes the announcement of an immutable tag. If its writer still runs, it announces the tag again.
+    async fn finish_announcement(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool, Error> {
+        let key = keys::tag(repository, tag);
+        match self.records.read(&key).await? {
+            Some(found) if found.record.is_announcement() => self.records.delete(&key, &found.version).await,
+            _ => Ok(false),
         }
     }
 
@@ -134,25 +150,20 @@ impl Registry {
         Ok(removed)
     }
 
-    /// With `only_tag`, the deletion is rejected if the manifest has more than one tag.
-    async fn delete_by_digest(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        only_tag: bool,
-    ) -> Result<bool, Error> {
+    async fn delete_by_digest(&self, permit: &Permit<Delete>, digest: &Digest) -> Result<bool, Error> {
+        let repository = permit.repository();
         let key = keys::manifest(repository, digest);
         until_settled(|| async {
             let found = match self.records.read(&key).await {
                 Err(why) if why.is_damage() => {
-                    self.hide_damaged(repository, digest, only_tag).await?;
+                    self.hide_damaged(permit, digest).await?;
                     return Ok(None);
                 }
                 found => found?,
             };
             match found {
                 Some(found) if found.record.is_readable() => {
-                    self.delete_committed(repository, digest, only_tag, found).await
+                    self.delete_committed(permit, digest, found).await
                 }
                 // Another deletion is under way or was interrupted. Finish it.
                 Some(found) if !found.record.protects_references() => Ok(self
@@ -161,10 +172,15 @@ impl Registry {
                     .then_some(true)),
                 // The manifest is still being pushed, so readers do not see it. If the push was interrupted,
                 // this removes its remains. If it still runs, it starts again.
-                Some(found) => Ok(self
-                    .give_up(repository, digest, &found.base(), &found.record)
-                    .await?
-                    .then_some(false)),
+                Some(found) => {
+                    if let Some(why) = self.tags_forbid_deletion(permit, digest, Look::First).await? {
+                        return Err(why);
+                    }
+                    Ok(self
+                        .give_up(repository, digest, &found.base(), &found.record)
+                        .await?
+                        .then_some(false))
+                }
                 None => Ok(Some(false)),
             }
         })
@@ -174,13 +190,9 @@ impl Registry {
     /// Makes an unreadable manifest `dying`. This is safe, because a client that relies on the manifest
     /// rewrites it first. The manifest's children and subject are unknown, so their entries for it remain.
     /// Entries are only hints.
-    async fn hide_damaged(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        only_tag: bool,
-    ) -> Result<(), Error> {
-        if let Some(why) = self.forbids_deletion(repository, digest, only_tag).await? {
+    async fn hide_damaged(&self, permit: &Permit<Delete>, digest: &Digest) -> Result<(), Error> {
+        let repository = permit.repository();
+        if let Some(why) = self.forbids_deletion(permit, digest, Look::First).await? {
             return Err(why);
         }
         self.records
@@ -195,26 +207,27 @@ impl Registry {
     /// `None` if another writer was faster.
     async fn delete_committed(
         &self,
-        repository: &RepositoryName,
+        permit: &Permit<Delete>,
         digest: &Digest,
-        only_tag: bool,
         found: Found<ManifestRecord>,
     ) -> Result<Option<bool>, Error> {
+        let repository = permit.repository();
         let key = keys::manifest(repository, digest);
         let mut base = found.base();
         let condemned = found.record.condemned();
         // Most rejections are found before anything is written.
-        if let Some(why) = self.forbids_deletion(repository, digest, only_tag).await? {
+        if let Some(why) = self.forbids_deletion(permit, digest, Look::First).await? {
             return Err(why);
         }
-        if only_tag || !self.settings.sparse.contain(repository) {
+        let tags_matter = permit.detects_collisions() || !permit.may_delete_every_tag();
+        if tags_matter || !self.settings.sparse.contain(repository) {
             if !found.record.is_condemned() {
                 let Some(version) = self.records.swap(&key, &base, &condemned).await? else {
                     return Ok(None);
                 };
                 base = base.at(version);
             }
-            match self.forbids_deletion(repository, digest, only_tag).await {
+            match self.forbids_deletion(permit, digest, Look::Condemned).await {
                 Ok(None) => {}
                 forbidden => {
                     if let Err(why) = self.records.swap(&key, &base, &condemned.rescued()).await {
@@ -230,22 +243,33 @@ impl Registry {
             .then_some(true))
     }
 
-    /// Why the manifest must not be deleted: an index lists it, or it has more than one tag.
+    /// Why the manifest must not be deleted: an index lists it, or its tags must stay.
     async fn forbids_deletion(
         &self,
-        repository: &RepositoryName,
+        permit: &Permit<Delete>,
         digest: &Digest,
-        only_tag: bool,
+        look: Look,
     ) -> Result<Option<Error>, Error> {
+        let repository = permit.repository();
         if !self.settings.sparse.contain(repository)
             && let Some(listed) = self.listed_by(repository, digest).await?
         {
             return Ok(Some(listed));
         }
-        Ok((only_tag && self.has_several_tags(repository, digest).await?).then_some(Error::SeveralTags))
+        self.tags_forbid_deletion(permit, digest, look).await
     }
 
-    async fn has_several_tags(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+    /// Why the manifest's tags must stay: one is immutable, or there are several.
+    async fn tags_forbid_deletion(
+        &self,
+        permit: &Permit<Delete>,
+        digest: &Digest,
+        look: Look,
+    ) -> Result<Option<Error>, Error> {
+        let repository = permit.repository();
+        if !permit.detects_collisions() && permit.may_delete_every_tag() {
+            return Ok(None);
+        }
         let mut entries = self
             .records
             .keys(keys::back_references(repository, digest), Show::All);
@@ -254,14 +278,29 @@ impl Registry {
             let Ok(tag) = entries.prefix().rest(&key).parse::<Tag>() else {
                 continue;
             };
-            // An unreadable tag points at no manifest.
-            let target = unless_unreadable(self.tag_target(repository, &tag).await)?.flatten();
-            found += usize::from(target.as_ref() == Some(digest));
-            if found > 1 {
-                return Ok(true);
+            let leads_here = match (permit.may_delete(&tag), look) {
+                (Err(immutable), Look::Condemned) => {
+                    if self.withdraw(repository, &tag, digest).await? {
+                        return Ok(Some(immutable.into()));
+                    }
+                    false
+                }
+                (immutable, _) => {
+                    // An unreadable tag points at no manifest.
+                    let target = unless_unreadable(self.tag_target(repository, &tag).await)?.flatten();
+                    let leads_here = target.as_ref() == Some(digest);
+                    if let (Err(immutable), true) = (immutable, leads_here) {
+                        return Ok(Some(immutable.into()));
+                    }
+                    leads_here
+                }
+            };
+            found += usize::from(leads_here);
+            if found > 1 && permit.detects_collisions() {
+                return Ok(Some(Error::SeveralTags));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Finds an index of the repository, committed or being pushed, that lists the manifest. If there is
@@ -423,8 +462,9 @@ impl Registry {
         let back: Vec<_> = tags.iter().map(|(key, _)| key.clone()).collect();
         let points_there = async |place: usize| match tags.get(place) {
             // The entry of an unreadable tag stays, because the tag may be repaired.
-            Some((_, tag)) => Ok(unless_unreadable(self.tag_target(repository, tag).await)?
-                .is_none_or(|target| target.as_ref() == Some(digest))),
+            Some((_, tag)) => {
+                Ok(unless_unreadable(self.may_lead(repository, tag, digest).await)?.unwrap_or(true))
+            }
             None => Ok(false),
         };
         let done = self.records.clear_all(changes, &back, points_there).await?;
@@ -464,6 +504,16 @@ impl Registry {
                 .is_empty(&keys::uploads(repository), Show::All)
                 .await?)
     }
+}
+
+/// When the tags of a manifest are read.
+#[derive(Clone, Copy)]
+enum Look {
+    /// Before anything is written. Most rejections are found here.
+    First,
+    /// After the manifest is condemned. Tags that are being created are withdrawn: their writers then find the
+    /// manifest condemned.
+    Condemned,
 }
 
 /// The entries of an index under each of its children.

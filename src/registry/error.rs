@@ -1,5 +1,6 @@
 //! The errors of the registry core. `http` decides which HTTP status and code a client gets for each.
 
+use crate::access::{ImmutableTag, Unmovable};
 use crate::oci::{Digest, InvalidManifest};
 use crate::storage;
 use std::fmt;
@@ -56,6 +57,8 @@ pub enum Error {
         "the tag or manifest does not exist yet, and pushing it needs the right `create` in this repository"
     )]
     TagMissing,
+    #[error(transparent)]
+    TagImmutable(Box<ImmutableTag>),
     /// `If-Match` or `If-None-Match`. `found` is the current digest.
     #[error("the condition in If-Match or If-None-Match does not hold: {}", current(.found.as_ref()))]
     ConditionFailed { found: Option<Digest> },
@@ -127,6 +130,21 @@ const fn advice(newer: bool) -> &'static str {
         "serve this store with that version"
     } else {
         "push the content again or delete it; `wharfinger fsck` lists all damage"
+    }
+}
+
+impl From<ImmutableTag> for Error {
+    fn from(rule: ImmutableTag) -> Self {
+        Self::TagImmutable(Box::new(rule))
+    }
+}
+
+impl From<Unmovable> for Error {
+    fn from(why: Unmovable) -> Self {
+        match why {
+            Unmovable::NoUpdate => Self::TagExists,
+            Unmovable::Immutable(rule) => rule.into(),
+        }
     }
 }
 

@@ -189,7 +189,9 @@ impl Registry {
             } else {
                 condition
             };
-            self.write_tag(condition, permit, tag, digest).await?;
+            if !self.write_tag(condition, permit, tag, digest).await? {
+                return Ok(None);
+            }
             written.store(true, Ordering::SeqCst);
             // If the manifest was deleted meanwhile, the push starts again.
             Ok(self.stays(permit.repository(), digest).await?.then_some(missing))

@@ -5,9 +5,9 @@
 use super::garbage::Candidate;
 use super::states::Next;
 use super::states::tag::{Event, TagRecord};
-use super::typed_store::until_settled;
+use super::typed_store::{change, until_settled};
 use super::{Error, Registry, UploadId, keys, records, to_its_end};
-use crate::access::{Permit, Write};
+use crate::access::{Delete, Permit, Unmovable, Write};
 use crate::oci::{Condition, Digest, RepositoryName, Tag};
 
 impl Registry {
@@ -21,9 +21,12 @@ impl Registry {
         let tag = tag.clone();
         let digest = digest.clone();
         to_its_end(async move {
-            registry
+            if !registry
                 .write_tag(&Condition::default(), &permit, &tag, &digest)
-                .await?;
+                .await?
+            {
+                return Err(Error::ManifestUnknown);
+            }
             if !registry.stays(permit.repository(), &digest).await? {
                 // The manifest was deleted after the tag was written, perhaps by a deletion that had listed
                 // its tags before.
@@ -65,67 +68,88 @@ impl Registry {
         digest: &Digest,
     ) -> Result<(), Error> {
         match self.tag_target(permit.repository(), tag).await {
-            Err(why) if why.is_damage() => may_replace(condition, permit, why),
-            found => may_write(condition, permit, found?.as_ref(), digest),
+            Err(why) if why.is_damage() => may_replace(condition, permit, tag, why),
+            found => may_write(condition, permit, tag, found?.as_ref(), digest),
         }
     }
 
+    /// Returns whether the tag is written. An immutable tag is not created on a manifest that has been deleted
+    /// meanwhile.
     pub(super) async fn write_tag(
         &self,
         condition: &Condition,
         permit: &Permit<Write>,
         tag: &Tag,
         digest: &Digest,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let repository = permit.repository();
         let back = keys::back_reference(repository, digest, tag);
+        if permit.is_immutable(tag) {
+            self.announce_early(permit, tag, digest).await?;
+        }
         self.records.mark(&back).await?;
-        match self.swap_tag(condition, permit, tag, digest).await {
-            Ok(previous) => {
+        let swapped = until_settled(|| async {
+            Ok(match self.swap_tag(condition, permit, tag, digest).await? {
+                Swapped::Written { previous } => Some(Some(previous)),
+                Swapped::MustBeAnnounced => self.create_announced(condition, permit, tag, digest).await?,
+            })
+        });
+        match swapped.await {
+            Ok(Some(previous)) => {
                 // A clearing that began before the tag was written may have condemned the back reference
                 // since.
                 self.records.mark(&back).await?;
-                match previous {
-                    Some(previous) => self.is_off(repository, &previous, tag).await,
-                    None => Ok(()),
+                if let Some(previous) = previous {
+                    self.is_off(repository, &previous, tag).await?;
                 }
+                Ok(true)
+            }
+            Ok(None) => {
+                self.clear_back_reference(repository, digest, tag).await?;
+                Ok(false)
             }
             // The tag may have been written in spite of the error, so its back reference must stay.
             Err(Error::Storage(failure)) => Err(failure.into()),
             Err(refused) => {
-                self.clear_back_reference(repository, digest, tag).await?;
+                if permit.is_immutable(tag) {
+                    self.withdraw(repository, tag, digest).await?;
+                }
+                // If the tag is unreadable, the back reference stays, because the tag may be repaired.
+                records::unless_unreadable(self.clear_back_reference(repository, digest, tag).await)?;
                 Err(refused)
             }
         }
     }
 
-    /// Returns the manifest that the tag pointed at before, if it was another one.
     async fn swap_tag(
         &self,
         condition: &Condition,
         permit: &Permit<Write>,
         tag: &Tag,
         digest: &Digest,
-    ) -> Result<Option<Digest>, Error> {
+    ) -> Result<Swapped, Error> {
         let key = keys::tag(permit.repository(), tag);
         let event = self.event(permit)?;
         let put = || {
             self.records.change(&key, |found| {
                 let found = found.map(|found| found.record);
-                may_write(
-                    condition,
-                    permit,
-                    found.as_ref().and_then(TagRecord::target),
-                    digest,
-                )?;
-                Ok(TagRecord::put(found, digest, &event, records::hash))
+                let target = found.as_ref().and_then(TagRecord::target);
+                may_write(condition, permit, tag, target, digest)?;
+                if target.is_none() && permit.is_immutable(tag) {
+                    return Ok(Next::Keep(Swapped::MustBeAnnounced));
+                }
+                Ok(match TagRecord::put(found, digest, &event, records::hash) {
+                    Next::Write(record, previous) => Next::Write(record, Swapped::Written { previous }),
+                    // The step always writes.
+                    _ => Next::Keep(Swapped::Written { previous: None }),
+                })
             })
         };
         until_settled(|| async {
             match put().await {
                 Err(why) if why.is_damage() => {
-                    may_replace(condition, permit, why)?;
-                    let Next::Write(record, before) = TagRecord::put(None, digest, &event, records::hash)
+                    may_replace(condition, permit, tag, why)?;
+                    let Next::Write(record, previous) = TagRecord::put(None, digest, &event, records::hash)
                     else {
                         return Ok(None);
                     };
@@ -133,10 +157,94 @@ impl Registry {
                         .records
                         .replace_damaged(&key, &record)
                         .await?
-                        .then_some(before))
+                        .then_some(Swapped::Written { previous }))
                 }
                 done => Ok(Some(done?.0)),
             }
+        })
+        .await
+    }
+
+    /// Writes the announcement and the back reference with one commit. That is only faster: the tag is
+    /// announced again where it must be.
+    async fn announce_early(&self, permit: &Permit<Write>, tag: &Tag, digest: &Digest) -> Result<(), Error> {
+        let key = keys::tag(permit.repository(), tag);
+        if !matches!(
+            records::unless_unreadable(self.records.look_up(&key).await)?,
+            Some(None)
+        ) {
+            return Ok(());
+        }
+        let Next::Write(announced, _) = TagRecord::announce(None, digest, &self.event(permit)?) else {
+            return Ok(());
+        };
+        let back = keys::back_reference(permit.repository(), digest, tag);
+        let changes = [change(&key, None, Some(&announced))?];
+        let changes = changes.into_iter().chain(self.records.wanted(&back).await?);
+        self.records.change_all(changes.collect()).await.map(drop)
+    }
+
+    /// Creates an immutable tag. A tag that could be read must not lead to other content later, so the manifest
+    /// must not be deleted just after the tag is written. The tag is therefore announced first. A deletion
+    /// condemns the manifest and then withdraws announcements, and this reads the manifest after the
+    /// announcement, so one of them finds the other.
+    ///
+    /// `None` if another writer was faster, and `Some(None)` if the manifest was deleted.
+    async fn create_announced(
+        &self,
+        condition: &Condition,
+        permit: &Permit<Write>,
+        tag: &Tag,
+        digest: &Digest,
+    ) -> Result<Option<Option<Option<Digest>>>, Error> {
+        let key = keys::tag(permit.repository(), tag);
+        let event = self.event(permit)?;
+        let announced = self.records.change(&key, |found| {
+            let found = found.map(|found| found.record);
+            let target = found.as_ref().and_then(TagRecord::target);
+            may_write(condition, permit, tag, target, digest)?;
+            Ok(TagRecord::announce(found, digest, &event))
+        });
+        let (true, Some(base)) = announced.await? else {
+            return Ok(None);
+        };
+        // Only now does the announcement keep others from clearing it.
+        self.records
+            .mark(&keys::back_reference(permit.repository(), digest, tag))
+            .await?;
+        if !self.stays(permit.repository(), digest).await? {
+            self.records.delete(&key, &base.version).await?;
+            return Ok(Some(None));
+        }
+        let Next::Write(record, previous) = TagRecord::put(None, digest, &event, records::hash) else {
+            return Ok(None);
+        };
+        Ok(self
+            .records
+            .swap(&key, &base, &record)
+            .await?
+            .map(|_| Some(previous)))
+    }
+
+    /// Withdraws the announcement of an immutable tag, so that its writer reads the manifest again. Returns
+    /// whether the tag exists and leads to `digest`, or may do so because it cannot be read.
+    pub(super) async fn withdraw(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+    ) -> Result<bool, Error> {
+        let key = keys::tag(repository, tag);
+        until_settled(|| async {
+            let Some(found) = records::unless_unreadable(self.records.read(&key).await)? else {
+                return Ok(Some(true));
+            };
+            Ok(match found {
+                Some(found) if found.record.is_announcement() => {
+                    self.records.delete(&key, &found.version).await?.then_some(false)
+                }
+                found => Some(found.is_some_and(|found| found.record.target() == Some(digest))),
+            })
         })
         .await
     }
@@ -155,24 +263,26 @@ impl Registry {
     pub(super) async fn delete_tag(
         &self,
         condition: &Condition,
-        repository: &RepositoryName,
+        permit: &Permit<Delete>,
         tag: &Tag,
     ) -> Result<bool, Error> {
-        until_settled(|| self.delete_tag_once(condition, repository, tag)).await
+        until_settled(|| self.delete_tag_once(condition, permit, tag)).await
     }
 
     /// `None` if a push has just replaced an unreadable tag.
     async fn delete_tag_once(
         &self,
         condition: &Condition,
-        repository: &RepositoryName,
+        permit: &Permit<Delete>,
         tag: &Tag,
     ) -> Result<Option<bool>, Error> {
+        let repository = permit.repository();
         let key = keys::tag(repository, tag);
         let delete = self.records.change(&key, |found| {
             let Some(target) = found.as_ref().and_then(|found| found.record.target()) else {
                 return Ok(Next::Keep(None));
             };
+            permit.may_delete(tag)?;
             if !condition.allows(Some(target)) {
                 return Err(Error::ConditionFailed {
                     found: Some(target.clone()),
@@ -183,6 +293,7 @@ impl Registry {
         let deleted = match delete.await {
             // The tag is unreadable, so its target is unknown.
             Err(why) if why.is_damage() && condition.is_empty() => {
+                permit.may_delete(tag)?;
                 return Ok(self.records.delete_damaged(&key).await?.then_some(true));
             }
             Err(why) if why.is_damage() => return Err(Error::ConditionFailed { found: None }),
@@ -202,29 +313,50 @@ impl Registry {
         self.clear_back_reference(repository, digest, tag).await
     }
 
+    /// Whether the tag leads to the manifest or is announced. An announced tag may soon lead to any manifest,
+    /// and each of its writers needs its back reference.
+    pub(super) async fn may_lead(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+    ) -> Result<bool, Error> {
+        let found = self.records.look_up(&keys::tag(repository, tag)).await?;
+        Ok(
+            found
+                .is_some_and(|found| found.record.is_announcement() || found.record.target() == Some(digest)),
+        )
+    }
+
     async fn clear_back_reference(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         tag: &Tag,
     ) -> Result<(), Error> {
-        let points_there = || async { Ok(self.tag_target(repository, tag).await?.as_ref() == Some(digest)) };
+        let points_there = || self.may_lead(repository, tag, digest);
         self.records
             .clear(&keys::back_reference(repository, digest, tag), points_there)
             .await
     }
 }
 
-/// Writing an unreadable tag is treated as moving it, so it needs the right `update`. A condition on it never
+/// The result of an attempt to write a tag.
+enum Swapped {
+    /// It led to another manifest before, or to none.
+    Written { previous: Option<Digest> },
+    /// It is immutable and does not exist yet.
+    MustBeAnnounced,
+}
+
+/// Writing an unreadable tag is treated as moving it, so it needs the same rights. A condition on it never
 /// holds.
-fn may_replace(condition: &Condition, permit: &Permit<Write>, why: Error) -> Result<(), Error> {
-    if !permit.may_update() {
-        return Err(why);
-    }
-    if condition.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::ConditionFailed { found: None })
+fn may_replace(condition: &Condition, permit: &Permit<Write>, tag: &Tag, why: Error) -> Result<(), Error> {
+    match permit.may_move(tag) {
+        Err(Unmovable::NoUpdate) => Err(why),
+        Err(why) => Err(why.into()),
+        Ok(()) if condition.is_empty() => Ok(()),
+        Ok(()) => Err(Error::ConditionFailed { found: None }),
     }
 }
 
@@ -232,15 +364,20 @@ fn may_replace(condition: &Condition, permit: &Permit<Write>, why: Error) -> Res
 fn may_write(
     condition: &Condition,
     permit: &Permit<Write>,
+    tag: &Tag,
     found: Option<&Digest>,
     digest: &Digest,
 ) -> Result<(), Error> {
     match found {
-        None if !permit.may_create() => Err(Error::TagMissing),
-        Some(found) if found != digest && !permit.may_update() => Err(Error::TagExists),
-        _ if !condition.allows(found) => Err(Error::ConditionFailed {
+        None if !permit.may_create() => return Err(Error::TagMissing),
+        Some(found) if found != digest => permit.may_move(tag)?,
+        _ => {}
+    }
+    if condition.allows(found) {
+        Ok(())
+    } else {
+        Err(Error::ConditionFailed {
             found: found.cloned(),
-        }),
-        _ => Ok(()),
+        })
     }
 }

@@ -143,6 +143,7 @@ impl Registry {
         let repository = repository.parse().unwrap();
         let policy = &self.policy;
         let mut rights = String::new();
+        let tag = "latest".parse().unwrap();
         let write = access::decide_write(policy, identity, &repository).ok();
         let create = access::decide::<Create>(policy, identity, &repository).is_ok();
         assert_eq!(
@@ -156,9 +157,7 @@ impl Registry {
             ('c', create),
             (
                 'u',
-                write
-                    .as_ref()
-                    .is_some_and(access::Permit::<access::Write>::may_update),
+                write.as_ref().is_some_and(|write| write.may_move(&tag).is_ok()),
             ),
             (
                 'd',

@@ -189,6 +189,51 @@ async fn a_plain_certificate_is_explained_by_each_entry_with_its_name() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_shows_the_immutable_tags_and_who_may_override_them() {
+    let pki = TestPki::new();
+    let rules = json!({
+        "immutableTags": ["v*", "!*-dev"],
+        "defaultPolicy": ["read", "update"],
+        "policies": [{"users": ["lab"], "actions": ["override"]}],
+    });
+    let mut setup = Setup::tls(&pki)
+        .allow("team/**", rules)
+        .allow("**", json!({"defaultPolicy": ["read"]}));
+    let lab = crate::harness::Ca::new("lab");
+    setup.write("lab.pem", &lab.pem);
+    setup.config["http"]["auth"]["x509"] = json!([{"name": "lab", "certificateAuthorityFile": "lab.pem"}]);
+    setup.write("ann.pem", &lab.client("ann").certificate);
+    setup.write("by.pem", &lab.client("lab").certificate);
+    let may = |who: &str, repository: &str| {
+        explained(
+            &setup,
+            &format!("--cert={who}.pem"),
+            &["--repo", repository, "--action", "override"],
+        )
+    };
+    let (code, said) = may("ann", "team/app");
+    assert_eq!(code, 1, "{said}");
+    has(
+        &said,
+        &[
+            r#"override   no   accessControl.repositories["team/**"] applies and does not grant override"#,
+            r#"immutable    v*, except *-dev (accessControl.repositories["team/**"].immutableTags)"#,
+        ],
+    );
+    let (code, said) = may("by", "team/app");
+    assert_eq!(code, 0, "{said}");
+    has(
+        &said,
+        &[r#"override   yes  accessControl.repositories["team/**"].policies[0]"#],
+    );
+    let (_, said) = explained(&setup, "--cert=by.pem", &["--repo", "app"]);
+    assert!(
+        !said.contains("override") && !said.contains("immutable"),
+        "{said}"
+    );
+}
+
 /// The registry treats a token as `explain` says.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejection_has_the_same_reason_in_the_log_under_the_request_id_of_the_answer() {

@@ -4,7 +4,8 @@ mod scopes;
 
 use super::*;
 use crate::access::{
-    Action, Create, Delete, Denied, DeniedBy, Metrics, Read, Reader, decide, decide_write, may_read_metrics,
+    Action, Create, Delete, Denied, DeniedBy, Metrics, Read, Reader, Unmovable, decide, decide_write,
+    may_read_metrics,
 };
 use crate::identity::{Principal, Scope};
 use Action::{Create as C, Delete as D, Read as R, Update as U};
@@ -33,6 +34,7 @@ fn entry(
             policies,
             default: default.to_vec(),
             anonymous: anonymous.to_vec(),
+            ..PatternRules::default()
         },
     )
 }
@@ -250,6 +252,7 @@ fn permits_contain_the_granted_actions() {
         entry("r", vec![], &[R], &[]),
     ]);
     let ann = user("ann", &[]);
+    let tag = "v1".parse().unwrap();
     for (repository, write, read, create, delete) in [
         ("c", Some((true, false)), false, true, false),
         ("u", Some((false, true)), false, false, false),
@@ -259,7 +262,7 @@ fn permits_contain_the_granted_actions() {
     ] {
         let permit = decide_write(&policy, &ann, &name(repository)).ok();
         assert_eq!(
-            permit.map(|permit| (permit.may_create(), permit.may_update())),
+            permit.map(|permit| (permit.may_create(), permit.may_move(&tag).is_ok())),
             write,
             "{repository}"
         );
@@ -498,4 +501,76 @@ fn collisions_are_detected_if_policy_says_so_and_never_for_admins() {
 
 fn policy_of_behaviour() -> Policy {
     policy(vec![entry("**", vec![], &[], &[Action::DetectManifestCollision])])
+}
+
+#[test]
+fn a_permit_knows_which_tags_its_caller_may_not_change() {
+    let rules = |actions: &[Action], tags: &[&str]| PatternRules {
+        policies: vec![grant(&["root"], &[], &[U, D, Action::Override])],
+        default: actions.to_vec(),
+        immutable_tags: strings(tags),
+        ..PatternRules::default()
+    };
+    let rules = Rules {
+        repositories: vec![
+            ("**".to_owned(), rules(&[C, U, D], &["v*", "!*-dev"])),
+            ("app/free".to_owned(), rules(&[C, U, D], &[])),
+            ("app/create".to_owned(), rules(&[C], &["v*"])),
+        ],
+        admin: Some(grant(&["admin"], &[], &[C, U, D])),
+        ..Rules::default()
+    };
+    let policy = Policy::compile(rules).unwrap();
+    let tag = |name: &str| name.parse().unwrap();
+    let pull_and_push = Scope::asked(["repository:app/x:pull,push,delete"]);
+    for (who, repository, of, free) in [
+        (user("ann", &[]), "app/x", "v1", false),
+        (user("ann", &[]), "app/x", "v1-dev", true),
+        (user("ann", &[]), "app/x", "latest", true),
+        // Only the list of the longest pattern applies.
+        (user("ann", &[]), "app/free", "v1", true),
+        (user("root", &[]), "app/x", "v1", true),
+        // A limited token is a token of somebody who may override.
+        (user("root", &[]).scoped(pull_and_push), "app/x", "v1", true),
+        // An administrator needs the right too.
+        (user("admin", &[]), "app/x", "v1", false),
+    ] {
+        let write = decide_write(&policy, &who, &name(repository)).unwrap();
+        let delete = decide::<Delete>(&policy, &who, &name(repository)).unwrap();
+        assert_eq!(
+            write.may_move(&tag(of)).is_ok(),
+            free,
+            "{who:?} {repository}:{of}"
+        );
+        assert_eq!(
+            delete.may_delete(&tag(of)).is_ok(),
+            free,
+            "{who:?} {repository}:{of}"
+        );
+    }
+    let create_only = decide_write(&policy, &user("ann", &[]), &name("app/create")).unwrap();
+    assert_eq!(create_only.may_move(&tag("v1")), Err(Unmovable::NoUpdate));
+    let ann = decide_write(&policy, &user("ann", &[]), &name("app/x")).unwrap();
+    let Err(Unmovable::Immutable(rule)) = ann.may_move(&tag("v1")) else {
+        panic!("v1 is immutable")
+    };
+    assert_eq!((rule.pattern.as_str(), rule.repositories.as_str()), ("v*", "**"));
+    assert!(ann.is_immutable(&tag("v1")) && !ann.is_immutable(&tag("latest")));
+}
+
+#[test]
+fn a_mistake_in_the_immutable_tags_names_its_place() {
+    let rules = PatternRules {
+        immutable_tags: strings(&["v*", "^v"]),
+        ..PatternRules::default()
+    };
+    let compiled = Policy::compile(Rules {
+        repositories: vec![("app".to_owned(), rules)],
+        ..Rules::default()
+    });
+    let mistake = InvalidPolicy {
+        key: r#"repositories["app"].immutableTags[1]"#.to_owned(),
+        why: WhyInvalid::Tag(InvalidTagPattern::NotOfATag('^')),
+    };
+    assert_eq!(compiled.map(drop), Err(vec![mistake]));
 }

@@ -61,6 +61,7 @@ impl Interpreter<'_> {
             return (policy, opened);
         };
         self.empty_rules(key, &access, identifies);
+        self.doubtful_tags(key, &access);
         let policy = Policy::compile(rules(access)).unwrap_or_else(|mistakes| {
             for mistake in mistakes {
                 self.mistake(format!("{key}.{}", mistake.key), mistake.why.to_string());
@@ -111,6 +112,22 @@ impl Interpreter<'_> {
                     format!("{key}.repositories[{pattern:?}]"),
                     "grants nothing; zot ignores an empty entry and uses a shorter pattern instead",
                 );
+            }
+        }
+    }
+
+    /// Finds tag patterns that look like regular expressions. Most of these are mistakes, but `.*` is also a
+    /// glob.
+    fn doubtful_tags(&mut self, key: &str, access: &raw::AccessControl) {
+        for (pattern, repository) in &access.repositories {
+            for (n, tags) in repository.immutable_tags.iter().enumerate() {
+                if tags.contains(".*") {
+                    self.warn(
+                        format!("{key}.repositories[{pattern:?}].immutableTags[{n}]"),
+                        "`.*` means a dot and any text after it, because tag patterns are globs; write `*` for any text, or `.?*` if the dot \
+                         is meant",
+                    );
+                }
             }
         }
     }
@@ -182,6 +199,7 @@ fn rules(access: raw::AccessControl) -> Rules {
         policies: repository.policies.into_iter().map(grant).collect(),
         default: actions(&repository.default_policy),
         anonymous: actions(&repository.anonymous_policy),
+        immutable_tags: repository.immutable_tags,
     };
     Rules {
         repositories: access
@@ -225,6 +243,7 @@ fn actions(actions: &[raw::Action]) -> Vec<Action> {
         raw::Action::Update => Action::Update,
         raw::Action::Delete => Action::Delete,
         raw::Action::DetectManifestCollision => Action::DetectManifestCollision,
+        raw::Action::Override => Action::Override,
     };
     actions.iter().map(action).collect()
 }

@@ -47,6 +47,15 @@ pub struct Repository {
     /// Permissions of callers without a credential.
     #[serde(default)]
     pub anonymous_policy: Vec<Action>,
+    /// Patterns of tags that cannot be moved or deleted once they exist, except with the action `override`.
+    /// They are globs over the whole tag (`v*`, `*`, `[0-9]*`, `{stable,lts}`), not regular expressions. A
+    /// pattern that begins with `!` is an exception (`!*-dev`), wherever it is in the list. A push of the digest
+    /// that the tag already has still succeeds. Tags such as `sha256-<hex>` and `sha256-<hex>.sig`, which clients
+    /// make for signatures and referrers, are never immutable. As with permissions, only the list of the longest
+    /// matching repository pattern applies. See [how to make tags immutable](../how-to/immutable-tags.md). Default
+    /// none.
+    #[serde(default)]
+    pub immutable_tags: Vec<String>,
 }
 
 /// `policies[]` and `adminPolicy`
@@ -74,14 +83,15 @@ pub enum Action {
     Delete,
     #[serde(rename = "detectManifestCollision")]
     DetectManifestCollision,
+    Override,
 }
 
 impl Action {
-    /// Whether the action permits something. `detectManifestCollision` only refuses deletions by digest of a
-    /// manifest with several tags.
+    /// Whether the action permits something by itself. `detectManifestCollision` only refuses deletions by
+    /// digest of a manifest with several tags, and `override` needs `update` or `delete` beside it.
     #[must_use]
     pub const fn permits(self) -> bool {
-        !matches!(self, Self::DetectManifestCollision)
+        !matches!(self, Self::DetectManifestCollision | Self::Override)
     }
 }
 

@@ -202,3 +202,17 @@ fn a_user_named_star() {
     let metrics = |user: &str| ("/accessControl", json!({"metrics": {"users": [user]}}));
     check("accessControl.metrics.users", &[metrics("*")], &[metrics("ann")]);
 }
+
+#[test]
+fn a_tag_pattern_that_looks_like_a_regular_expression() {
+    let of = |pattern: &str| {
+        let rules = json!({"**": {"defaultPolicy": ["read"], "immutableTags": [pattern]}});
+        ("/accessControl/repositories", rules)
+    };
+    let key = r#"accessControl.repositories["**"].immutableTags[0]"#;
+    check(key, &["v.*", ".*"].map(of), &["v*", "v1.?*", "v[0-9]*"].map(of));
+    for pattern in ["^v", "v[0-9]+", "v\\d", "(a|b)", ""] {
+        let mistakes = load(&with(&[of(pattern)])).map(drop).unwrap_err();
+        assert_eq!(mistakes[0].key, key, "{pattern}");
+    }
+}

@@ -88,7 +88,7 @@ impl From<registry::Error> for Fault {
             InvalidManifest(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
             MissingReferences(_) => (StatusCode::NOT_FOUND, ErrorCode::ManifestBlobUnknown),
             TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
-            TagExists | TagMissing => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+            TagExists | TagMissing | TagImmutable(_) => (StatusCode::FORBIDDEN, ErrorCode::Denied),
             ConditionFailed { .. } => (StatusCode::PRECONDITION_FAILED, ErrorCode::Denied),
             Referenced | Undecided { .. } | Listed { .. } | MayBeListed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Denied)
@@ -115,6 +115,11 @@ impl From<registry::Error> for Fault {
                 fault.detail(json!({"expected": expected.as_str(), "found": found.as_str()}))
             }
             MissingReferences(digests) => fault.missing(&digests),
+            TagImmutable(rule) => fault.detail(json!({
+                "tag": rule.tag.as_str(),
+                "pattern": rule.pattern,
+                "repositories": rule.repositories,
+            })),
             ConditionFailed { found: Some(found) } => fault
                 .header(ETAG, &format!("\"{found}\""))
                 .detail(json!({"found": found.as_str()})),

@@ -41,8 +41,7 @@ pub(in crate::http) fn answer(call: &Call) -> Result<Response, Fault> {
 fn described(explanation: &Explanation) -> Value {
     let action = |action: Action, allowed: bool| json!({"allowed": allowed, "rule": explanation.reason_for_caller(action)});
     let actions: Map<String, Value> = explanation
-        .actions
-        .iter()
+        .relevant(None)
         .map(|explained| {
             (
                 explained.action.as_str().to_owned(),

@@ -8,6 +8,7 @@ mod deleting;
 mod descriptors;
 mod errors;
 mod healing;
+mod immutable;
 mod memory;
 mod passwords;
 mod pull;

@@ -264,7 +264,8 @@ impl Collector {
         }
     }
 
-    /// Whether the tag leads to the manifest. One that cannot be read may.
+    /// Whether the tag leads to the manifest. One that cannot be read may, and so may the announcement of an
+    /// immutable tag.
     pub(super) async fn leads_to(
         &self,
         repository: &RepositoryName,
@@ -272,9 +273,9 @@ impl Collector {
         digest: &Digest,
     ) -> Result<bool, Error> {
         self.breath.take().await;
-        match self.registry.tag_target(repository, tag).await {
+        match self.registry.may_lead(repository, tag, digest).await {
             Err(why) if is_unknown(&why) => Ok(true),
-            target => Ok(target?.as_ref() == Some(digest)),
+            leads => leads,
         }
     }
 

@@ -160,8 +160,11 @@ impl Check<'_> {
         let Some(record) = self.read(&key).await else {
             return;
         };
-        let Some(target) = record.target() else { return };
         let key = key.as_str();
+        if record.is_announcement() {
+            self.leftover(key, "remains of an interrupted push");
+        }
+        let Some(target) = record.target() else { return };
         self.checked.tags += 1;
         match self.look(&keys::manifest(repository, target)).await {
             None => self.damage(

@@ -25,11 +25,15 @@ pub(in crate::registry) struct TagRecord {
     pub previous: Option<Text<Digest>>,
 }
 
+/// The number of an announcement, which is no event.
+const ANNOUNCED: u64 = 0;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::registry) enum TagState {
     Live,
-    /// Readers and lists ignore it. Its sequence continues if the tag is created again.
+    /// Readers and lists ignore it. Its sequence continues if the tag is created again. With the number 0 it is
+    /// the announcement of an immutable tag.
     Deleted,
 }
 
@@ -60,6 +64,7 @@ impl TagRecord {
             // wants to delete this tag finds that it has changed.
             Some(found) if found.target() == Some(digest) => Next::Write(found, None),
             None => Next::Write(Self::new(TagState::Live, digest.clone(), event, 1, None), None),
+            Some(found) if found.is_announcement() => Self::put(None, digest, event, hash),
             Some(found) => {
                 let record = Self::new(
                     TagState::Live,
@@ -71,6 +76,27 @@ impl TagRecord {
                 Next::Write(record, found.target().cloned())
             }
         }
+    }
+
+    /// Announces an immutable tag that does not exist yet. The announcement is hidden. It stands before the
+    /// manifest is read for the last time, so a deletion of the manifest either finds it or is found. Returns
+    /// whether the tag is now announced, by this writer or by another one. Otherwise it exists.
+    pub(in crate::registry) fn announce(
+        found: Option<Self>,
+        digest: &Digest,
+        event: &Event,
+    ) -> Next<Self, bool> {
+        match found {
+            None => Next::Write(
+                Self::new(TagState::Deleted, digest.clone(), event, ANNOUNCED, None),
+                true,
+            ),
+            Some(found) => Next::Keep(found.state == TagState::Deleted),
+        }
+    }
+
+    pub(in crate::registry) fn is_announcement(&self) -> bool {
+        self.state == TagState::Deleted && self.seq == ANNOUNCED
     }
 
     /// For a client that is about to learn that the tag points at `digest`. An `old` record is written again,
@@ -174,6 +200,25 @@ mod tests {
                 "{found:?} {target}"
             );
         }
+    }
+
+    #[test]
+    fn announcing() {
+        let (announced, there) = written(TagRecord::announce(None, &digest("a"), &event("1")));
+        assert!(there && announced.is_announcement() && announced.target().is_none());
+        let again = TagRecord::announce(Some(announced.clone()), &digest("b"), &event("2"));
+        assert_eq!(again, Next::Keep(true), "an announcement is shared");
+        let (created, before) = written(TagRecord::put(Some(announced), &digest("b"), &event("2"), hash));
+        assert_eq!(
+            (created.seq, &created.previous, before),
+            (1, &None, None),
+            "it is no event"
+        );
+        assert!(!created.is_announcement());
+        let refused = TagRecord::announce(Some(created.clone()), &digest("a"), &event("3"));
+        assert_eq!(refused, Next::Keep(false));
+        let (gone, _) = written(TagRecord::deleted(created, &event("4"), hash));
+        assert!(!gone.is_announcement());
     }
 
     #[test]

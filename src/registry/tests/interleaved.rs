@@ -90,7 +90,7 @@ impl Bench {
 
     /// All content of every manifest exists, every tag points at a manifest, and every index entry has a
     /// target.
-    async fn check(&self, seed: u64) {
+    pub(super) async fn check(&self, seed: u64) {
         let prefix = format!("r/{R}!/m/");
         for key in self.keys(&prefix).await {
             let digest = keys::digest_of(key.strip_prefix(&prefix).unwrap()).unwrap();

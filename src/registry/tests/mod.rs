@@ -11,6 +11,7 @@ mod deleting;
 mod faults;
 mod fsck;
 mod full;
+mod immutable;
 mod indexes;
 mod interleaved;
 mod known;

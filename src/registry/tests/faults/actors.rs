@@ -271,6 +271,24 @@ impl Actor {
         }
     }
 
+    /// An actor of a crowd around an immutable tag that many want to create.
+    pub(super) fn pinning(world: &World) -> Self {
+        let repository = 0;
+        let manifest = world.roll(2);
+        let tag = 0;
+        match world.roll(10) {
+            0..4 => Self::PushAlone {
+                repository,
+                manifest,
+                tag,
+            },
+            4..6 => Self::DeleteManifest { repository, manifest },
+            6 => Self::DeleteTag { repository, tag },
+            7 => Self::CollectManifests { repository },
+            _ => Self::Look { repository },
+        }
+    }
+
     /// An actor of a crowd around bytes that are damaged, found to be damaged, and replaced.
     pub(super) fn scrubbing(world: &World) -> Self {
         let repository = world.roll(2) as usize;

@@ -81,9 +81,12 @@ impl Client {
                 let event = self.history.begin(repository, Some(number), Done::Delete);
                 let deleted = self
                     .registry
-                    .delete_manifest(&delete(REPOSITORIES[repository]), &tag(TAGS[number]))
+                    .delete_manifest(&self.may_delete(repository), &tag(TAGS[number]))
                     .await;
                 self.history.end(event, &deleted);
+                if matches!(deleted, Err(Error::TagImmutable(_))) {
+                    self.history.refused(event);
+                }
             }
             Actor::DeleteBlob { repository } => {
                 drop(
@@ -144,6 +147,24 @@ impl Client {
         }
     }
 
+    fn may_push(&self, repository: usize) -> Permit<Write> {
+        let name = REPOSITORIES[repository];
+        if self.conduct.pinned {
+            Permit::for_test_immutable(name, alice(), &[TAGS[0]])
+        } else {
+            write(name)
+        }
+    }
+
+    fn may_delete(&self, repository: usize) -> Permit<Delete> {
+        let name = REPOSITORIES[repository];
+        if self.conduct.pinned {
+            Permit::for_test_immutable(name, alice(), &[TAGS[0]])
+        } else {
+            delete(name)
+        }
+    }
+
     async fn head_then_push(&self, repository: usize, manifest: u32, tag: usize) {
         let here = REPOSITORIES[repository];
         let begun = self.history.now();
@@ -188,7 +209,7 @@ impl Client {
 
     async fn delete_manifest(&self, repository: usize, number: u32) {
         let digest = sha256(&manifest(number));
-        let permit = delete(REPOSITORIES[repository]);
+        let permit = self.may_delete(repository);
         for _ in 0..2 {
             let event = self
                 .history
@@ -204,7 +225,7 @@ impl Client {
                 }
             };
             self.history.end(event, &deleted);
-            if matches!(deleted, Err(Error::Listed { .. })) {
+            if matches!(deleted, Err(Error::Listed { .. } | Error::TagImmutable(_))) {
                 self.history.refused(event);
             }
             // Asks again, like a client whose answer was lost.
@@ -344,7 +365,7 @@ impl Client {
     /// Returns the last answer.
     pub(super) async fn push(&self, repository: usize, number: u32, at: usize) -> Result<(), Error> {
         let bytes = manifest(number);
-        let permit = write(REPOSITORIES[repository]);
+        let permit = self.may_push(repository);
         let mut last = Ok(());
         for _ in 0..2 {
             let event = self

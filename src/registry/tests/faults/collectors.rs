@@ -15,6 +15,8 @@ use std::time::Duration;
 pub(super) struct Conduct {
     /// How old a record must be before a collector considers it.
     pub grace: Duration,
+    /// Whether the first tag is immutable, and nobody may override that.
+    pub pinned: bool,
     pub fault: Option<Fault>,
 }
 

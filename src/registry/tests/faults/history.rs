@@ -113,6 +113,24 @@ impl History {
         looks.iter().find(|look| !explained(look)).cloned()
     }
 
+    /// Two looks at the first tag, of which the second did not find what the first one had found.
+    pub(super) fn moved(&self) -> Option<(Look, Look)> {
+        let looks = self.looks.lock().unwrap();
+        let differs = |one: &&Look, other: &&Look| {
+            let same_tag = one.repository == other.repository && one.tag == 0 && other.tag == 0;
+            same_tag
+                && match (&one.seen, &other.seen) {
+                    (Seen::On(one), Seen::On(other)) => one != other,
+                    (Seen::On(_), Seen::Nothing) => other.begun > one.ended,
+                    _ => false,
+                }
+        };
+        looks.iter().find_map(|one| {
+            let other = looks.iter().find(|other| differs(&one, other))?;
+            Some((one.clone(), other.clone()))
+        })
+    }
+
     pub(super) fn gone(&self, repository: usize, digest: Digest, begun: u64) {
         let ended = self.now();
         self.gone.lock().unwrap().push(Gone {

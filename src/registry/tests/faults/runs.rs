@@ -38,6 +38,7 @@ impl Crowd {
             actor,
             conduct: Conduct {
                 grace: Duration::ZERO,
+                pinned: false,
                 fault: None,
             },
         }
@@ -45,6 +46,11 @@ impl Crowd {
 
     const fn grace(mut self, grace: Duration) -> Self {
         self.conduct.grace = grace;
+        self
+    }
+
+    const fn pinned(mut self) -> Self {
+        self.conduct.pinned = true;
         self
     }
 
@@ -84,6 +90,9 @@ impl Crowd {
         }
         let broken = invariants::broken(&world, &history).await;
         broken.map_err(|why| format!("seed {seed}: {why}\n{actors:?}"))?;
+        if let Some((one, other)) = history.moved().filter(|_| self.conduct.pinned) {
+            return Err(format!("seed {seed}: {one:?} and then {other:?}\n{actors:?}"));
+        }
         // Without a grace period, content that clients found may be deleted at once.
         match history.broken_promises() {
             promises if promises > 0 && !self.conduct.grace.is_zero() => {
@@ -213,6 +222,14 @@ fn a_pushed_child_stays_for_half_of_the_grace_until_its_index_is_pushed() {
             .loses_something(2000)
             .is_some()
     );
+}
+
+/// Its second value is never readable, and it stays when it was readable once.
+#[test]
+fn an_immutable_tag_stays_on_what_it_was_created_on() {
+    for odds in [Odds::ALL, Odds::NONE] {
+        hold(Crowd::of(Actor::pinning, odds).pinned(), 600);
+    }
 }
 
 /// If the protocol omits one of its steps, the runs find a violation.

@@ -84,6 +84,7 @@ impl Starting<'_> {
             sparse: fixed.sparse.clone(),
             unchecked_descriptors: fixed.unchecked_descriptors.clone(),
             open_uploads: Some(fixed.open_uploads),
+            grace: Some(fixed.collecting.delay),
         };
         let registry = Registry::new(store.clone(), store.clone()).with(settings);
         finish_what_a_crash_left(&registry).await;

@@ -3,6 +3,8 @@
 use super::bar::Bar;
 use super::{FAILED, SUCCESS, fail, load, say};
 use crate::access::Maintenance;
+use crate::config::Config;
+use crate::registry::collect::{self, Options};
 use crate::registry::{Checked, Finding, Marking, Progress, Registry, Settings, Severity};
 use crate::storage::local::Local;
 use serde_json::json;
@@ -53,6 +55,7 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
         sparse: config.fixed.sparse.clone(),
         unchecked_descriptors: config.fixed.unchecked_descriptors.clone(),
         open_uploads: None,
+        grace: None,
     });
     let owner = Maintenance::by_the_stores_owner();
     let checked = if mark {
@@ -61,10 +64,21 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
         registry.check(&owner, &mut report).await
     };
     report.bar.end();
+    let collectable = collectable(&registry, &config, &owner).await;
     match checked {
-        Ok(checked) => report.end(&config.fixed.storage, checked),
+        Ok(checked) => report.end(&config.fixed.storage, checked, collectable.as_ref()),
         Err(why) => fail(&format!("the check failed before it was complete: {why}")),
     }
+}
+
+/// What a collection would remove. `None` if that cannot be found out.
+async fn collectable(registry: &Registry, config: &Config, owner: &Maintenance) -> Option<collect::Report> {
+    let options = Options {
+        grace: config.fixed.collecting.delay,
+        dry_run: true,
+        ..Options::default()
+    };
+    registry.collect(owner, &options, &mut ()).await.ok()
 }
 
 struct Report {
@@ -79,7 +93,7 @@ struct Report {
 }
 
 impl Report {
-    fn end(&self, store: &Path, checked: Checked) -> u8 {
+    fn end(&self, store: &Path, checked: Checked, collectable: Option<&collect::Report>) -> u8 {
         let Self {
             damages,
             leftovers,
@@ -96,6 +110,7 @@ impl Report {
                 "cleared": cleared,
                 "notMarked": not_marked,
                 "checked": checked,
+                "collectableBytes": collectable.map(collect::Report::freed_bytes),
             });
             say(&summary.to_string());
         } else {
@@ -118,8 +133,14 @@ impl Report {
                 .filter(|(count, _)| **count > 0)
                 .map(|(count, what)| format!(", {count} {what}"))
                 .collect();
+            let free = collectable
+                .map(collect::Report::freed_bytes)
+                .filter(|bytes| *bytes > 0);
+            let free = free.map_or_else(String::new, |bytes| {
+                format!("; a collection would free {bytes} bytes")
+            });
             say(&format!(
-                "{}: {verdict}: {damages} damaged, {leftovers} left over{marked}; checked {manifests} manifests, {tags} tags, {blobs} blobs of {bytes} bytes, {links} links and {uploads} uploads",
+                "{}: {verdict}: {damages} damaged, {leftovers} left over{marked}; checked {manifests} manifests, {tags} tags, {blobs} blobs of {bytes} bytes, {links} links and {uploads} uploads{free}",
                 store.display()
             ));
         }

@@ -1,8 +1,7 @@
 //! Which keys a file mentions, even if they are empty. A file that mentions a login but leaves it empty, as a
 //! template with an unset variable does, must not open the registry.
 
-use super::Warning;
-use super::not_built::{NOTHING_COLLECTED, lookup};
+use super::not_built::lookup;
 use serde_json::Value;
 
 /// The keys that the file mentions.
@@ -18,8 +17,6 @@ pub(super) struct Mentions {
     pub(super) empty_address: bool,
     /// The file has zot's `distSpecVersion`.
     pub(super) zots: bool,
-    /// `storage.gc`
-    pub(super) gc: bool,
 }
 
 impl Mentions {
@@ -32,18 +29,6 @@ impl Mentions {
             client_certificates: says(&["http", "tls", "cacert"]) || says(&["http", "tls", "clientAuth"]),
             empty_address: lookup(document, &["http", "address"]) == Some(&Value::String(String::new())),
             zots: says(&["distSpecVersion"]),
-            gc: says(&["storage", "gc"]),
         }
-    }
-
-    /// Warns about zot's defaults that this registry does not have.
-    pub(super) fn defaults_of_zot(&self) -> Option<Warning> {
-        let collects = self.zots && !self.gc;
-        collects.then(|| {
-            Warning::new(
-                "storage.gc",
-                format!("is on by default in zot; {NOTHING_COLLECTED}"),
-            )
-        })
     }
 }

@@ -16,14 +16,16 @@ mod settings;
 mod values;
 mod warning;
 mod weak;
+mod window;
 
 pub use raw::{Level, LogFormat};
 pub use reference::reference;
 pub use settings::{
-    CertificateConfig, Config, DomainConfig, DomainSource, Environment, FixedSettings, IssuerConfig,
-    IssuerKeys, Listen, LiveSettings, Opened, TokenKeys, TokenServerConfig, WaysIn,
+    CertificateConfig, Collecting, Config, DomainConfig, DomainSource, Environment, FixedSettings,
+    IssuerConfig, IssuerKeys, Listen, LiveSettings, Opened, TokenKeys, TokenServerConfig, WaysIn,
 };
 pub use warning::{ALWAYS_LOGGED, Warning};
+pub use window::Window;
 
 use crate::file_error::FileError;
 use mentions::Mentions;
@@ -153,7 +155,6 @@ fn draft(text: &str, folder: &Path, environment: Environment) -> (Option<Config>
     let mut mistakes = Vec::new();
     let mentions = Mentions::of(&document);
     let mut warnings = not_built::strip(&mut document, &mut mistakes);
-    warnings.extend(mentions.defaults_of_zot());
     warnings.extend(no_tls(&mut document));
     schema::check::<raw::File>(&mut document, &mut mistakes);
     match serde_json::from_value(document) {

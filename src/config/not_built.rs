@@ -232,10 +232,6 @@ pub(super) const IGNORED: &[(&str, &str)] = &[
         "storage.dedupe",
         "ignored: equal blobs are always stored once, across all repositories",
     ),
-    ("storage.gc", NOTHING_COLLECTED),
-    ("storage.gcDelay", NOTHING_COLLECTED),
-    ("storage.gcInterval", NOTHING_COLLECTED),
-    ("storage.gcTimeWindow", NOTHING_COLLECTED),
     ("storage.remoteCache", NO_CACHE),
     ("storage.cacheDriver", NO_CACHE),
     (
@@ -272,5 +268,3 @@ pub(super) const IGNORED: &[(&str, &str)] = &[
 
 const NO_SESSIONS: &str = "ignored: there are no browser sessions";
 const NO_CACHE: &str = "ignored: the store needs no cache";
-pub(super) const NOTHING_COLLECTED: &str =
-    "there is no garbage collection yet: deleted or replaced content frees no space";

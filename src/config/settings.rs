@@ -1,11 +1,13 @@
 //! What a configuration means, grouped by what it feeds: the ways to log in, what a reload replaces, and what
 //! takes a restart.
 
+use super::window::Window;
 use super::{Level, LogFormat, Warning};
 use crate::access::{Policy, Repositories};
 use crate::exchange::Terms;
 use crate::http::{Cors, StrangerBounds, TrustedProxies};
 use crate::identity::{DenyList, Mapping};
+use crate::registry::collect::{Options, Pace};
 use crate::registry::retention::Retention;
 use crate::server::TlsSettings;
 use crate::spiffe_id::TrustDomain;
@@ -94,6 +96,7 @@ pub struct FixedSettings {
     pub unchecked_descriptors: Repositories,
     /// `storage.retention`
     pub retention: Retention,
+    pub collecting: Collecting,
     /// The folder for state that must survive the process: the last good answer of every network source,
     /// signing keys, and the control socket. Only the owner has access.
     pub state_directory: PathBuf,
@@ -119,6 +122,10 @@ impl FixedSettings {
                 self.unchecked_descriptors != other.unchecked_descriptors,
             ),
             ("storage.retention", self.retention != other.retention),
+            (
+                "storage.gc, gcDelay, gcInterval, gcTimeWindow, gcPace",
+                self.collecting != other.collecting,
+            ),
             ("stateDirectory", self.state_directory != other.state_directory),
             (
                 "http.auth.token.signingKeyFile",
@@ -129,6 +136,33 @@ impl FixedSettings {
         ];
         let changed = keys.into_iter().filter(|(_, differs)| *differs);
         changed.map(|(key, _)| key).collect()
+    }
+}
+
+/// How garbage is collected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collecting {
+    /// Whether the registry collects while it serves. The other settings are for a collection by hand as well.
+    pub runs: bool,
+    /// How old something must be before it is removed.
+    pub delay: Duration,
+    /// The time between two walks through the whole store. Zero means that there is one after the start.
+    pub interval: Duration,
+    /// The time of day in which anything is removed.
+    pub window: Option<Window>,
+    pub pace: Pace,
+}
+
+impl Collecting {
+    /// For a walk through the whole store while the registry serves.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            grace: self.delay,
+            pace: self.pace,
+            resume: true,
+            ..Options::default()
+        }
     }
 }
 

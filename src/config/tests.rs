@@ -11,8 +11,10 @@ mod zots;
 
 use super::*;
 use crate::http::Cors;
+use crate::registry::collect::Pace;
 use crate::server::ClientAuth;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 fn minimal() -> Value {
     json!({
@@ -67,6 +69,50 @@ fn a_minimal_file_has_the_defaults_of_zot() {
     );
     assert_eq!(config.live.terms.service, "wharfinger");
     assert!(config.tls.is_none() && config.warnings.is_empty());
+}
+
+#[test]
+fn the_collector_has_zots_keys_and_our_defaults() {
+    let hours = |hours: u64| Duration::from_secs(hours * 60 * 60);
+    let collecting = |keys: Value| {
+        let mut document = minimal();
+        for (key, value) in keys.as_object().unwrap() {
+            document["storage"][key] = value.clone();
+        }
+        load(&document).map(|config| config.fixed.collecting)
+    };
+    let default = collecting(json!({})).unwrap();
+    assert!(default.runs);
+    assert_eq!((default.delay, default.interval), (hours(24), hours(24)));
+    assert_eq!((default.window, Some(default.pace)), (None, Pace::percent(10)));
+    let off = collecting(json!({"gc": false, "gcDelay": "1h"})).unwrap();
+    assert_eq!((off.runs, off.delay), (false, hours(1)));
+    let zots = json!({"gc": true, "gcDelay": "2h", "gcInterval": 3_600_000_000_000_u64, "gcTimeWindow": "22:00-04:00"});
+    let zots = collecting(zots).unwrap();
+    assert_eq!((zots.delay, zots.interval), (hours(2), hours(1)));
+    assert_eq!(zots.window, Some("22:00-4:00".parse().unwrap()));
+    let tests = collecting(json!({"gcDelay": "0", "gcInterval": 0, "gcTimeWindow": "", "gcPace": 100}));
+    let tests = tests.unwrap();
+    assert_eq!(
+        (tests.delay, tests.interval, tests.window),
+        (hours(0), hours(0), None)
+    );
+    let wrong =
+        json!({"gc": false, "gcDelay": "1d", "gcInterval": "often", "gcTimeWindow": "night", "gcPace": 0});
+    let wrong: Vec<_> = collecting(wrong)
+        .unwrap_err()
+        .into_iter()
+        .map(|wrong| wrong.key)
+        .collect();
+    assert_eq!(
+        wrong,
+        [
+            "storage.gcDelay",
+            "storage.gcInterval",
+            "storage.gcTimeWindow",
+            "storage.gcPace"
+        ]
+    );
 }
 
 #[test]

@@ -71,6 +71,9 @@ pub struct Settings {
     /// Repositories in which a descriptor's `size` and `data` are not checked. Mirrors of broken images need
     /// this.
     pub unchecked_descriptors: Repositories,
+    /// How old something must be before a collector may take it. What a client is told is good for half of
+    /// this. `None` for a day.
+    pub grace: Option<std::time::Duration>,
     /// How many open uploads a caller may have. `None` means no limit.
     pub open_uploads: Option<usize>,
 }
@@ -110,6 +113,7 @@ impl Registry {
     #[must_use]
     pub fn with(self, settings: Settings) -> Self {
         Self {
+            records: self.records.with_grace(settings.grace),
             settings: Arc::new(settings),
             ..self
         }

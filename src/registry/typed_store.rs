@@ -19,6 +19,7 @@ use bytes::Bytes;
 use kept::Kept;
 use std::future::ready;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How often a compare-and-swap is tried while other writers change the record.
 const TRIES: usize = 100;
@@ -37,6 +38,8 @@ pub(super) struct TypedStore {
     decoding: Turns,
     /// Whether what is written through this handle helps to free space.
     frees: bool,
+    /// An older record is written again before a client may rely on it.
+    fresh: Duration,
 }
 
 /// A record as it was read.
@@ -154,6 +157,17 @@ impl TypedStore {
             decoded: Arc::default(),
             decoding: Turns::new(),
             frees: false,
+            fresh: FRESH,
+        }
+    }
+
+    /// The same records for collectors with this grace, of which a client may rely on half. Without a grace
+    /// nobody can rely on anything.
+    pub(super) fn with_grace(&self, grace: Option<Duration>) -> Self {
+        let half = grace.filter(|grace| !grace.is_zero()).map(|grace| grace / 2);
+        Self {
+            fresh: half.map_or(FRESH, |half| half.min(FRESH)),
+            ..self.clone()
         }
     }
 
@@ -180,7 +194,7 @@ impl TypedStore {
 
     /// Whether a record must be written again before a client may rely on it.
     pub(super) fn is_old(&self, written: Timestamp) -> bool {
-        self.now().since(written) >= FRESH
+        self.now().since(written) >= self.fresh
     }
 
     /// Reads a record that the caller will not change. Uses the cache of decoded records.

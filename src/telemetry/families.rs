@@ -113,6 +113,41 @@ pub const FAMILIES: &[Family] = &[
         &[],
         "Verifications of a client certificate's chain: once per connection, and again when the authorities that verified it change",
     ),
+    counter(
+        "wharfinger_collected_bytes_total",
+        &[],
+        "Bytes of content that the garbage collector removed",
+    ),
+    counter(
+        "wharfinger_collected_total",
+        &["what"],
+        "Records and contents that the garbage collector removed, by the reason why nothing needs them",
+    ),
+    gauge(
+        "wharfinger_collection_candidates",
+        &[],
+        "What deletions, moved tags and expired uploads gave up, and the garbage collector has not looked at or found too young",
+    ),
+    counter(
+        "wharfinger_collection_candidates_dropped_total",
+        &[],
+        "Candidates that found no room in memory and wait for the next walk through the whole store",
+    ),
+    gauge(
+        "wharfinger_collection_seconds",
+        &[],
+        "Duration of the last complete walk of the garbage collector through the whole store",
+    ),
+    gauge(
+        "wharfinger_collection_stopped_repositories",
+        &[],
+        "Repositories in which nothing is collected, because a manifest cannot be read; the log names them",
+    ),
+    counter(
+        "wharfinger_collections_total",
+        &["kind", "result"],
+        "Runs of the garbage collector: `full`, a walk through the whole store, or `recent`, a look at what was given up lately; `done` or `failed`",
+    ),
     gauge(
         "wharfinger_config_generation",
         &[],

@@ -114,14 +114,7 @@ fn that_load() -> Vec<(usize, Value, &'static [&'static str])> {
             file(
                 json!({"storage": {"gc": true, "gcDelay": "1h", "gcInterval": "24h", "dedupe": true}, "scheduler": {"numWorkers": 3}}),
             ),
-            &[
-                "storage.dedupe",
-                "storage.gc",
-                "storage.gcDelay",
-                "storage.gcInterval",
-                "scheduler",
-                "http.auth",
-            ],
+            &["storage.dedupe", "scheduler", "http.auth"],
         ),
     ]
 }
@@ -216,16 +209,6 @@ fn at_least_half_load_and_every_other_names_what_is_not_built() {
         for key in warned {
             assert!(keys.contains(key), "{document}: {key} in {keys:?}");
         }
-        let collects = config
-            .warnings
-            .iter()
-            .any(|warning| warning.what.contains("there is no garbage collection yet"));
-        assert_eq!(
-            collects,
-            document.get("distSpecVersion").is_some(),
-            "{document}: {:?}",
-            config.warnings
-        );
         assert_eq!(
             config.live.opened.is_some(),
             warned.contains(&"http.auth"),

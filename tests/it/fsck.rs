@@ -107,8 +107,7 @@ async fn a_whole_store_is_clean_and_ends_with_0() {
     );
     let (code, out, err) = store.fsck(&["--json"]);
     let checked = json!({"blobs": 1, "bytes": 17, "links": 1, "manifests": 1, "tags": 1, "uploads": 0});
-    let summary =
-        json!({"damages": 0, "leftovers": 0, "marked": 0, "cleared": 0, "notMarked": 0, "checked": checked});
+    let summary = json!({"damages": 0, "leftovers": 0, "marked": 0, "cleared": 0, "notMarked": 0, "checked": checked, "collectableBytes": 0});
     assert_eq!((code, lines(&out), err.as_str()), (0, vec![summary], ""));
 }
 

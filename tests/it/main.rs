@@ -19,6 +19,7 @@ mod backup;
 mod bad_input;
 mod clients;
 mod clusters;
+mod collecting;
 mod commands;
 mod conformance;
 mod costs;

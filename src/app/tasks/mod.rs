@@ -1,6 +1,7 @@
 //! Background tasks, one file each. None of them ends by itself.
 
 mod certificates;
+mod collecting;
 mod control;
 mod disk;
 mod metrics;
@@ -40,11 +41,13 @@ impl Background {
             answers,
         } = self;
         let tls = reload.tls.clone();
+        let collecting = reload.fixed.collecting.clone();
         tokio::join!(
             follow_certificates(tls, app),
             reload.run(),
             uploads::expire_uploads(app.registry.clone()),
             pulls::record_pulls(app.registry.clone()),
+            collecting::collect(app.registry.clone(), collecting, app.clock.clone()),
             shared_keys::warn_of_shared_keys(app.live.clone(), app.clock.clone()),
             shared_keys::compare_trust_domains(app.live.clone(), app.clock.clone()),
             signing_keys::rotate_signing_keys(app.tokens.keys().clone(), app.live.clone(), app.clock.clone()),

@@ -3,6 +3,7 @@
 
 mod access;
 mod advice;
+mod collecting;
 mod connections;
 mod deny;
 mod domains;
@@ -168,6 +169,7 @@ pub(super) fn interpret(
         "storage.uncheckedDescriptors",
         &file.storage.unchecked_descriptors,
     );
+    let collecting = interpreter.collecting(&file.storage);
     let retention = interpreter.retention(file.storage.retention);
     let commit = file.storage.commit.unwrap_or(true);
     if !commit {
@@ -215,6 +217,7 @@ pub(super) fn interpret(
             commit,
             sparse,
             unchecked_descriptors,
+            collecting,
             retention,
             state_directory,
             token_keys,

@@ -28,6 +28,7 @@ pub use trust_domains::{
     SvidKind,
 };
 
+use super::values::TextOrNumber;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -80,4 +81,23 @@ pub struct Storage {
     /// Which tags and manifests to keep (see [how to keep what you need](../how-to/retention.md)). Default:
     /// everything. Changes need a restart.
     pub retention: Option<Retention>,
+    /// Whether the registry removes what nothing needs any more, while it serves: blobs that no manifest needs,
+    /// expired uploads, and what interrupted requests left. Manifests are kept. Default true, as in zot.
+    /// [How it works](../explanation/collecting.md). Changes need a restart.
+    pub gc: Option<bool>,
+    /// How old something must be before it is removed, such as `24h`. A client that pushed a blob, or was told
+    /// that the registry has it, can rely on that for half of this time. It has no part in the safety of what
+    /// manifests need. Default `24h`, where zot has one hour. With 0, which is for tests, a push may have to be
+    /// repeated. Changes need a restart.
+    pub gc_delay: Option<TextOrNumber>,
+    /// How often the registry walks through the whole store. What a deletion gave up is removed within minutes
+    /// after `gcDelay` without that. Default `24h`, where zot has one hour. With 0 it does so once, after the
+    /// start. Changes need a restart.
+    pub gc_interval: Option<TextOrNumber>,
+    /// The time of day in UTC in which anything is removed, such as `22:00-04:00`. A walk that is cut off goes
+    /// on in the next window. Default: all day. Changes need a restart.
+    pub gc_time_window: Option<String>,
+    /// The share of one processor's time that the removal may take, in percent, from 1 to 100. A slower disk or
+    /// more traffic makes it slower. Default 10. Changes need a restart.
+    pub gc_pace: Option<u8>,
 }

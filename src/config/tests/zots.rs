@@ -165,15 +165,15 @@ fn every_extension_and_setting_that_is_ignored_is_named_with_the_truth() {
             &["storage.dedupe: ignored: equal blobs are always stored once"],
         ),
         (("/storage/dedupe", json!(false)), &[]),
+        (("/storage/gc", json!(true)), &[]),
+        (("/storage/gcDelay", json!("1h")), &[]),
+        (("/storage/gcInterval", json!("24h")), &[]),
+        (("/storage/gcTimeWindow", json!("22:00-04:00")), &[]),
         (
-            ("/storage/gc", json!(true)),
-            &["storage.gc: there is no garbage collection yet"],
+            ("/storage/gcDelay", json!("1s")),
+            &["storage.gcDelay: is shorter than a slow push"],
         ),
-        (("/storage/gc", json!(false)), &[]),
-        (
-            ("/distSpecVersion", json!("1.1.1")),
-            &["storage.gc: is on by default in zot; there is no garbage collection yet"],
-        ),
+        (("/distSpecVersion", json!("1.1.1")), &[]),
         (
             ("/http/address", json!("")),
             &["http.address: is empty: the registry listens on 127.0.0.1 only"],
@@ -498,9 +498,6 @@ fn zots_other_methods_are_read_and_their_mistakes_are_found() {
     .unwrap();
     assert_eq!(
         (config.live.terms.session_lifetime, config.fixed.token_keys),
-        (
-            std::time::Duration::ZERO,
-            TokenKeys::File("/etc/wharfinger/k.pem".into())
-        )
+        (Duration::ZERO, TokenKeys::File("/etc/wharfinger/k.pem".into()))
     );
 }

@@ -1,8 +1,8 @@
 //! What a pass of the collector takes, and what it leaves.
 
 use super::super::collect::{Amount, Goes, Options, Report, Rules, Stays};
-use super::super::states::blob::{BlobRecord, Own};
-use super::super::states::{Condemnable, blob::BlobState};
+use super::super::states::Condemnable;
+use super::super::states::blob::BlobRecord;
 use super::*;
 use crate::access::Maintenance;
 use crate::storage::local::Local;
@@ -586,16 +586,4 @@ async fn a_pass_works_on_a_full_store() {
     let report = collect(&registry, &giving_up(true, true)).await;
     assert_eq!(report.goes()[&Goes::UnlinkedBlob].count, 5);
     assert_eq!(bench.keys("").await, Vec::<String>::new());
-}
-
-#[test]
-fn a_dying_blob_keeps_its_names() {
-    let blob = BlobRecord::live(Own {
-        name: "g".to_owned(),
-        size: 1,
-    });
-    assert_eq!(
-        (blob.dying().state, blob.dying().generation),
-        (BlobState::Dying, "g".to_owned())
-    );
 }

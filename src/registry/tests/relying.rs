@@ -35,6 +35,36 @@ impl Bench {
     }
 }
 
+/// A shorter grace period makes records old earlier, so that half of it is still a promise.
+#[tokio::test]
+async fn what_is_fresh_follows_the_grace_of_the_collector() {
+    let minutes = |minutes: u32| HOUR * minutes / 60;
+    for (grace, fresh) in [
+        (None, HOUR * 12),
+        (Some(HOUR * 72), HOUR * 12),
+        (Some(HOUR), minutes(30)),
+        (Some(Duration::ZERO), HOUR * 12),
+    ] {
+        let mut bench = Bench::new();
+        bench.registry = bench.registry.with(Settings { grace, ..any_sizes() });
+        let digest = bench.push(&tag("v1"), 1).await;
+        let pushed = bench.written(&digest).await;
+        let ask = async || {
+            bench
+                .registry
+                .keep_manifest(&read(R), &create(R), &tag("v1"))
+                .await
+        };
+        bench.hand.advance(fresh - minutes(1));
+        ask().await.unwrap();
+        assert_eq!(bench.written(&digest).await, pushed, "{grace:?}");
+        bench.hand.advance(minutes(1));
+        let asked = bench.store.now();
+        ask().await.unwrap();
+        assert_eq!(bench.written(&digest).await, asked, "{grace:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_pusher_that_finds_a_manifest_may_rely_on_it_for_half_a_day() {
     let bench = Bench::new();

@@ -1,0 +1,181 @@
+//! Collects garbage beside the requests: what deletions gave up, within minutes, and a walk through the whole
+//! store once in a while.
+
+use super::every;
+use crate::access::Maintenance;
+use crate::clock::Clock;
+use crate::config::{Collecting, Window};
+use crate::registry::collect::Report;
+use crate::registry::{Error, Registry};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Runs for ever, unless the configuration turns the collector off.
+pub(super) async fn collect(registry: Registry, settings: Collecting, clock: Clock) {
+    if !settings.runs {
+        return;
+    }
+    registry.remember_garbage();
+    let collector = Collector {
+        registry,
+        settings,
+        clock,
+    };
+    tokio::join!(collector.lately(), collector.everything());
+}
+
+struct Collector {
+    registry: Registry,
+    settings: Collecting,
+    clock: Clock,
+}
+
+impl Collector {
+    /// Looks at what deletions, moved tags and expired uploads gave up.
+    async fn lately(&self) {
+        let mut ticks = every(LATELY_EVERY.min(self.settings.delay.max(SHORTEST)));
+        let mut told = Told::default();
+        let owner = Maintenance::by_the_stores_owner();
+        let options = self.settings.options();
+        loop {
+            ticks.tick().await;
+            let (waiting, dropped) = self.registry.remembered_garbage();
+            metrics::gauge!("wharfinger_collection_candidates").set(number(waiting));
+            metrics::counter!("wharfinger_collection_candidates_dropped_total").absolute(dropped);
+            if waiting == 0 || !self.is_open() {
+                continue;
+            }
+            let mut nobody = ();
+            let done = tokio::select! {
+                done = self.registry.collect_lately(&owner, &options, &mut nobody) => done,
+                () = self.closes() => continue,
+            };
+            told.tell("recent", &done);
+        }
+    }
+
+    /// Walks through the whole store.
+    async fn everything(&self) {
+        let mut told = Told::default();
+        let owner = Maintenance::by_the_stores_owner();
+        let options = self.settings.options();
+        // A registry that is started again and again should not begin with this.
+        sleep(FIRST_AFTER.min(self.settings.delay)).await;
+        loop {
+            self.opens().await;
+            let began = Instant::now();
+            let mut nobody = ();
+            let done = tokio::select! {
+                done = self.registry.collect(&owner, &options, &mut nobody) => done,
+                // The walk goes on in the next window.
+                () = self.closes() => continue,
+            };
+            told.tell("full", &done);
+            if done.is_err() {
+                sleep(AGAIN_AFTER.min(self.settings.delay.max(SHORTEST))).await;
+                continue;
+            }
+            metrics::gauge!("wharfinger_collection_seconds").set(began.elapsed().as_secs_f64());
+            if self.settings.interval.is_zero() {
+                return;
+            }
+            sleep(self.settings.interval.saturating_sub(began.elapsed())).await;
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        let window = self.settings.window;
+        window.is_none_or(|window: Window| window.contains(self.clock.now()))
+    }
+
+    /// Waits for the time of day in which things may be removed.
+    async fn opens(&self) {
+        while !self.is_open() {
+            sleep(SHORTEST).await;
+        }
+    }
+
+    async fn closes(&self) {
+        if self.settings.window.is_none() {
+            return std::future::pending().await;
+        }
+        while self.is_open() {
+            sleep(SHORTEST).await;
+        }
+    }
+}
+
+/// What was said already, so that each state is one line.
+#[derive(Default)]
+struct Told {
+    failed: Option<String>,
+    stopped: BTreeSet<String>,
+}
+
+impl Told {
+    fn tell(&mut self, kind: &'static str, done: &Result<Report, Error>) {
+        let result = if done.is_ok() { "done" } else { "failed" };
+        metrics::counter!("wharfinger_collections_total", "kind" => kind, "result" => result).increment(1);
+        match done {
+            Ok(report) => {
+                self.failed = None;
+                self.report(kind, report);
+            }
+            Err(why) => {
+                let why = why.to_string();
+                if self.failed.as_ref() != Some(&why) {
+                    tracing::error!(
+                        collection.kind = kind,
+                        "garbage collection stopped, and will be tried again: {why}"
+                    );
+                    self.failed = Some(why);
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, kind: &'static str, report: &Report) {
+        let goes = report.goes();
+        for (why, amount) in &goes {
+            metrics::counter!("wharfinger_collected_total", "what" => why.label()).increment(amount.count);
+        }
+        metrics::counter!("wharfinger_collected_bytes_total").increment(report.freed_bytes());
+        let items: u64 = goes.values().map(|amount| amount.count).sum();
+        if items > 0 {
+            let bytes = report.freed_bytes();
+            tracing::info!(
+                collection.kind = kind,
+                collection.items = items,
+                collection.bytes = bytes,
+                "removed what nothing needs any more"
+            );
+        }
+        let stopped: BTreeSet<String> = report.stopped().map(|(name, _)| name.to_owned()).collect();
+        for (repository, why) in report.stopped().filter(|(name, _)| !self.stopped.contains(*name)) {
+            tracing::error!(
+                repo.name = repository,
+                "nothing is collected in a repository, because a manifest that cannot be read may need anything; push the manifest again or delete it: {why}"
+            );
+        }
+        if kind == "full" {
+            metrics::gauge!("wharfinger_collection_stopped_repositories").set(number(stopped.len()));
+            self.stopped = stopped;
+        } else {
+            self.stopped.extend(stopped);
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+const fn number(value: usize) -> f64 {
+    value as f64
+}
+
+/// How often candidates are looked at. Those of a minute share one walk through the manifests of their
+/// repository.
+const LATELY_EVERY: Duration = Duration::from_secs(60);
+const FIRST_AFTER: Duration = Duration::from_secs(10 * 60);
+/// The pause after a failure.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+const SHORTEST: Duration = Duration::from_secs(1);

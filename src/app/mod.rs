@@ -3,6 +3,7 @@
 
 mod backup;
 mod check;
+mod collect;
 mod convert;
 mod evaluate;
 mod foreign_store;
@@ -20,5 +21,6 @@ mod tokens;
 
 pub use backup::back_up;
 pub use check::{Checked, check};
+pub use collect::collect;
 pub use evaluate::{Evaluator, Verdict};
 pub use registrar::Registrar;

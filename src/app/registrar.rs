@@ -9,7 +9,7 @@ use super::sources::Sources;
 use super::starting::{Starting, Store};
 use super::tasks::{Background, write_last_pulls};
 use super::tls::{Own, chain_check, prepare};
-use super::{backup, tls};
+use super::{backup, collect, tls};
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::config::{Config, Mistake, Warning};
@@ -120,6 +120,7 @@ impl Registrar {
         in_force(&live, file.as_deref().unwrap_or(Path::new("")));
         let trust = reporter(live.clone(), tls.clone(), clock.clone());
         let memory = Budget::new(fixed.body_memory);
+        let collecting = collect::handler(&registry, &fixed.collecting.by_hand(true));
         let app = http::App {
             live: live.clone(),
             registry,
@@ -135,7 +136,8 @@ impl Registrar {
             state_directory: fixed.state_directory.clone(),
             answers: Answers::default()
                 .with(move |TrustRequest {}, _| std::future::ready(Ok(trust())))
-                .with(backup::handler(&local)),
+                .with(backup::handler(&local))
+                .with(collecting),
             reload: Reload {
                 file,
                 fixed,

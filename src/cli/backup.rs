@@ -2,9 +2,10 @@
 //! process does.
 
 use super::bar::Bar;
+use super::holder::Holder;
 use super::{FAILED, SUCCESS, fail, interrupted, load, say, say_error};
 use crate::app;
-use crate::control::{self, AskError, BackupRequest};
+use crate::control::{AskError, BackupRequest};
 use crate::storage::local::{BackedUp, Copied, Local, OpenError};
 use clap::Args;
 use std::io::IsTerminal as _;
@@ -42,11 +43,17 @@ pub(super) async fn run(options: &Options) -> u8 {
     let making = async {
         match Local::open_existing(&config.fixed.storage) {
             Ok(store) => app::back_up(Arc::new(store), request, |copied| show(copied, &mut bar)).await,
+            Err(OpenError::InUse { .. }) if to.to_str().is_none() => {
+                Err(format!("{}: {}", to.display(), AskError::NotText))
+            }
             Err(why @ OpenError::InUse { .. }) => {
-                ask(&config.fixed.state_directory, &request, &why, |copied| {
-                    show(copied, &mut bar)
-                })
-                .await
+                let holder = Holder {
+                    state_directory: &config.fixed.state_directory,
+                    in_use: &why,
+                    work: "backup",
+                    again: "copy the rest",
+                };
+                holder.ask(&request, |copied| show(copied, &mut bar)).await
             }
             Err(why) => Err(why.to_string()),
         }
@@ -89,25 +96,4 @@ fn report(to: &Path, done: &BackedUp) -> u8 {
         "error: the store itself is damaged ({damages} findings above), so the backup lacks the same content; check the store with `wharfinger fsck`"
     ));
     FAILED
-}
-
-/// Asks the registry that holds the store to make the backup.
-async fn ask(
-    state_directory: &Path,
-    request: &BackupRequest,
-    in_use: &OpenError,
-    show: impl FnMut(Copied),
-) -> Result<BackedUp, String> {
-    let asked = control::ask(state_directory, request, show).await;
-    asked.map_err(|why| match why {
-        AskError::Unreachable { socket, why } => format!(
-            "{in_use}. The request to make the backup, sent to {}, failed: {why}. If that process is a registry, check that it uses this configuration, and run this command as its user.",
-            socket.display()
-        ),
-        AskError::NotText => format!("{}: {why}", request.to.display()),
-        AskError::CutShort(why) => format!(
-            "the registry stopped before the backup was complete ({why}); run the same command again to copy the rest"
-        ),
-        AskError::OtherVersion | AskError::Failed(_) => why.to_string(),
-    })
 }

@@ -1,11 +1,11 @@
 //! `wharfinger fsck FILE`: checks every record, reference and byte of the store that a configuration names.
 
 use super::bar::Bar;
-use super::{FAILED, SUCCESS, fail, load, say};
+use super::{FAILED, SUCCESS, fail, load, registry_on, say};
 use crate::access::Maintenance;
 use crate::config::Config;
 use crate::registry::collect::{self, Options};
-use crate::registry::{Checked, Finding, Marking, Progress, Registry, Settings, Severity};
+use crate::registry::{Checked, Finding, Marking, Progress, Registry, Severity};
 use crate::storage::local::Local;
 use serde_json::json;
 use std::io::IsTerminal;
@@ -51,12 +51,7 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
         }
         Err(why) => return fail(&why.to_string()),
     }
-    let registry = Registry::new(store.clone(), store).with(Settings {
-        sparse: config.fixed.sparse.clone(),
-        unchecked_descriptors: config.fixed.unchecked_descriptors.clone(),
-        open_uploads: None,
-        grace: None,
-    });
+    let registry = registry_on(store, &config.fixed);
     let owner = Maintenance::by_the_stores_owner();
     let checked = if mark {
         registry.check_and_mark(&owner, &mut report).await
@@ -74,9 +69,8 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
 /// What a collection would remove. `None` if that cannot be found out.
 async fn collectable(registry: &Registry, config: &Config, owner: &Maintenance) -> Option<collect::Report> {
     let options = Options {
-        grace: config.fixed.collecting.delay,
         dry_run: true,
-        ..Options::default()
+        ..config.fixed.collecting.by_hand(false)
     };
     registry.collect(owner, &options, &mut ()).await.ok()
 }

@@ -8,6 +8,8 @@ mod completion;
 mod dev;
 mod explain;
 mod fsck;
+mod gc;
+mod holder;
 mod logging;
 mod login_check;
 mod man;
@@ -17,12 +19,15 @@ mod verify;
 
 use crate::app;
 use crate::clock::Clock;
-use crate::config::{self, Config, Environment, Mistake};
+use crate::config::{self, Config, Environment, FixedSettings, Mistake};
+use crate::registry::{Registry, Settings};
+use crate::storage::local::Local;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// An OCI registry whose credentials are workload identities.
@@ -65,6 +70,11 @@ enum Command {
         #[arg(long)]
         mark: bool,
     },
+    /// Remove what nothing needs any more, once, even while a registry serves the store
+    #[command(
+        after_help = "Examples:\n  wharfinger gc --dry-run /etc/wharfinger/config.yaml\n  wharfinger gc /etc/wharfinger/config.yaml\n  wharfinger gc --output json /etc/wharfinger/config.yaml\n\nA running registry makes the pass itself, at the pace of its configuration. The command finds it through FILE. Without a registry, the command makes the pass.\nIf it is interrupted, nothing is lost: the next pass removes the rest. The report is described in docs/reference/gc.md.\n\nExit codes: 0 the pass is complete, 1 something could not be judged or removed, or the pass failed, 2 the configuration is wrong."
+    )]
+    Gc(gc::Options),
     /// Copy the store to a folder, even while a registry serves it. A registry can start on the copy
     #[command(
         after_help = "Examples:\n  wharfinger backup /etc/wharfinger/config.yaml /backup/wharfinger\n  wharfinger backup /etc/wharfinger/config.yaml /var/lib/wharfinger-backup --hard-link\n\nA running registry makes the copy itself. The command finds it through FILE, and the registry's user must be able to write to TO.\nIf a run is interrupted, run the same command again to continue. The copy does not include the state directory or the configuration.\n\nExit codes: 0 the backup is complete, 1 it is incomplete or the store itself is damaged, 2 the configuration is wrong."
@@ -137,6 +147,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Verify(options) => verify::run(&options),
             Command::Trust(options) => trust::run(&options).await,
             Command::Fsck { file, json, mark } => fsck::run(&file, json, mark).await,
+            Command::Gc(options) => gc::run(&options).await,
             Command::Backup(options) => backup::run(&options).await,
             Command::Dev(options) => dev::run(&options).await,
             Command::Explain(options) => explain::run(options).await,
@@ -155,6 +166,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// that it names.
 fn load(file: &Path) -> Result<Config, u8> {
     load_to_serve(file, true)
+}
+
+/// The registry core on a store that only this command uses.
+fn registry_on(store: Arc<Local>, fixed: &FixedSettings) -> Registry {
+    Registry::new(store.clone(), store).with(Settings {
+        sparse: fixed.sparse.clone(),
+        unchecked_descriptors: fixed.unchecked_descriptors.clone(),
+        open_uploads: None,
+        grace: Some(fixed.collecting.delay),
+    })
 }
 
 /// Parses `WHARFINGER_OPEN`. An empty value means no, because templates leave an unset variable empty.

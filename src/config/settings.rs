@@ -154,6 +154,22 @@ pub struct Collecting {
 }
 
 impl Collecting {
+    /// For a pass that the operator asks for. It begins at the beginning and ignores the window. It takes its time
+    /// only beside requests.
+    #[must_use]
+    pub fn by_hand(&self, beside_requests: bool) -> Options {
+        Options {
+            grace: self.delay,
+            pace: if beside_requests {
+                self.pace
+            } else {
+                Pace::UNBOUNDED
+            },
+            report_kept: true,
+            ..Options::default()
+        }
+    }
+
     /// For a walk through the whole store while the registry serves.
     #[must_use]
     pub fn options(&self) -> Options {

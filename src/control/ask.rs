@@ -36,9 +36,12 @@ pub async fn ask<Q: Question>(
     let mut response = request(state_directory, question).await?;
     let mut text = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(cut_short)? {
+        // A line may be many chunks long. Each byte is looked at once.
+        let mut seen = text.len();
         text.extend_from_slice(&chunk);
-        while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = text.drain(..=end).collect();
+        while let Some(end) = text.iter().skip(seen).position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = text.drain(..=seen + end).collect();
+            seen = 0;
             match LineOf::<Q>::decode(&line) {
                 Some(Line::Progress(progress)) => on_progress(progress),
                 Some(Line::Done(answer)) => return Ok(answer),

@@ -1,5 +1,6 @@
 //! The operator's view of the running registry: a unix socket that only the registry's user and root may open, and
-//! metrics. The socket reports trust and makes backups. It changes nothing else.
+//! metrics. The socket reports trust, makes backups and collects what nothing needs. It changes
+//! nothing else.
 //!
 //! A [`Question`] is a type that says what its command sends, what the server reports while it works and what it
 //! answers. [`Answers`] is the table of a server's handlers, and [`ask()`] is the command's side.
@@ -7,6 +8,7 @@
 mod answers;
 mod ask;
 mod backup;
+mod collect;
 mod gauges;
 mod question;
 mod report;
@@ -17,6 +19,7 @@ mod trust;
 pub use answers::{Answers, Updates};
 pub use ask::{AskError, ask};
 pub use backup::BackupRequest;
+pub use collect::CollectRequest;
 pub use gauges::gauges;
 pub use question::Question;
 pub use report::{CertificateReport, KeyReport, Report, SourceReport, Trusted, Verifies, What};

@@ -18,7 +18,7 @@ const TAGS: [&str; 4] = ["a", "b", "c", "d"];
 #[derive(Clone)]
 pub(crate) struct Image {
     repository: String,
-    blobs: [Vec<u8>; 2],
+    pub(crate) blobs: [Vec<u8>; 2],
     manifest: String,
 }
 
@@ -40,7 +40,7 @@ impl Image {
         }
     }
 
-    fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         sha256(self.manifest.as_bytes())
     }
 
@@ -48,6 +48,10 @@ impl Image {
         for bytes in &self.blobs {
             client.push_blob(&self.repository, bytes).await;
         }
+        self.push_manifest(client, tag).await;
+    }
+
+    pub(crate) async fn push_manifest(&self, client: &Client, tag: &str) {
         let path = format!("/v2/{}/manifests/{tag}", self.repository);
         let answer = client
             .clone()

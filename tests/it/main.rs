@@ -29,6 +29,7 @@ mod dev;
 mod early;
 mod explain;
 mod fsck;
+mod gc;
 mod harness;
 mod helpers;
 mod image;

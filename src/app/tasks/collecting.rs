@@ -1,6 +1,7 @@
 //! Collects garbage beside the requests: what deletions gave up, within minutes, and a walk through the whole
 //! store once in a while.
 
+use super::super::collect::count;
 use super::every;
 use crate::access::Maintenance;
 use crate::clock::Clock;
@@ -115,8 +116,7 @@ struct Told {
 
 impl Told {
     fn tell(&mut self, kind: &'static str, done: &Result<Report, Error>) {
-        let result = if done.is_ok() { "done" } else { "failed" };
-        metrics::counter!("wharfinger_collections_total", "kind" => kind, "result" => result).increment(1);
+        count(kind, done.as_ref().ok());
         match done {
             Ok(report) => {
                 self.failed = None;
@@ -136,12 +136,7 @@ impl Told {
     }
 
     fn report(&mut self, kind: &'static str, report: &Report) {
-        let goes = report.goes();
-        for (why, amount) in &goes {
-            metrics::counter!("wharfinger_collected_total", "what" => why.label()).increment(amount.count);
-        }
-        metrics::counter!("wharfinger_collected_bytes_total").increment(report.freed_bytes());
-        let items: u64 = goes.values().map(|amount| amount.count).sum();
+        let items = report.going();
         if items > 0 {
             let bytes = report.freed_bytes();
             tracing::info!(

@@ -82,7 +82,8 @@ pub struct Storage {
     /// everything. Changes need a restart.
     pub retention: Option<Retention>,
     /// Whether the registry removes what nothing needs any more, while it serves: blobs that no manifest needs,
-    /// expired uploads, and what interrupted requests left. Manifests are kept. Default true, as in zot.
+    /// expired uploads, and what interrupted requests left. Manifests are kept. `wharfinger gc` does the
+    /// same once, also with false. Default true, as in zot.
     /// [How it works](../explanation/collecting.md). Changes need a restart.
     pub gc: Option<bool>,
     /// How old something must be before it is removed, such as `24h`. A client that pushed a blob, or was told

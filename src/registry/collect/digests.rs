@@ -9,7 +9,7 @@ use super::super::keys::{self, Entry, Key};
 use super::super::states::link::LinkRecord;
 use super::Collector;
 use super::references::is_unknown;
-use super::report::{Item, Notes, Stays};
+use super::report::{Item, Notes, Phase, Stays};
 use super::spot::Spot;
 use crate::oci::{Digest, RepositoryName};
 use crate::storage::Show;
@@ -81,11 +81,15 @@ impl Collector {
 
     async fn round_of(&self, from: Spot, most: usize, notes: &mut Notes<'_>) -> Result<Option<Spot>, Error> {
         let mut needs = Needs::new(from, most);
+        notes.begins(Phase::References);
         let mut after = String::new();
         while let Some(repository) = self.next_repository(&mut after).await? {
             self.gather(&repository, &mut needs, notes).await?;
+            notes.passed_a_repository();
         }
+        notes.begins(Phase::Links);
         self.unneeded_links(&needs, notes).await?;
+        notes.begins(Phase::Blobs);
         self.unlinked_blobs(&needs, notes).await?;
         Ok(needs.end)
     }
@@ -135,6 +139,7 @@ impl Collector {
                 if !needs.cover(&digest) {
                     break 'pages;
                 }
+                notes.reached(Spot::of(&digest).share(), Spot::SHARES);
                 if needs.has(&digest, &repository) {
                     continue;
                 }
@@ -201,6 +206,7 @@ impl Collector {
                 if !needs.cover(&digest) {
                     break 'pages;
                 }
+                notes.reached(Spot::of(&digest).share(), Spot::SHARES);
                 while matches!(&link, Linked::Skip) || matches!(&link, Linked::By(its) if *its < digest) {
                     link = self.next_linked(links.next().await?);
                 }

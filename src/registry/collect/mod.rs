@@ -27,7 +27,7 @@ mod uploads;
 pub(in crate::registry) use omitted::Step;
 pub use pace::Pace;
 pub(in crate::registry) use report::Notes;
-pub use report::{Amount, Goes, Item, Observer, Phase, Report, Section, Stays};
+pub use report::{Amount, Goes, Item, Observer, Phase, Reached, Report, Section, Stays};
 pub use rules::Rules;
 
 use super::{Error, Registry};
@@ -51,6 +51,8 @@ pub struct Options {
     /// Report what would go, and change nothing.
     pub dry_run: bool,
     pub pace: Pace,
+    /// Also report the manifests that no rule gives up. A dry run always does. This looks at every manifest.
+    pub report_kept: bool,
     /// Go on where a pass with this setting was cut off, and note how far this one is.
     pub resume: bool,
 }
@@ -68,6 +70,7 @@ impl Default for Options {
             rules: Rules::default(),
             dry_run: false,
             pace: Pace::UNBOUNDED,
+            report_kept: false,
             resume: false,
         }
     }
@@ -124,6 +127,7 @@ pub(in crate::registry) struct Collector {
     grace: Duration,
     rules: Rules,
     breath: Breath,
+    reports_kept: bool,
     /// The keys of what a dry run would have taken. `None` if this is not a dry run.
     pretended: Option<Mutex<HashSet<String>>>,
     omitted: Omitted,
@@ -136,6 +140,7 @@ impl Collector {
             grace: options.grace,
             rules: options.rules.clone(),
             breath: Breath::new(options.pace),
+            reports_kept: options.report_kept || options.dry_run,
             pretended: options.dry_run.then(Mutex::default),
             omitted: Omitted::NOTHING,
         }

@@ -43,13 +43,13 @@ impl<'a> Pass<'a> {
                 after,
             }) => (None, after.parse().unwrap_or(Spot::BEGIN)),
         };
+        notes.expects(self.count_repositories().await?);
         notes.begins(Phase::Uploads);
         self.collector.uploads(notes).await?;
         if let Some(after) = after {
             notes.begins(Phase::Repositories);
             self.repositories(after, notes).await?;
         }
-        notes.begins(Phase::Blobs);
         let mut from = Some(spot);
         while let Some(begin) = from {
             self.keep(Part::Blobs, begin.to_string()).await?;
@@ -66,6 +66,7 @@ impl<'a> Pass<'a> {
         let mut kept = Instant::now();
         while let Some(repository) = self.collector.next_repository(&mut after).await? {
             self.repository(&repository, notes).await?;
+            notes.passed_a_repository();
             if kept.elapsed() >= KEEP_EVERY {
                 self.keep(Part::Repositories, after.clone()).await?;
                 kept = Instant::now();
@@ -73,6 +74,20 @@ impl<'a> Pass<'a> {
         }
         self.entries(keys::all_deletions(), notes).await?;
         self.entries(keys::catalog(), notes).await
+    }
+
+    /// Roughly, because some may come or go.
+    async fn count_repositories(&self) -> Result<u64, Error> {
+        let mut count = 0;
+        let mut pages = self
+            .collector
+            .registry
+            .records
+            .pages(keys::catalog(), String::new(), Show::All);
+        while let Some(page) = pages.next().await? {
+            count += page.len() as u64;
+        }
+        Ok(count)
     }
 
     async fn keep(&self, part: Part, after: String) -> Result<(), Error> {
@@ -99,9 +114,8 @@ impl<'a> Pass<'a> {
 
     async fn repository(&self, repository: &RepositoryName, notes: &mut Notes<'_>) -> Result<(), Error> {
         self.entries(keys::everything_of(repository), notes).await?;
-        // A dry run also reports what the rules keep.
         let rules = self.collector.rules.apply_to(repository);
-        if self.collector.may_give_up(repository, notes).await? || (self.collector.is_dry() && !rules) {
+        if self.collector.may_give_up(repository, notes).await? || (self.collector.reports_kept && !rules) {
             self.manifests(repository, notes).await?;
         }
         Ok(())

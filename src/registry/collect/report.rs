@@ -1,11 +1,11 @@
 //! What a pass took, and what it left.
 
 use crate::oci::RepositoryName;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 
 /// What a pass took, or would take, and what stays although it looks as if it could go.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Nothing was changed: `goes` is what would go.
@@ -23,7 +23,7 @@ pub struct Report {
 }
 
 /// A part of a [`Report`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Section {
     pub goes: BTreeMap<Goes, Amount>,
@@ -34,14 +34,14 @@ pub struct Section {
 }
 
 /// How many records, and how many bytes of content they stand for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
     pub count: u64,
     pub bytes: u64,
 }
 
 /// Why something goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Goes {
     /// An upload that no request has continued for a day.
@@ -65,7 +65,7 @@ pub enum Goes {
 }
 
 /// Why something stays that looks as if it could go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Stays {
     /// It was written within the grace period.
@@ -162,12 +162,41 @@ pub struct Item<'a> {
     pub bytes: u64,
 }
 
-/// A part of a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A part of a pass. A large store repeats the last three for one range of digests after another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Phase {
+    #[default]
     Uploads,
+    /// The manifests and the indexes of each repository.
     Repositories,
+    /// What the manifests need.
+    References,
+    Links,
     Blobs,
+}
+
+impl Phase {
+    /// In plain words, for people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Uploads => "uploads",
+            Self::Repositories => "repositories",
+            Self::References => "references",
+            Self::Links => "links",
+            Self::Blobs => "blobs",
+        }
+    }
+}
+
+/// How much of a phase is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    pub phase: Phase,
+    /// In units that differ from phase to phase.
+    pub done: u64,
+    pub of: u64,
 }
 
 /// Sees what a pass does. A method that is not implemented ignores it.
@@ -176,6 +205,7 @@ pub trait Observer: Send {
     fn stays(&mut self, _: &Item<'_>, _: Stays) {}
     /// How many records were looked at in this phase.
     fn looked(&mut self, _: Phase, _records: u64) {}
+    fn reached(&mut self, _: Reached) {}
 }
 
 /// Ignores everything.
@@ -187,6 +217,9 @@ pub(in crate::registry) struct Notes<'a> {
     observer: &'a mut dyn Observer,
     phase: Phase,
     looked: u64,
+    /// How many repositories there are, and how many of them this phase has behind it.
+    repositories: u64,
+    passed: u64,
     /// Repositories that found no room.
     omitted: HashSet<String>,
 }
@@ -202,6 +235,8 @@ impl<'a> Notes<'a> {
             observer,
             phase: Phase::Uploads,
             looked: 0,
+            repositories: 0,
+            passed: 0,
             omitted: HashSet::new(),
         }
     }
@@ -213,7 +248,23 @@ impl<'a> Notes<'a> {
     pub(super) fn begins(&mut self, phase: Phase) {
         self.phase = phase;
         self.looked = 0;
+        self.passed = 0;
         self.observer.looked(phase, 0);
+        self.reached(0, 1);
+    }
+
+    pub(super) const fn expects(&mut self, repositories: u64) {
+        self.repositories = repositories;
+    }
+
+    pub(super) fn passed_a_repository(&mut self) {
+        self.passed += 1;
+        self.reached(self.passed, self.repositories.max(self.passed));
+    }
+
+    pub(super) fn reached(&mut self, done: u64, of: u64) {
+        let phase = self.phase;
+        self.observer.reached(Reached { phase, done, of });
     }
 
     pub(super) fn looked(&mut self, records: u64) {
@@ -305,6 +356,27 @@ impl Report {
         freed.map(|(_, amount)| amount.bytes).sum()
     }
 
+    /// How many items go.
+    #[must_use]
+    pub fn going(&self) -> u64 {
+        self.goes().values().map(|amount| amount.count).sum()
+    }
+
+    /// How many items stay although they look as if they could go.
+    #[must_use]
+    pub fn staying(&self) -> u64 {
+        self.stays().values().map(|amount| amount.count).sum()
+    }
+
+    /// Whether everything could be judged, and everything that goes could be removed.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let failed = [Stays::Unjudged, Stays::Unreadable, Stays::NotRemoved];
+        !self.sections().any(|section| {
+            section.stopped.is_some() || failed.iter().any(|why| section.stays.contains_key(why))
+        })
+    }
+
     /// The repositories in which nothing could be judged.
     pub fn stopped(&self) -> impl Iterator<Item = (&str, &str)> {
         self.repositories
@@ -312,10 +384,13 @@ impl Report {
             .filter_map(|(name, section)| Some((name.as_str(), section.stopped.as_deref()?)))
     }
 
+    fn sections(&self) -> impl Iterator<Item = &Section> {
+        self.repositories.values().chain([&self.store, &self.others])
+    }
+
     fn sum<K: Ord>(&self, of: impl Fn(&Section) -> Vec<(K, Amount)>) -> BTreeMap<K, Amount> {
         let mut sums: BTreeMap<K, Amount> = BTreeMap::new();
-        let sections = self.repositories.values().chain([&self.store, &self.others]);
-        for (why, amount) in sections.flat_map(of) {
+        for (why, amount) in self.sections().flat_map(of) {
             let sum = sums.entry(why).or_default();
             sum.count += amount.count;
             sum.bytes += amount.bytes;
@@ -326,3 +401,71 @@ impl Report {
 
 /// How many repositories a report names.
 const MOST: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every reason, in the order of the reference.
+    const GOES: [Goes; 9] = [
+        Goes::ExpiredUpload,
+        Goes::InterruptedPush,
+        Goes::InterruptedDeletion,
+        Goes::UntaggedManifest,
+        Goes::ReferrerWithoutSubject,
+        Goes::UnneededLink,
+        Goes::StaleEntry,
+        Goes::UnlinkedBlob,
+        Goes::ReplacedBytes,
+    ];
+    const STAYS: [Stays; 8] = [
+        Stays::Young,
+        Stays::Untagged,
+        Stays::WithoutSubject,
+        Stays::Needed,
+        Stays::Unjudged,
+        Stays::Unreadable,
+        Stays::NotRemoved,
+        Stays::Busy,
+    ];
+
+    #[test]
+    fn the_reference_has_every_reason() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/gc.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let name = |value| serde_json::to_value(value).unwrap();
+        let goes = GOES.map(|why| (name(serde_json::json!(why)), why.words()));
+        let stays = STAYS.map(|why| (name(serde_json::json!(why)), why.words()));
+        let rows: Vec<_> = page.lines().skip_while(|line| !line.starts_with("## ")).collect();
+        let rows: Vec<_> = rows.into_iter().filter(|line| line.starts_with("| `")).collect();
+        let wanted: Vec<_> = goes
+            .into_iter()
+            .chain(stays)
+            .map(|(name, words)| format!("| `{}` | {words} |", name.as_str().unwrap()))
+            .collect();
+        assert_eq!(rows, wanted);
+    }
+
+    #[test]
+    fn a_report_is_read_as_it_was_written_and_knows_whether_it_is_complete() {
+        let amount = Amount { count: 1, bytes: 2 };
+        let mut report = Report::default();
+        report.store.goes.extend(GOES.map(|why| (why, amount)));
+        assert!(report.is_complete());
+        for (why, complete) in STAYS.map(|why| {
+            (
+                why,
+                !matches!(why, Stays::Unjudged | Stays::Unreadable | Stays::NotRemoved),
+            )
+        }) {
+            let mut report = report.clone();
+            report.others.stays.insert(why, amount);
+            assert_eq!(report.is_complete(), complete, "{why:?}");
+            assert_eq!((report.going(), report.staying()), (9, 1));
+            let text = serde_json::to_string(&report).unwrap();
+            assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+        }
+        report.others.stopped = Some("m".into());
+        assert!(!report.is_complete());
+    }
+}

@@ -18,6 +18,18 @@ impl Spot {
         start: [0; 16],
     };
 
+    /// The order of digests in this many equal shares.
+    pub(super) const SHARES: u64 = 1 << 10;
+
+    /// The share that this spot is in. Digests of another algorithm than the usual one are in the last.
+    pub(super) fn share(&self) -> u64 {
+        let [first, second, ..] = self.start;
+        match self.algorithm {
+            Algorithm::Sha256 => u64::from(u16::from_be_bytes([first, second]) >> 6),
+            Algorithm::Sha512 => Self::SHARES,
+        }
+    }
+
     pub(super) fn of(digest: &Digest) -> Self {
         let mut start = [0; 16];
         for (byte, pair) in start.iter_mut().zip(digest.hex().as_bytes().chunks(2)) {

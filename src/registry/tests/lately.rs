@@ -243,7 +243,10 @@ async fn a_pass_that_was_cut_off_goes_on() {
     let mut phases = Phases::default();
     let report = registry.collect(&owner, &resuming, &mut phases).await.unwrap();
     assert!(report.resumed);
-    assert_eq!(phases.0, [Phase::Uploads, Phase::Blobs]);
+    assert_eq!(
+        phases.0,
+        [Phase::Uploads, Phase::References, Phase::Links, Phase::Blobs]
+    );
     assert_eq!(
         counts(&report),
         [(Goes::UnneededLink, 1), (Goes::UnlinkedBlob, 1)]

@@ -58,7 +58,7 @@ impl Small {
     }
 
     /// Takes all free space, to the last byte, as another program might.
-    pub(super) fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut ballast = File::options()
             .append(true)
             .create(true)

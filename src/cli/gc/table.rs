@@ -1,0 +1,130 @@
+//! A report of the collector as a table: one line for each repository and reason.
+
+use crate::registry::collect::{Amount, Report, Section};
+use std::fmt::Write as _;
+use std::path::Path;
+
+const HEAD: [&str; 5] = ["REPOSITORY", "", "COUNT", "BYTES", "WHAT"];
+/// Numbers are on the right of their columns.
+const NUMBERS: [bool; 5] = [false, false, true, true, false];
+
+type Row = [String; 5];
+
+/// The table, and a line with the sums. It does not end with a newline.
+pub(super) fn table(report: &Report, store: &Path) -> String {
+    let mut rows = vec![(HEAD.map(str::to_owned), None)];
+    for (name, section) in &report.repositories {
+        rows.extend(part(name, section));
+    }
+    let others = format!("({} more repositories)", report.omitted_repositories);
+    rows.extend(part(&others, &report.others));
+    rows.extend(part("(the store)", &report.store));
+    let mut widths = [0; HEAD.len()];
+    for (row, _) in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    if rows.len() > 1 {
+        for (row, note) in rows {
+            let cells: Vec<_> = row
+                .iter()
+                .zip(widths)
+                .zip(NUMBERS)
+                .map(|((cell, width), is_number)| {
+                    if is_number {
+                        format!("{cell:>width$}")
+                    } else {
+                        format!("{cell:width$}")
+                    }
+                })
+                .collect();
+            let _ = writeln!(text, "{}", cells.join("  ").trim_end());
+            if let Some(note) = note {
+                let _ = writeln!(text, "    {note}");
+            }
+        }
+        text.push('\n');
+    }
+    let _ = write!(text, "{}: {}", store.display(), sums(report));
+    text
+}
+
+/// The rows of a section. The first has the name.
+fn part(name: &str, section: &Section) -> Vec<(Row, Option<String>)> {
+    let Section { goes, stays, stopped } = section;
+    let row = |what: &str, amount: &Amount, why: &str| {
+        let (count, bytes) = (amount.count.to_string(), amount.bytes.to_string());
+        (
+            [String::new(), what.to_owned(), count, bytes, why.to_owned()],
+            None,
+        )
+    };
+    let goes = goes.iter().map(|(why, amount)| row("goes", amount, why.words()));
+    let stays = stays
+        .iter()
+        .map(|(why, amount)| row("stays", amount, why.words()));
+    let mut rows: Vec<(Row, Option<String>)> = goes.chain(stays).collect();
+    if let Some(why) = stopped {
+        let what = "everything, because a manifest cannot be read".to_owned();
+        let row = [
+            String::new(),
+            "stays".to_owned(),
+            String::new(),
+            String::new(),
+            what,
+        ];
+        rows.push((row, Some(why.clone())));
+    }
+    if let Some(([first, ..], _)) = rows.first_mut() {
+        name.clone_into(first);
+    }
+    rows
+}
+
+fn sums(report: &Report) -> String {
+    let (going, staying, bytes) = (report.going(), report.staying(), report.freed_bytes());
+    let complete = if report.is_complete() {
+        "complete"
+    } else {
+        "INCOMPLETE"
+    };
+    if report.dry_run {
+        format!("dry run {complete}: {going} to remove, {bytes} bytes to free, {staying} to keep")
+    } else {
+        format!("{complete}: {going} removed, {bytes} bytes freed, {staying} kept")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::collect::{Goes, Stays};
+
+    #[test]
+    fn the_table_is_aligned_and_names_what_stopped() {
+        let amount = |count, bytes| Amount { count, bytes };
+        let mut report = Report::default();
+        assert_eq!(
+            table(&report, Path::new("/s")),
+            "/s: complete: 0 removed, 0 bytes freed, 0 kept"
+        );
+        let app = report.repositories.entry("team/app".into()).or_default();
+        app.goes.insert(Goes::UnneededLink, amount(12, 3400));
+        app.stays.insert(Stays::Young, amount(1, 5));
+        report.repositories.entry("b".into()).or_default().stopped = Some("m/b is damaged".into());
+        report.store.goes.insert(Goes::UnlinkedBlob, amount(3, 700));
+        report.dry_run = true;
+        let wanted = "\
+REPOSITORY          COUNT  BYTES  WHAT
+b            stays                everything, because a manifest cannot be read
+    m/b is damaged
+team/app     goes      12   3400  blobs that no manifest of the repository needs
+             stays      1      5  younger than the grace period
+(the store)  goes       3    700  blobs that no repository has
+
+/s: dry run INCOMPLETE: 15 to remove, 700 bytes to free, 1 to keep";
+        assert_eq!(table(&report, Path::new("/s")), wanted);
+    }
+}

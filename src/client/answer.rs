@@ -3,6 +3,7 @@
 use crate::tls_failure::Failure;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
+use std::fmt;
 
 pub type Outcome = Result<Answer, Unanswered>;
 
@@ -11,7 +12,8 @@ pub type Outcome = Result<Answer, Unanswered>;
 #[error("{0}")]
 pub struct Unanswered(pub Failure);
 
-#[derive(Clone, Debug, Default)]
+/// Its `Debug` shows neither headers nor body: they can hold an issued token.
+#[derive(Clone, Default)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -43,6 +45,15 @@ impl Answer {
         let status = self.status.as_u16();
         self.message()
             .map_or_else(|| status.to_string(), |message| format!("{status}: {message}"))
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
     }
 }
 

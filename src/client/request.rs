@@ -3,8 +3,10 @@
 use crate::secret::Secret;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use reqwest::Url;
+use std::fmt;
 
-#[derive(Clone, Debug)]
+/// Its `Debug` shows neither header nor body nor query: they can hold secrets.
+#[derive(Clone)]
 pub struct Request {
     pub(super) method: Method,
     pub(super) url: Url,
@@ -79,5 +81,15 @@ impl Request {
     #[must_use]
     pub fn basic(self, user: &str, password: &Secret) -> Self {
         self.authorized(Some(Authorization::Basic(user.to_owned(), password.clone())))
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("origin", &self.url.origin().ascii_serialization())
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
     }
 }

@@ -22,15 +22,17 @@ pub enum InvalidChallenge {
 }
 
 impl Challenge {
-    /// Parses the value of a `WWW-Authenticate` header.
+    /// Parses the value of a `WWW-Authenticate` header. If it has several challenges, the first `Bearer` one is
+    /// used.
     pub fn parse(value: &str) -> Result<Self, InvalidChallenge> {
-        let (scheme, rest) = value.trim().split_once(' ').unwrap_or((value, ""));
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(InvalidChallenge::Scheme);
-        }
-        let parameters = parameters(rest);
+        let offered = offered(value);
+        let bearer = offered
+            .iter()
+            .find(|offered| offered.scheme.eq_ignore_ascii_case("bearer"))
+            .ok_or(InvalidChallenge::Scheme)?;
         let get = |wanted: &str| {
-            parameters
+            bearer
+                .parameters
                 .iter()
                 .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
                 .map(|(_, value)| value.as_str())
@@ -47,6 +49,12 @@ impl Challenge {
         Ok(Self { realm, service })
     }
 
+    /// Counts the challenges of all schemes in such a value.
+    #[must_use]
+    pub fn count(value: &str) -> usize {
+        offered(value).len()
+    }
+
     /// The address of the token endpoint.
     #[must_use]
     pub const fn realm(&self) -> &Url {
@@ -58,9 +66,9 @@ impl Challenge {
     pub fn distrusted_by(&self, origin: &Url) -> Option<&'static str> {
         if origin.scheme() == "https" && self.realm.scheme() != "https" {
             Some("not sent: the realm is not https, so anyone on the network path could read it")
-        } else if origin.host_str() != self.realm.host_str() {
+        } else if origin.origin() != self.realm.origin() {
             Some(
-                "not sent: the realm is on another host, which may belong to anyone; if it is yours, log in there by hand",
+                "not sent: the realm has another scheme, host or port, which may belong to anyone; if it is yours, log in there by hand",
             )
         } else {
             None
@@ -73,36 +81,73 @@ impl Challenge {
         self.service.as_deref().unwrap_or_default()
     }
 
-    /// Returns the realm's URL with the service and these parameters.
-    pub(super) fn token_url(&self, parameters: &[(&str, &str)]) -> Url {
-        let mut url = self.realm.clone();
-        {
-            let mut query = url.query_pairs_mut();
-            self.service
-                .iter()
-                .for_each(|service| _ = query.append_pair("service", service));
-            parameters
-                .iter()
-                .for_each(|(name, value)| _ = query.append_pair(name, value));
-        }
-        url
+    /// Returns the service as a parameter for the token endpoint, if there is one.
+    pub(super) fn service_parameter(&self) -> Option<(&str, &str)> {
+        self.service.as_deref().map(|service| ("service", service))
     }
 }
 
-/// Parses `name="value"` or `name=value`, separated by commas. A quoted value may contain commas.
-fn parameters(text: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut rest = text.trim_start_matches([' ', ',']);
-    while let Some((name, after)) = rest.split_once('=') {
-        let (value, next) = match after.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-            None => after.split_once(',').unwrap_or((after, "")),
-        };
-        found.push((name.trim().to_owned(), value.trim().to_owned()));
-        rest = next.trim_start_matches([' ', ',']);
-    }
-    found
+/// A challenge of any scheme.
+#[derive(Debug, PartialEq, Eq)]
+struct Offered {
+    scheme: String,
+    /// Names with values.
+    parameters: Vec<(String, String)>,
 }
+
+/// Splits a header into its challenges. A comma separates challenges as well as their parameters: a word that no
+/// `=` follows is a scheme. Text that fits nowhere is skipped.
+fn offered(text: &str) -> Vec<Offered> {
+    let mut found: Vec<Offered> = Vec::new();
+    let mut rest = text;
+    loop {
+        let next = rest.trim_start_matches([' ', '\t', ',']);
+        if next.is_empty() {
+            return found;
+        }
+        let after_comma = rest
+            .strip_suffix(next)
+            .is_some_and(|skipped| skipped.contains(','));
+        let (word, after) = next.split_at(next.find([' ', '\t', ',', '=', '"']).unwrap_or(next.len()));
+        if let Some(given) = after.trim_start_matches(SPACE).strip_prefix('=') {
+            let (value, after) = parameter_value(given.trim_start_matches(SPACE));
+            if let Some(challenge) = found.last_mut() {
+                challenge.parameters.push((word.to_owned(), value));
+            }
+            rest = after;
+        } else {
+            // A word directly after a scheme is its token68 (RFC 9110, 11.2), which no client of registries uses.
+            if !word.is_empty() && (after_comma || found.is_empty()) {
+                found.push(Offered {
+                    scheme: word.to_owned(),
+                    parameters: Vec::new(),
+                });
+            }
+            rest = after.strip_prefix('"').unwrap_or(after);
+        }
+    }
+}
+
+/// Returns the value that the text begins with, and the text after it. A quoted value may contain commas and
+/// escaped characters (RFC 9110, 5.6.4).
+fn parameter_value(text: &str) -> (String, &str) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let (value, after) = text.split_at(text.find(',').unwrap_or(text.len()));
+        return (value.trim().to_owned(), after);
+    };
+    let mut value = String::new();
+    let mut chars = quoted.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => break,
+            '\\' => value.extend(chars.next()),
+            c => value.push(c),
+        }
+    }
+    (value, chars.as_str())
+}
+
+const SPACE: [char; 2] = [' ', '\t'];
 
 #[cfg(test)]
 mod tests {
@@ -116,17 +161,45 @@ mod tests {
             (challenge.realm().as_str(), challenge.service()),
             ("https://r.example/v2/token", "r")
         );
-        assert_eq!(
-            challenge.token_url(&[("a", "b c")]).as_str(),
-            "https://r.example/v2/token?service=r&a=b+c"
-        );
-        assert_eq!(parameters(r#"scope="a:pull,push", error=x"#).len(), 2);
+    }
+
+    #[test]
+    fn challenges_are_found_beside_others_with_tabs_and_escaped_quotes() {
+        for value in [
+            r#"Basic realm="a, b", Bearer realm="https://r.example/token", service="r""#,
+            r#"Bearer realm="https://r.example/token",service=r, Basic realm="x""#,
+            "\tBearer\trealm = \"https://r.example/token\"\t,\tservice=\"r\"",
+            r#"Negotiate, Bearer realm="https://r.example/token", service="r""#,
+            r#"Negotiate a87421000492aa==, BEARER realm="https://r.example/token", service="r""#,
+            r#"Bearer realm="https://r.example/token",service="\r""#,
+        ] {
+            let challenge = Challenge::parse(value).unwrap();
+            assert_eq!(
+                (challenge.realm().as_str(), challenge.service()),
+                ("https://r.example/token", "r"),
+                "{value}"
+            );
+        }
+        let quoted = offered(r#"Bearer error="a \"b\", c\\", scope="d"#);
+        let expected = [("error", r#"a "b", c\"#), ("scope", "d")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(quoted[0].parameters, expected);
+        for (value, count) in [
+            ("", 0),
+            (r#"="x" "y" ,"#, 1),
+            ("Bearer", 1),
+            ("Negotiate abc/+", 1),
+            (r#"Basic realm="a, b", Bearer realm="c", Digest"#, 3),
+        ] {
+            assert_eq!(Challenge::count(value), count, "{value}");
+        }
     }
 
     #[test]
     fn each_answer_that_breaks_clients_is_named() {
         for (value, expected) in [
             (r#"Basic realm="r""#, InvalidChallenge::Scheme),
+            ("", InvalidChallenge::Scheme),
             ("Bearer", InvalidChallenge::NoRealm),
             (r#"Bearer service="r""#, InvalidChallenge::NoRealm),
             (r#"Bearer realm="zot",service="r""#, InvalidChallenge::Realm),

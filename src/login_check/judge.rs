@@ -88,12 +88,14 @@ pub(super) fn ping(answer: &Answer, asked: &Url) -> (Option<Challenge>, Vec<Line
         .iter()
         .filter_map(|value| value.to_str().ok())
         .collect();
-    match (answer.status.as_u16(), values.as_slice()) {
+    // Several headers mean the same as one with commas (RFC 9110, 5.3).
+    let value = values.join(", ");
+    match (answer.status.as_u16(), Challenge::count(&value)) {
         (200, _) => {
             let fix = "answer 401 at /v2/ even if some repositories are public: clients that get 200 never present their credential";
             (None, vec![Line::bad(what, "200", fix)])
         }
-        (401, []) => (
+        (401, _) if values.is_empty() => (
             None,
             vec![Line::bad(
                 what,
@@ -101,7 +103,7 @@ pub(super) fn ping(answer: &Answer, asked: &Url) -> (Option<Challenge>, Vec<Line
                 "send one Bearer challenge, or clients do not know how to log in",
             )],
         ),
-        (401, [one]) => match Challenge::parse(one) {
+        (401, 0 | 1) => match Challenge::parse(&value) {
             Ok(challenge) => {
                 let line = realm(&challenge, asked).unwrap_or_else(|| {
                     Line::good(what, "401 with one Bearer challenge, realm on the same host")
@@ -117,15 +119,11 @@ pub(super) fn ping(answer: &Answer, asked: &Url) -> (Option<Challenge>, Vec<Line
                 )],
             ),
         },
-        (401, [first, ..]) => {
+        (401, several) => {
             let fix = "send one challenge, Bearer: with Basic beside it, some clients choose by order and anonymous pulls fail";
             (
-                Challenge::parse(first).ok(),
-                vec![Line::bad(
-                    what,
-                    format!("401 with {} challenges", values.len()),
-                    fix,
-                )],
+                Challenge::parse(&value).ok(),
+                vec![Line::bad(what, format!("401 with {several} challenges"), fix)],
             )
         }
         (status @ 300..=399, _) => (

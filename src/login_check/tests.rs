@@ -55,6 +55,13 @@ fn the_first_answer_must_be_401_with_one_bearer_challenge_on_the_same_host() {
         ),
         (
             401,
+            &[r#"Basic realm="r", Bearer realm="https://r.example/v2/token",service="r""#][..],
+            true,
+            Bad,
+            "401 with 2 challenges",
+        ),
+        (
+            401,
             &[r#"Bearer realm="http://r.example/v2/token",service="r""#][..],
             true,
             Bad,
@@ -77,11 +84,13 @@ fn the_first_answer_must_be_401_with_one_bearer_challenge_on_the_same_host() {
 }
 
 #[test]
-fn a_credential_is_not_sent_to_another_host_or_from_https_to_http() {
+fn a_credential_is_not_sent_to_another_origin() {
     for (asked, realm, sent) in [
         ("https://r.example", "https://r.example/v2/token", true),
-        ("https://r.example:5000", "https://r.example/token", true),
-        ("http://r.example", "https://r.example/token", true),
+        ("https://r.example:5000", "https://r.example/token", false),
+        ("http://r.example", "https://r.example/token", false),
+        ("https://r.example:5000", "https://r.example:5000/token", true),
+        ("https://r.example", "https://r.example:443/token", true),
         ("http://r.example", "http://r.example/token", true),
         ("https://r.example", "http://r.example/v2/token", false),
         ("https://r.example", "https://evil.example/v2/token", false),

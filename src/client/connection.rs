@@ -1,9 +1,10 @@
 //! Sends requests to one registry. It follows no redirects, uses no proxy, and bounds the time and the size of an
-//! answer.
+//! answer. A registry can name other addresses, which may belong to anyone. They get no credential and no client
+//! certificate.
 
 use super::answer::{Answer, Outcome, Unanswered};
 use super::request::{Authorization, Request};
-use crate::tls_failure::explain;
+use crate::tls_failure::{Failure, explain};
 use crate::trust::tls::{self, Authorities, InvalidTls};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
@@ -13,16 +14,20 @@ use std::time::Duration;
 pub struct Connection {
     base: Url,
     client: Client,
+    /// For other origins: it has no certificate.
+    elsewhere: Client,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidConnection {
     #[error(transparent)]
     Tls(#[from] InvalidTls),
-    #[error("the host cannot stand in a URL")]
+    #[error(
+        "the registry's address is not a valid URL: expected a host name or an IP address, with a port if needed"
+    )]
     Base,
     #[error("the HTTP client cannot be set up: {0}")]
-    Client(String),
+    Client(Failure),
 }
 
 impl Connection {
@@ -38,20 +43,16 @@ impl Connection {
             .ok()
             .filter(Url::has_host)
             .ok_or(InvalidConnection::Base)?;
-        let builder = Client::builder()
-            .redirect(Policy::none())
-            .timeout(timeout)
-            .no_proxy();
-        let builder = if base.scheme() == "http" {
-            // There is nothing to verify, and a minimal container may have no authorities.
-            builder.tls_certs_only([])
-        } else {
-            builder.tls_backend_preconfigured(tls::client(authorities, certificate)?)
-        };
-        let client = builder
-            .build()
-            .map_err(|why| InvalidConnection::Client(explain(&why).to_string()))?;
-        Ok(Self { base, client })
+        let client = |certificate| client(&base, authorities, certificate, timeout);
+        let elsewhere = client(None)?;
+        Ok(Self {
+            client: match certificate {
+                Some(_) => client(certificate)?,
+                None => elsewhere.clone(),
+            },
+            elsewhere,
+            base,
+        })
     }
 
     /// The scheme, host and port.
@@ -68,8 +69,12 @@ impl Connection {
         url
     }
 
-    /// Sends a request. The URL may be on another host, such as that of a token endpoint. If the body is longer
-    /// than `largest` bytes, it is not read to its end, and is longer than that in the answer as well.
+    /// Sends a request. The URL may have another origin than the registry, such as that of a token endpoint. The
+    /// request then presents neither its `authorization` nor the certificate. An https registry cannot lead to an
+    /// address that is not https: that is an error, and nothing is sent.
+    ///
+    /// If the answer's body is longer than `largest` bytes, it is not read to its end, and is longer than that in
+    /// the answer as well.
     pub async fn send(&self, request: Request, largest: usize) -> Outcome {
         let Request {
             method,
@@ -78,8 +83,17 @@ impl Connection {
             authorization,
             body,
         } = request;
-        let mut request = self.client.request(method, url).headers(headers);
-        request = match &authorization {
+        let origin = url.origin();
+        if self.base.scheme() == "https" && url.scheme() != "https" {
+            return Err(Unanswered(Failure::from(format!(
+                "not sent to {}: it is not https, so anyone on the network path could read it",
+                origin.ascii_serialization()
+            ))));
+        }
+        let is_here = origin == self.base.origin();
+        let client = if is_here { &self.client } else { &self.elsewhere };
+        let mut request = client.request(method, url).headers(headers);
+        request = match authorization.filter(|_| is_here) {
             Some(Authorization::Bearer(token)) => request.bearer_auth(token.expose()),
             Some(Authorization::Basic(user, password)) => request.basic_auth(user, Some(password.expose())),
             None => request,
@@ -102,4 +116,25 @@ impl Connection {
         }
         Ok(answer)
     }
+}
+
+fn client(
+    base: &Url,
+    authorities: &Authorities<'_>,
+    certificate: Option<&[u8]>,
+    timeout: Duration,
+) -> Result<Client, InvalidConnection> {
+    let builder = Client::builder()
+        .redirect(Policy::none())
+        .timeout(timeout)
+        .no_proxy();
+    let builder = if base.scheme() == "http" {
+        // There is nothing to verify, and a minimal container may have no authorities.
+        builder.tls_certs_only([])
+    } else {
+        builder.tls_backend_preconfigured(tls::client(authorities, certificate)?)
+    };
+    builder
+        .build()
+        .map_err(|why| InvalidConnection::Client(explain(&why)))
 }

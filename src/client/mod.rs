@@ -4,6 +4,13 @@
 //! judge them. [`Challenge`] and [`IssuedToken`] are the token endpoint as clients use it. [`Registry`] pushes and
 //! pulls.
 //!
+//! The client suits registries that serve blobs themselves, such as Wharfinger. These limits remain:
+//! * It follows no redirects. Pulls of blobs from a registry that redirects to a storage service fail.
+//! * The timeout covers a request with its body and answer, so a large blob on a slow network cannot be moved.
+//! * Blobs are kept in memory.
+//! * [`Registry`] presents the credential that it has. It requests no token from a token endpoint.
+//! * An upload that continues at another origin gets no credential. It works only if its URL needs none.
+//!
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>,
 //! <https://distribution.github.io/distribution/spec/auth/token/>
 

@@ -4,7 +4,8 @@ use super::answer::{Answer, Unanswered};
 use super::connection::Connection;
 use super::request::{Authorization, Request};
 use crate::limits::MANIFEST_BYTES;
-use crate::oci::{Digest, Reference, RepositoryName};
+use crate::oci::{Digest, ManifestType, Reference, RepositoryName};
+use crate::workload::printable;
 use http::{HeaderValue, Method, StatusCode, header};
 use reqwest::Url;
 
@@ -17,10 +18,10 @@ pub struct Registry {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
-    #[error("{step}: cannot reach the registry: {why}")]
+    #[error("{step}: cannot reach the registry: {}", printable(&why.to_string()))]
     Unanswered { step: &'static str, why: Unanswered },
     /// The registry answered with another status than success.
-    #[error("{step}: the registry answered {said}")]
+    #[error("{step}: the registry answered {}", printable(said))]
     Status {
         step: &'static str,
         status: StatusCode,
@@ -134,8 +135,11 @@ impl Registry {
             largest: MANIFEST_BYTES,
             ..Step::new("pull a manifest", StatusCode::OK)
         };
-        self.ask(step, Request::get(self.manifest_url(repository, reference)))
-            .await
+        // Without this, a registry may convert the manifest to another type.
+        let types = ManifestType::ALL.map(ManifestType::as_str).join(", ");
+        let accept = HeaderValue::from_str(&types).map_err(|_| ClientError::MediaType)?;
+        let get = Request::get(self.manifest_url(repository, reference)).with(header::ACCEPT, accept);
+        self.ask(step, get).await
     }
 
     fn blob_url(&self, repository: &RepositoryName, digest: &Digest) -> Url {
@@ -148,12 +152,9 @@ impl Registry {
     }
 
     async fn ask(&self, step: Step, request: Request) -> Result<Answer, ClientError> {
-        // An upload may continue on another host, which may belong to anyone.
-        let is_here = request.url.origin() == self.connection.base().origin();
-        let authorization = self.authorization.clone().filter(|_| is_here);
-        let sent = self
-            .connection
-            .send(request.authorized(authorization), step.largest);
+        let request = request.authorized(self.authorization.clone());
+        // The message of an error may be longer than a small blob.
+        let sent = self.connection.send(request, step.largest.max(SMALL));
         let answer = sent
             .await
             .map_err(|why| ClientError::Unanswered { step: step.name, why })?;
@@ -201,5 +202,5 @@ fn location(step: &'static str, asked: &Url, answer: &Answer) -> Result<Url, Cli
         .ok_or(ClientError::NoLocation { step })
 }
 
-/// The largest body of an answer without content, in bytes.
+/// The largest body of an error and of an answer without content, in bytes.
 const SMALL: usize = 64 * 1024;

@@ -1,20 +1,28 @@
 //! Pushes and pulls against a registry that answers by a script, and what the connection shows of odd answers.
 
 use super::*;
+use crate::oci::ManifestType;
 use crate::secret::Secret;
 use crate::trust::tls::Authorities;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use pki_types::pem::PemObject as _;
+use pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use wharfinger_testkit::Ca;
 
 /// An answer of the script: the status, the `Location`, and the body.
 type Scripted = (u16, String, &'static str);
@@ -22,8 +30,17 @@ type Scripted = (u16, String, &'static str);
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<Scripted>>>,
-    /// Each request with its body, and whether it had a credential.
-    asked: Arc<Mutex<Vec<(String, bool)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Asked {
+    /// The request with its body.
+    line: String,
+    accept: Option<String>,
+    authorized: bool,
+    /// Whether the connection had a client certificate.
+    certified: bool,
 }
 
 impl Script {
@@ -40,23 +57,49 @@ impl Script {
         let script = self.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let script = script.clone();
-                let service = service_fn(move |request| script.clone().answer(request));
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(script.clone().converse(stream, false));
             }
         });
         base
     }
 
+    /// Like `serve`, over TLS. It asks clients for a certificate of the same authority, and accepts them without.
+    async fn serve_tls(&self, ca: &Ca) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("https://{}", listener.local_addr().unwrap());
+        let script = self.clone();
+        let tls = acceptor(ca);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let stream = tls.accept(stream).await.unwrap();
+                let certified = stream.get_ref().1.peer_certificates().is_some();
+                tokio::spawn(script.clone().converse(stream, certified));
+            }
+        });
+        base
+    }
+
+    async fn converse(self, stream: impl AsyncRead + AsyncWrite + Unpin, certified: bool) {
+        let service = service_fn(move |request| self.clone().answer(request, certified));
+        let conversation = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        drop(conversation.await);
+    }
+
     async fn answer(
         self,
         request: http::Request<Incoming>,
+        certified: bool,
     ) -> Result<http::Response<Full<Bytes>>, Infallible> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let line = format!("{} {} {}", head.method, head.uri, body.escape_ascii());
-        let authorized = head.headers.contains_key("authorization");
-        self.asked.lock().unwrap().push((line, authorized));
+        let accept = head.headers.get("accept");
+        self.asked.lock().unwrap().push(Asked {
+            line,
+            accept: accept.map(|accept| accept.to_str().unwrap().to_owned()),
+            authorized: head.headers.contains_key("authorization"),
+            certified,
+        });
         let (status, location, body) = self.answers.lock().unwrap().pop_front().unwrap();
         let mut answer = http::Response::builder().status(status);
         if !location.is_empty() {
@@ -67,12 +110,51 @@ impl Script {
 
     fn lines(&self) -> Vec<String> {
         let asked = self.asked.lock().unwrap();
-        asked.iter().map(|(line, _)| line.trim_end().to_owned()).collect()
+        asked
+            .iter()
+            .map(|asked| asked.line.trim_end().to_owned())
+            .collect()
     }
 }
 
 fn answer(status: u16, location: &str) -> Scripted {
     (status, location.to_owned(), "")
+}
+
+fn acceptor(ca: &Ca) -> TlsAcceptor {
+    let pair = ca.server();
+    let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(ca.pem.as_bytes()).unwrap())
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .allow_unauthenticated()
+        .build()
+        .unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(clients)
+        .with_single_cert(chain, key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// A registry whose client presents a certificate and a token.
+fn certified(base: &str, ca: &Ca) -> Registry {
+    let authorities = Authorities {
+        pem: Some(ca.pem.as_bytes()),
+        named: "the test's authority",
+        fix: "",
+    };
+    let client = ca.client("pusher");
+    let pair = [client.certificate, client.key].concat();
+    let connection = Connection::new(base, &authorities, Some(pair.as_bytes()), Duration::from_secs(60));
+    let token = Authorization::Bearer(Secret::new("token"));
+    Registry::new(connection.unwrap(), Some(token))
 }
 
 fn connect(base: &str) -> Connection {
@@ -90,8 +172,12 @@ fn registry(base: &str) -> Registry {
 }
 
 async fn push(base: &str) -> Result<(), ClientError> {
+    push_to(&registry(base)).await
+}
+
+async fn push_to(registry: &Registry) -> Result<(), ClientError> {
     let digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
-    registry(base)
+    registry
         .push_blob(&"team/app".parse().unwrap(), &digest, b"bytes".to_vec())
         .await
 }
@@ -116,28 +202,98 @@ async fn a_missing_blob_is_pushed_where_each_answer_says_and_a_known_one_is_not(
             format!("PUT /v2/team/app/blobs/uploads/2?state=y&{digest}"),
         ]
     );
-    assert!(
-        script
-            .asked
-            .lock()
-            .unwrap()
-            .iter()
-            .all(|(_, authorized)| *authorized)
-    );
+    assert!(script.asked.lock().unwrap().iter().all(|asked| asked.authorized));
     let script = Script::of([answer(200, "")]);
     push(&script.serve().await).await.unwrap();
     assert_eq!(script.lines(), [format!("HEAD {blob}")]);
 }
 
+/// Which requests had a credential, and which a certificate.
+fn presented(script: &Script) -> Vec<(bool, bool)> {
+    let asked = script.asked.lock().unwrap();
+    asked
+        .iter()
+        .map(|asked| (asked.authorized, asked.certified))
+        .collect()
+}
+
 #[tokio::test]
-async fn a_credential_is_not_sent_to_an_upload_on_another_host() {
+async fn neither_credential_nor_certificate_is_presented_to_another_origin() {
+    let ca = Ca::new("authority");
     let elsewhere = Script::of([answer(202, "/next"), answer(201, "")]);
-    let session = format!("{}/session", elsewhere.serve().await);
+    let session = format!("{}/session", elsewhere.serve_tls(&ca).await);
     let script = Script::of([answer(404, ""), answer(202, &session)]);
-    push(&script.serve().await).await.unwrap();
-    let asked = elsewhere.asked.lock().unwrap().clone();
-    assert_eq!(asked[0], ("PATCH /session bytes".to_owned(), false));
-    assert!(!asked[1].1);
+    let registry = certified(&script.serve_tls(&ca).await, &ca);
+    push_to(&registry).await.unwrap();
+    assert_eq!(presented(&script), [(true, true); 2]);
+    assert_eq!(elsewhere.lines()[0], "PATCH /session bytes");
+    assert_eq!(presented(&elsewhere), [(false, false); 2]);
+}
+
+#[tokio::test]
+async fn an_https_registry_cannot_lead_to_an_address_in_clear_text() {
+    let ca = Ca::new("authority");
+    let elsewhere = Script::default();
+    let clear = elsewhere.serve().await;
+    let script = Script::of([answer(404, ""), answer(202, &format!("{clear}/session"))]);
+    let registry = certified(&script.serve_tls(&ca).await, &ca);
+    let why = push_to(&registry).await.unwrap_err().to_string();
+    assert_eq!(
+        why,
+        format!(
+            "upload a blob: cannot reach the registry: not sent to {clear}: it is not https, so anyone on the network path could read it"
+        )
+    );
+    assert!(elsewhere.lines().is_empty());
+}
+
+#[tokio::test]
+async fn a_manifest_is_requested_in_every_accepted_type() {
+    let script = Script::of([answer(200, "")]);
+    let registry = registry(&script.serve().await);
+    let name = "team/app".parse().unwrap();
+    registry.manifest(&name, &"v1".parse().unwrap()).await.unwrap();
+    let accept = script.asked.lock().unwrap()[0].accept.clone().unwrap();
+    for kind in ManifestType::ALL {
+        assert!(accept.split(", ").any(|one| one == kind.as_str()), "{accept}");
+    }
+}
+
+#[tokio::test]
+async fn the_message_of_an_error_is_shown_escaped_even_if_it_is_longer_than_the_blob() {
+    let denied = r#"{"errors":[{"code":"DENIED","message":"not \u001b[2J yours"}]}"#;
+    let script = Script::of([(403, String::new(), denied)]);
+    let digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
+    let registry = registry(&script.serve().await);
+    let why = registry.blob(&"team/app".parse().unwrap(), &digest, 1).await;
+    assert_eq!(
+        why.unwrap_err().to_string(),
+        r"pull a blob: the registry answered 403: not \u{1b}[2J yours"
+    );
+}
+
+#[test]
+fn requests_and_answers_never_print_what_they_hold() {
+    let challenge = Challenge::parse(r#"Bearer realm="https://r.example/token""#).unwrap();
+    let hidden = "hidden";
+    let answer = Answer {
+        headers: [(header::LOCATION, HeaderValue::from_static(hidden))]
+            .into_iter()
+            .collect(),
+        body: hidden.into(),
+        ..Answer::default()
+    };
+    let form = challenge.post_token("password", &[("password", hidden)]);
+    let get = challenge.get_token(&[("state", hidden)]);
+    for shown in [
+        format!("{:?}", form.basic("user", &Secret::new(hidden))),
+        format!("{:?}", get.bearer(&Secret::new(hidden))),
+        format!("{answer:?}"),
+    ] {
+        assert!(!shown.contains(hidden), "{shown}");
+        // As a list of numbers it would be as readable.
+        assert!(!shown.contains("104, 105"), "{shown}");
+    }
 }
 
 #[tokio::test]

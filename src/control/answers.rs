@@ -54,7 +54,10 @@ impl Answers {
             .iter()
             .map(|row| format!("`wharfinger {}`", row.name))
             .collect();
-        commands.join(" and ")
+        match commands.split_last() {
+            Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+            _ => commands.concat(),
+        }
     }
 
     /// The handler for the path of a request.
@@ -100,7 +103,7 @@ async fn finish<Q: Question>(
         biased;
         answer = answering => answer,
         () = lines.closed() => {
-            tracing::warn!("the {} stopped because the command that requested it has ended", Q::NAME);
+            tracing::warn!("`wharfinger {}` ended before the registry finished, so the registry stopped the work", Q::NAME);
             return;
         }
     };

@@ -14,10 +14,12 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 
 /// Replaces the file, or creates it with mode 0600. When it returns, the new content survives a power cut. An
-/// error before the replacement leaves the old file. Links are not followed.
+/// error leaves the old file, except an error of the folder's sync: then the file is replaced, but a power cut may
+/// bring the old one back. Links are not followed.
 ///
-/// The content is first written beside the file, under the same name each time. So only one process may
-/// replace files in a folder: it holds a lock of its own.
+/// The content is first written beside the file, under the same name each time. Two processes that replace one
+/// file at the same time could publish half of it, so only one process may use a folder. `dev` locks its folder.
+/// A registry does not lock its state directory: each registry needs its own.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let new = beside(path);
     remove_leftover(path)?;
@@ -50,10 +52,17 @@ pub(crate) fn remove_leftover(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Creates a folder that only its owner can enter, with missing folders above it. An existing one stays as it
-/// is.
+/// Creates a folder that only its owner can enter, with missing folders above it. They survive a power cut. An
+/// existing one stays as it is.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+    let missing: Vec<_> = path
+        .ancestors()
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    missing
+        .into_iter()
+        .try_for_each(|made| File::open(folder_of(made))?.sync_all())
 }
 
 /// Why a file was not read.
@@ -140,7 +149,8 @@ mod tests {
     #[test]
     fn what_a_killed_write_left_is_replaced_whoever_may_read_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, mine) = (folder.path().join("key"), folder.path().join("mine"));
+        let path = folder.path().join("key");
+        let mine = folder.path().join("mine");
         fs::write(&mine, "mine").unwrap();
         let leftover = folder.path().join(".key.wharfinger-new");
         for leave in [&(|| fs::write(&leftover, "half").unwrap()) as &dyn Fn(), &|| {
@@ -155,9 +165,24 @@ mod tests {
     }
 
     #[test]
+    fn missing_folders_are_made_for_their_owner_and_existing_ones_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let path = folder.path().join("a/b");
+        make_folder(&path).unwrap();
+        make_folder(&path).unwrap();
+        let modes = path
+            .ancestors()
+            .take(3)
+            .map(|one| one.metadata().unwrap().mode() & 0o777);
+        assert_eq!(modes.collect::<Vec<_>>(), [0o700, 0o700, 0o755]);
+    }
+
+    #[test]
     fn a_failed_write_says_why_and_leaves_what_was_there() {
         let folder = tempfile::tempdir().unwrap();
-        let (taken, missing) = (folder.path().join("taken"), folder.path().join("none/key"));
+        let taken = folder.path().join("taken");
+        let missing = folder.path().join("none/key");
         fs::create_dir(&taken).unwrap();
         assert_eq!(replace(&taken, b"").unwrap_err().to_string(), "Is a directory");
         assert_eq!(names(folder.path()), ["taken"]);
@@ -168,7 +193,8 @@ mod tests {
     #[test]
     fn a_file_that_another_user_could_have_written_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, link) = (folder.path().join("key"), folder.path().join("link"));
+        let path = folder.path().join("key");
+        let link = folder.path().join("link");
         assert_eq!(read(&path, 9), Ok(None));
         replace(&path, b"key").unwrap();
         symlink(&path, &link).unwrap();

@@ -40,6 +40,7 @@ pub use health_listener::{health_router, starting_router};
 pub use live::{Live, Readiness, Shared, StorageStanding};
 pub use open::{Open, is_at_loopback, is_loopback};
 pub use proxies::{Family, InvalidNetwork, Network, TrustedProxies};
+pub use routes::is_route;
 pub use standing::{ActiveRequest, Loss, Standing};
 pub use strangers::{OpenStream, Seat, Stranger, StrangerBounds, Strangers};
 pub use turns::Crowded;

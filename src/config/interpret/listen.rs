@@ -4,7 +4,7 @@ use super::Interpreter;
 use crate::config::raw;
 use crate::config::settings::Listen;
 use crate::config::values::{OneOrMany, TextOrNumber};
-use crate::http::Cors;
+use crate::http::{Cors, is_route};
 use std::net::IpAddr;
 
 impl Interpreter<'_> {
@@ -79,20 +79,10 @@ impl Interpreter<'_> {
             .prometheus
             .and_then(|prometheus| prometheus.path)
             .unwrap_or_else(|| "/metrics".to_owned());
-        let taken = [
-            "/",
-            "/v2",
-            "/token",
-            "/livez",
-            "/readyz",
-            "/startupz",
-            "/zot/auth/token",
-        ]
-        .contains(&path.as_str());
         let plain = path
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte));
-        if !path.starts_with('/') || path.starts_with("/v2/") || taken || !plain {
+        if !path.starts_with('/') || path.starts_with("/v2/") || is_route(&path) || !plain {
             self.mistake(
                 "extensions.metrics.prometheus.path",
                 format!("must be an unused path such as /metrics, of letters, digits and -._~, not {path:?}"),

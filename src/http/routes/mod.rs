@@ -67,6 +67,15 @@ table::routes! {
     }
 }
 
+/// Whether the registry answers at this path, other than with metrics, whose path can be configured.
+#[must_use]
+pub fn is_route(path: &str) -> bool {
+    !matches!(
+        Route::parse(path),
+        Err(InvalidPath::Unknown) | Ok(Route::Resource(Resource::Metrics))
+    )
+}
+
 /// The route's name in the metrics. There are few names, whatever paths strangers request.
 pub(super) fn class(route: &Result<Route, InvalidPath>) -> &'static str {
     route.as_ref().map_or("none", |route| route.row().class)

@@ -294,3 +294,22 @@ fn a_route_allows_the_methods_of_its_row() {
         assert_eq!(names.join(", "), methods, "{path}");
     }
 }
+
+#[test]
+fn metrics_can_be_at_any_path_that_is_no_other_route() {
+    for path in [
+        "/",
+        "/v2",
+        "/v2/",
+        "/token",
+        "/zot/auth/token",
+        "/livez",
+        "/readyz",
+        "/startupz",
+    ] {
+        assert!(super::is_route(path), "{path}");
+    }
+    for path in ["/metrics", "/prometheus", "/a/metrics", "/livez/a"] {
+        assert!(!super::is_route(path), "{path}");
+    }
+}

@@ -74,7 +74,9 @@ pub(super) async fn round_trip(folder: &Folder, address: SocketAddr) -> Result<D
     }
     let media_type = ManifestType::OciManifest.as_str();
     let push = |client: Registry| {
-        let (repository, tag, manifest) = (&repository, &tag, manifest.clone());
+        let repository = &repository;
+        let tag = &tag;
+        let manifest = manifest.clone();
         async move { client.push_manifest(repository, tag, media_type, manifest).await }
     };
     let pushed = push(pusher).await?;

@@ -35,7 +35,8 @@ struct Request {
 }
 
 pub(in crate::http) async fn answer(request: Unidentified<'_>, body: Body) -> Result<Response, Fault> {
-    let (app, live) = (request.app, request.live);
+    let app = request.app;
+    let live = request.live;
     let asked = if request.parts.method == Method::POST {
         by_post(request, body).await?
     } else {

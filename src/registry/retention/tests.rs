@@ -445,7 +445,8 @@ fn a_share_is_exceeded_by_more_than_itself() {
 
 #[test]
 fn reasons_name_the_key_that_decided() {
-    let (policy, entry) = (1, 2);
+    let policy = 1;
+    let entry = 2;
     let rule = Rule::PushedWithin;
     for (reason, expected) in [
         (

@@ -37,6 +37,7 @@ pub(super) fn live(
         opened,
         cors,
         metrics,
+        scrubbing: _, // for its task
     } = settings;
     let mut authenticator = Authenticator::new(issuers, domains, certificates).with_deny(deny);
     if token_cache {

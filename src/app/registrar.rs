@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// A registry that is ready to serve. Everything is open and the addresses are bound.
 pub struct Registrar {
@@ -107,6 +108,7 @@ impl Registrar {
             tokens,
         } = starting.open(probed).await.map_err(|why| vec![why])?;
         let opened_by = settings.opened;
+        let scrubbing = watch::Sender::new(settings.scrubbing);
         let live = live(1, opened.ways_in, settings, Some(&tokens), on_loopback);
         let live: Shared = Arc::new(ArcSwap::from_pointee(live));
         // Its files are read again, because they may have changed during a conversion.
@@ -144,6 +146,7 @@ impl Registrar {
                 live,
                 strangers,
                 networks,
+                scrubbing,
                 sources,
                 tls,
                 own,

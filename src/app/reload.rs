@@ -9,7 +9,7 @@ use super::networks::networks;
 use super::sources::Sources;
 use super::tls::{self, Own, prepare};
 use crate::clock::Clock;
-use crate::config::{self, Config, Environment, FixedSettings, Mistake, Opened, Warning};
+use crate::config::{self, Config, Environment, FixedSettings, Mistake, Opened, Scrubbing, Warning};
 use crate::exchange::Tokens;
 use crate::http::{Shared, Strangers};
 use crate::server::{Networks, Reloaded, Tls};
@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 /// Everything that a new configuration changes.
@@ -30,6 +31,7 @@ pub(super) struct Reload {
     pub(super) live: Shared,
     pub(super) strangers: Strangers,
     pub(super) networks: Arc<ArcSwap<Networks>>,
+    pub(super) scrubbing: watch::Sender<Option<Scrubbing>>,
     pub(super) sources: Sources,
     pub(super) tls: Option<Tls>,
     pub(super) own: Own,
@@ -172,6 +174,9 @@ impl Reload {
         self.sources.install(opened.running);
         self.strangers.bound(settings.unidentified);
         self.networks.store(Arc::new(networks(&settings)));
+        self.scrubbing.send_if_modified(|scrubbing| {
+            std::mem::replace(scrubbing, settings.scrubbing) != settings.scrubbing
+        });
         self.opened = settings.opened;
         let generation = self.live.load().generation + 1;
         let tokens = Some(&self.tokens);

@@ -255,7 +255,7 @@ pub(super) const IGNORED: &[(&str, &str)] = &[
     ),
     (
         "extensions.scrub",
-        "not supported; ignored: `wharfinger fsck` checks every byte",
+        "ignored: storage.scrub checks every byte while the registry serves, and `wharfinger fsck` does it once",
     ),
     (
         "extensions.trust",

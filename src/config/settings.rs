@@ -9,6 +9,7 @@ use crate::http::{Cors, StrangerBounds, TrustedProxies};
 use crate::identity::{DenyList, Mapping};
 use crate::registry::collect::{Options, Pace};
 use crate::registry::retention::Retention;
+use crate::registry::scrub::Rate;
 use crate::server::TlsSettings;
 use crate::spiffe_id::TrustDomain;
 use crate::trust::jwt::{OidcRules, SvidRules, TokenServerRules};
@@ -75,6 +76,8 @@ pub struct LiveSettings {
     pub cors: Cors,
     /// The path of the metrics on the registry's own address, if they are served there.
     pub metrics: Option<String>,
+    /// How content is hashed again. `None` if it is not.
+    pub scrubbing: Option<Scrubbing>,
 }
 
 /// What takes a restart.
@@ -180,6 +183,14 @@ impl Collecting {
             ..Options::default()
         }
     }
+}
+
+/// How content is hashed again while the registry serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scrubbing {
+    /// The time between the beginnings of two walks through the whole store.
+    pub period: Duration,
+    pub rate: Rate,
 }
 
 /// Why a file without a login is served. Every caller may then do everything, and credentials are ignored.

@@ -12,6 +12,7 @@ mod zots;
 use super::*;
 use crate::http::Cors;
 use crate::registry::collect::Pace;
+use crate::registry::scrub::Rate;
 use crate::server::ClientAuth;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -113,6 +114,47 @@ fn the_collector_has_zots_keys_and_our_defaults() {
             "storage.gcPace"
         ]
     );
+}
+
+#[test]
+fn content_is_hashed_again_if_the_file_says_so() {
+    let scrubbing = |scrub: Value| {
+        let mut document = minimal();
+        document["storage"]["scrub"] = scrub;
+        load(&document).map(|config| config.live.scrubbing)
+    };
+    let week = Duration::from_secs(7 * 24 * 60 * 60);
+    let rate = |mebibytes: u64| Rate::bytes_per_second(mebibytes << 20).unwrap();
+    for (scrub, period, mebibytes) in [
+        (json!({}), week, 20),
+        (json!({"period": "24h", "rate": 100}), week / 7, 100),
+        (json!({"PERIOD": "90m"}), Duration::from_secs(5400), 20),
+    ] {
+        let found = scrubbing(scrub).unwrap();
+        assert_eq!(
+            found,
+            Some(Scrubbing {
+                period,
+                rate: rate(mebibytes)
+            })
+        );
+    }
+    for off in [Value::Null, json!({"period": "0"})] {
+        assert_eq!(scrubbing(off).unwrap(), None);
+    }
+    assert_eq!(load(&minimal()).unwrap().live.scrubbing, None);
+    for (wrong, key) in [
+        (json!({"period": "weekly"}), "storage.scrub.period"),
+        (json!({"rate": 0}), "storage.scrub.rate"),
+    ] {
+        let mistakes = scrubbing(wrong).unwrap_err();
+        let keys: Vec<_> = mistakes.iter().map(|mistake| &mistake.key).collect();
+        assert_eq!(keys, [key]);
+    }
+    for wrong in [json!({"interval": "24h"}), json!({"rate": "20MiB"}), json!(true)] {
+        let mistakes = scrubbing(wrong).unwrap_err();
+        assert!(mistakes[0].key.starts_with("storage.scrub"), "{mistakes:?}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::garbage::Candidate;
 use super::records::unless_unreadable;
-use super::states::blob::BlobRecord;
+use super::states::blob::{BlobRecord, BlobState};
 use super::states::link::{Announced, LinkRecord};
 use super::suspecting::{Brought, Watched};
 use super::typed_store::{Found, Judged, contended, until_settled};
@@ -38,8 +38,14 @@ impl Registry {
         // The link may name bytes that were damaged and have since been replaced, so the blob's record takes
         // precedence. If that is missing or unreadable, the link is used.
         let blob = self.records.look_up(&keys::blob(digest)).await.ok().flatten();
-        let usable = blob.filter(|blob| blob.record.is_usable());
-        let (name, size) = usable.map_or((name, size), |blob| {
+        let blob = blob.filter(|blob| blob.record.state != BlobState::Dying);
+        if let Some(blob) = &blob
+            && blob.record.suspect
+            && !self.is_good_after_all(digest, &blob.record).await?
+        {
+            return Err(Error::BlobDamaged(digest.clone()));
+        }
+        let (name, size) = blob.map_or((name, size), |blob| {
             (blob.record.generation.clone(), blob.record.size)
         });
         if let Some(file) = self.open_whole(digest, &name, size).await? {

@@ -101,6 +101,7 @@ pub fn convert(key: &str, value: &Bytes, now: Timestamp) -> Result<Vec<Converted
         | Entry::Past(..)
         | Entry::Index(..)
         | Entry::Pass
+        | Entry::Scrub
         | Entry::Pulls(..) => Err(Unconvertible::Key),
     }
 }

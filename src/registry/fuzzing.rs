@@ -10,6 +10,7 @@ use super::states::manifest::ManifestRecord;
 use super::states::mark::Mark;
 use super::states::pass::PassRecord;
 use super::states::pulls::{PullRecord, PullsBegan};
+use super::states::scrub::ScrubRecord;
 use super::states::session::Session;
 use super::states::tag::TagRecord;
 use super::states::usage::UsageRecord;
@@ -30,6 +31,7 @@ pub fn records_read(value: &[u8]) -> Vec<(&'static str, bool)> {
         ("mark", survives::<Mark>(&value)),
         ("session", survives::<Session>(&value)),
         ("pass", survives::<PassRecord>(&value)),
+        ("scrub", survives::<ScrubRecord>(&value)),
         ("pulls", survives::<PullRecord>(&value)),
         ("pulls began", survives::<PullsBegan>(&value)),
         ("usage", survives::<UsageRecord>(&value)),

@@ -19,6 +19,7 @@
 //! | `r/<repository>!/p/<algorithm>/<hex>` | the pulls of a manifest |
 //! | `g/pass` | how far a pass of the collector is |
 //! | `h/pulls` | since when pulls are recorded |
+//! | `g/scrub` | how far a walk of the scrubber is |
 //! | `h/probe` | an empty record for the readiness probe |
 //! | [`STORE_ID`] | the store's own ID |
 
@@ -29,6 +30,7 @@ use super::states::mark::Mark;
 use super::states::pass::PassRecord;
 use super::states::probe::Probe;
 use super::states::pulls::{PullRecord, PullsBegan};
+use super::states::scrub::ScrubRecord;
 use super::states::session::Session;
 use super::states::tag::TagRecord;
 use super::states::usage::UsageRecord;
@@ -117,6 +119,7 @@ const DELETIONS: &str = "x/";
 const USAGE: &str = "q/";
 const REPOSITORIES: &str = "r/";
 const PASS: &str = "g/pass";
+const SCRUB: &str = "g/scrub";
 const PROBE: &str = "h/probe";
 const PULLS_BEGAN: &str = "h/pulls";
 
@@ -132,6 +135,11 @@ pub(super) fn pass() -> Key<PassRecord> {
 /// Since when pulls are recorded.
 pub(super) fn pulls_began() -> Key<PullsBegan> {
     Key::new(PULLS_BEGAN.to_owned())
+}
+
+/// How far a walk of the scrubber is.
+pub(super) fn scrub() -> Key<ScrubRecord> {
+    Key::new(SCRUB.to_owned())
 }
 
 pub(super) fn blobs() -> Prefix<BlobRecord> {
@@ -333,6 +341,8 @@ pub(super) enum Entry {
     Pulls(RepositoryName, Digest),
     /// How far a pass of the collector is.
     Pass,
+    /// How far a walk of the scrubber is.
+    Scrub,
     /// The probe's record, the one about pulls, or the store's ID.
     Own,
 }
@@ -343,8 +353,10 @@ impl Entry {
         if [PROBE, PULLS_BEGAN, STORE_ID].contains(&key) {
             return Some(Self::Own);
         }
-        if key == PASS {
-            return Some(Self::Pass);
+        match key {
+            PASS => return Some(Self::Pass),
+            SCRUB => return Some(Self::Scrub),
+            _ => {}
         }
         let found = Self::parse_parts(key)?;
         // Only the canonical key is accepted. Otherwise two keys could mean the same record.
@@ -425,6 +437,7 @@ impl Entry {
             Self::Index(repository, child, digest) => index(repository, child, digest).text,
             Self::Pulls(repository, digest) => pulls(repository, digest).text,
             Self::Pass => PASS.to_owned(),
+            Self::Scrub => SCRUB.to_owned(),
             Self::Own => PROBE.to_owned(),
         }
     }
@@ -483,6 +496,7 @@ mod tests {
             (Entry::Deletion(r(), d()), format!("x/a/b!/sha256/{hex}")),
             (Entry::Manifest(r(), d()), format!("r/a/b!/m/sha256/{hex}")),
             (Entry::Pass, "g/pass".to_owned()),
+            (Entry::Scrub, "g/scrub".to_owned()),
             (Entry::Pulls(r(), d()), format!("r/a/b!/p/sha256/{hex}")),
             (Entry::Tag(r(), t()), "r/a/b!/t/v1".to_owned()),
             (

@@ -29,8 +29,10 @@ mod model;
 mod pulling;
 mod records;
 mod referrers;
+mod rehashing;
 mod relying;
 pub mod retention;
+pub mod scrub;
 mod states;
 mod suspecting;
 mod tags;
@@ -91,6 +93,7 @@ pub struct Registry {
     open: uploads::OpenUploads,
     garbage: garbage::Garbage,
     pulls: Arc<pulling::Pulls>,
+    rechecks: Arc<rehashing::Rechecks>,
 }
 
 impl Registry {
@@ -107,6 +110,7 @@ impl Registry {
             open: uploads::OpenUploads::default(),
             garbage: garbage::Garbage::default(),
             pulls: Arc::default(),
+            rechecks: rehashing::Rechecks::new(),
         }
     }
 

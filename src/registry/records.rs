@@ -16,6 +16,7 @@ use super::states::mark::Mark;
 use super::states::pass::PassRecord;
 use super::states::probe::Probe;
 use super::states::pulls::{PullRecord, PullsBegan};
+use super::states::scrub::ScrubRecord;
 use super::states::session::Session;
 use super::states::tag::{TagRecord, TagState};
 use super::states::usage::UsageRecord;
@@ -115,6 +116,7 @@ impl Json for PassRecord {}
 impl Json for Probe {}
 impl Json for PullRecord {}
 impl Json for PullsBegan {}
+impl Json for ScrubRecord {}
 impl Json for Session {}
 impl Json for UsageRecord {}
 

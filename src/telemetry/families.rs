@@ -264,6 +264,21 @@ pub const FAMILIES: &[Family] = &[
         "Lines that are missing in the log because its reader was too slow or has gone",
     ),
     gauge(
+        "wharfinger_scrub_age_seconds",
+        &[],
+        "Seconds since the last complete walk of `storage.scrub` through all blobs and manifests; absent before the first",
+    ),
+    counter(
+        "wharfinger_scrub_bytes_total",
+        &[],
+        "Bytes that `storage.scrub` has hashed again",
+    ),
+    counter(
+        "wharfinger_scrub_damaged_total",
+        &["what"],
+        "Damaged contents that `storage.scrub` found, `blob` or `manifest`, counted again in each walk; the log names them",
+    ),
+    gauge(
         "wharfinger_store_bytes",
         &["part"],
         "Size of the store's files: `blobs`, with unfinished uploads; `values`, large records such as manifests; `database`, all other records; `log`, the database's write-ahead log. Blobs and values are counted in the background, less often the more there are",

@@ -46,6 +46,7 @@ mod refusals;
 mod reload;
 mod restart;
 mod revoke;
+mod scrub;
 mod strangers;
 mod trust;
 mod tutorial;

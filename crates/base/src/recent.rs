@@ -73,6 +73,13 @@ impl<K: Hash + Eq, V: Clone> Recent<K, V> {
         }
         self.old.remove(key);
     }
+
+    /// Removes the entries whose keys are not `wanted`. Looks at all entries.
+    pub fn retain(&mut self, wanted: impl Fn(&K) -> bool) {
+        self.young.retain(|key, _| wanted(key));
+        self.old.retain(|key, _| wanted(key));
+        self.weight = self.young.values().map(|kept| kept.weight).sum();
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +98,20 @@ mod tests {
         }
         recent.put(0, 0, 51);
         assert_eq!(recent.get(&0), None, "too heavy");
+    }
+
+    #[test]
+    fn unwanted_entries_are_removed_with_their_weight() {
+        let mut recent = Recent::new(10);
+        for key in 0..8 {
+            recent.put(key, key, 1);
+        }
+        recent.retain(|key| key % 2 == 0);
+        assert_eq!(
+            (0..8).filter_map(|key| recent.get(&key)).collect::<Vec<_>>(),
+            [0, 2, 4, 6]
+        );
+        assert_eq!(recent.weight, recent.young.len());
     }
 
     #[test]

@@ -244,6 +244,11 @@ impl Failure {
 ///   record of the registry is changed by all writers, and a store must not introduce one.
 pub trait RecordStore: Send + Sync {
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>>;
+    /// Like [`RecordStore::get`], for a check of what is stored: reads past every cache of the store, and
+    /// drops what a cache has of the record.
+    fn get_stored<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
+        self.get(key)
+    }
     /// [`Failure::Conflict`] if the key exists.
     fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version>;
     /// [`Failure::Conflict`] unless the record is in state `expected`.
@@ -399,6 +404,11 @@ pub trait BlobFile: Send + Sync {
     /// Returns at most `most` bytes from `offset` on, and nothing only at the end. Waits for the disk on a
     /// blocking thread.
     fn read(&self, offset: u64, most: usize) -> Answer<'_, Bytes>;
+    /// Like [`BlobFile::read`], for a check of the whole blob. The bytes do not take the place of others in a
+    /// cache.
+    fn read_once(&self, offset: u64, most: usize) -> Answer<'_, Bytes> {
+        self.read(offset, most)
+    }
 }
 
 /// Checks the form of a blob's name before it becomes part of a path or of a request.

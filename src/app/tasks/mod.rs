@@ -7,6 +7,7 @@ mod disk;
 mod metrics;
 mod passwords;
 mod pulls;
+mod scrubbing;
 mod shared_keys;
 mod signing_keys;
 mod storage;
@@ -41,6 +42,7 @@ impl Background {
             answers,
         } = self;
         let tls = reload.tls.clone();
+        let scrubbing = reload.scrubbing.subscribe();
         let collecting = reload.fixed.collecting.clone();
         tokio::join!(
             follow_certificates(tls, app),
@@ -48,6 +50,7 @@ impl Background {
             uploads::expire_uploads(app.registry.clone()),
             pulls::record_pulls(app.registry.clone()),
             collecting::collect(app.registry.clone(), collecting, app.clock.clone()),
+            scrubbing::scrub(app.registry.clone(), scrubbing),
             shared_keys::warn_of_shared_keys(app.live.clone(), app.clock.clone()),
             shared_keys::compare_trust_domains(app.live.clone(), app.clock.clone()),
             signing_keys::rotate_signing_keys(app.tokens.keys().clone(), app.live.clone(), app.clock.clone()),

@@ -15,6 +15,7 @@ mod namesakes;
 mod open;
 mod others;
 mod retention;
+mod scrubbing;
 mod shared;
 mod sources;
 mod tls;
@@ -171,6 +172,7 @@ pub(super) fn interpret(
     );
     let collecting = interpreter.collecting(&file.storage);
     let retention = interpreter.retention(file.storage.retention);
+    let scrubbing = interpreter.scrubbing(file.storage.scrub.as_ref());
     let commit = file.storage.commit.unwrap_or(true);
     if !commit {
         interpreter.warn(
@@ -205,6 +207,7 @@ pub(super) fn interpret(
             opened,
             cors,
             metrics,
+            scrubbing,
         },
         fixed: FixedSettings {
             listen,

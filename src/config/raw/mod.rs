@@ -101,4 +101,21 @@ pub struct Storage {
     /// The share of one processor's time that the removal may take, in percent, from 1 to 100. A slower disk or
     /// more traffic makes it slower. Default 10. Changes need a restart.
     pub gc_pace: Option<u8>,
+    /// Hashes every blob and manifest again and again while the registry serves, to find bytes that the disk
+    /// has lost or changed. Without this key nothing is hashed again. `wharfinger fsck` does it once, for a
+    /// store that no registry serves. [How to check a store](../how-to/check-a-store.md).
+    pub scrub: Option<Scrub>,
+}
+
+/// `storage.scrub`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Scrub {
+    /// The time from the beginning of one walk through the whole store to the beginning of the next, such as
+    /// `168h`. Default `168h`, which is a week. With 0 nothing is hashed again. A walk that was cut off goes
+    /// on after a restart.
+    pub period: Option<String>,
+    /// How much is read, in MiB per second, at least 1. Default 20, which is 11.5 TiB in a week. A walk that
+    /// takes longer than `period` at this rate is followed at once by the next, and the log says so.
+    pub rate: Option<u32>,
 }

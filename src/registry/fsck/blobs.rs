@@ -1,17 +1,21 @@
 //! Blobs, their bytes, and their links.
 
-use super::super::hashing::Hasher;
 use super::super::keys::{Entry, Key};
+use super::super::rehashing::Follower;
 use super::super::states::blob::{BlobRecord, BlobState};
 use super::super::states::link::{LinkRecord, LinkState};
 use super::super::suspecting::Damage;
 use super::super::{Error, Marking, keys};
 use super::Check;
-use crate::oci::{Algorithm, Digest, RepositoryName};
-use crate::storage::{BlobFile, Failure, Show};
+use crate::oci::{Digest, RepositoryName};
+use crate::storage::{Failure, Show};
 
-/// How much is read at once.
-const READ: usize = 1 << 20;
+impl Follower for Check<'_> {
+    async fn has_read(&mut self, bytes: u64) {
+        self.hashed += bytes;
+        self.progress.hashed(self.hashed, self.to_hash);
+    }
+}
 
 impl Check<'_> {
     pub(super) async fn blobs(&mut self) -> Result<(), Error> {
@@ -89,53 +93,12 @@ impl Check<'_> {
     }
 
     async fn whole(&mut self, digest: &Digest, blob: &BlobRecord) -> Result<Result<(), Damage>, Error> {
-        let file = match self.registry.bytes.open(&blob.generation).await {
-            Ok(file) => file,
-            Err(Failure::Missing) => return Ok(Err(Damage::Missing)),
-            Err(why) => return Ok(Err(Damage::Unopened(why))),
-        };
-        if file.size() != blob.size {
-            return Ok(Err(Damage::Size {
-                found: file.size(),
-                expected: blob.size,
-            }));
+        let registry = self.registry;
+        let found = registry.rehash(digest, blob, self).await?;
+        if matches!(found, Ok(()) | Err(Damage::Digest(_))) {
+            self.checked.bytes += blob.size;
         }
-        let hasher = match self.hash(&*file, blob.size, digest.algorithm()).await? {
-            Ok(hasher) => hasher,
-            Err(damage) => return Ok(Err(damage)),
-        };
-        self.checked.bytes += blob.size;
-        let found = hasher.digest();
-        Ok(if found == *digest {
-            Ok(())
-        } else {
-            Err(Damage::Digest(found))
-        })
-    }
-
-    /// Hashes the first `size` bytes.
-    pub(super) async fn hash(
-        &mut self,
-        file: &dyn BlobFile,
-        size: u64,
-        algorithm: Algorithm,
-    ) -> Result<Result<Hasher, Damage>, Error> {
-        let mut hasher = Hasher::new(algorithm);
-        let mut offset = 0;
-        while offset < size {
-            let most = usize::try_from(size - offset).map_or(READ, |left| left.min(READ));
-            match file.read(offset, most).await {
-                Ok(bytes) if !bytes.is_empty() => {
-                    offset += bytes.len() as u64;
-                    self.hashed += bytes.len() as u64;
-                    hasher = self.registry.absorb(None, hasher, vec![bytes]).await?;
-                }
-                Ok(_) => break,
-                Err(why) => return Ok(Err(Damage::Unreadable { at: offset, why })),
-            }
-            self.progress.hashed(self.hashed, self.to_hash);
-        }
-        Ok(Ok(hasher))
+        Ok(found)
     }
 
     pub(super) async fn links(&mut self) -> Result<(), Error> {

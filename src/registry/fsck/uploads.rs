@@ -82,7 +82,11 @@ impl Check<'_> {
                     return Ok(());
                 }
             };
-            found = match self.hash(&*file, session.offset, session.algorithm.0).await? {
+            let registry = self.registry;
+            let hashed = registry
+                .hash_file(&*file, session.offset, session.algorithm.0, self)
+                .await?;
+            found = match hashed {
                 Ok(hasher) => hasher,
                 Err(damage) => {
                     self.damage(key, format!("its bytes {id} {damage}"));

@@ -11,6 +11,7 @@ pub(super) mod mark;
 pub(super) mod pass;
 pub(super) mod probe;
 pub(super) mod pulls;
+pub(super) mod scrub;
 pub(super) mod session;
 pub(super) mod tag;
 pub(super) mod usage;

@@ -22,6 +22,7 @@ mod probe;
 mod pulls;
 mod referrers;
 mod relying;
+mod scrub;
 mod suspect;
 mod tags;
 mod uploads;

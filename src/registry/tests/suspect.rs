@@ -76,9 +76,11 @@ async fn a_pusher_does_not_find_a_blob_with_damaged_bytes() {
         );
     }
     assert_eq!(bench.keys("l/").await, links);
-    // Readers are still served: most of the bytes may be good, and the client verifies the digest.
-    assert_eq!(registry.blob(&read(R), &digest).await.unwrap().size, 5);
-    assert_eq!(content(registry, R, &digest).await.unwrap(), "?????");
+    // Readers learn that it is damaged, in every repository.
+    for repository in [R, "b"] {
+        let refused = content(registry, repository, &digest).await;
+        assert!(matches!(refused, Err(Error::BlobDamaged(damaged)) if damaged == digest));
+    }
     assert_eq!(bench.blob(&digest).await.generation, name);
 }
 

@@ -3,6 +3,7 @@
 
 use super::super::Error;
 use super::super::keys::Key;
+use super::super::large::worked;
 use super::super::records::{self, More, Stored};
 use super::super::states::mark::Mark;
 use super::{Base, TypedStore};
@@ -45,6 +46,34 @@ impl TypedStore {
             Some(base) => self.delete(key, &base.version).await,
             None => Ok(false),
         }
+    }
+
+    /// Reads the record from the disk rather than from memory, and checks that its content matches its key.
+    /// Returns its length too. If it is damaged, nothing of it stays in memory, so readers and pushes find
+    /// the damage.
+    pub(in crate::registry) async fn read_stored<T: Stored>(
+        &self,
+        key: &Key<T>,
+    ) -> Result<Option<(T, u64)>, Error> {
+        tokio::task::consume_budget().await;
+        let found = match self.store.get_stored(key.as_str()).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            Err(Failure::Lost { version, what }) => {
+                self.decoded.forget(&version);
+                return Err(records::lost(key.as_str(), &what));
+            }
+            Err(failure) => return Err(failure.into()),
+        };
+        let length = found.value.len();
+        let turn = self.decoding.take(length).await;
+        let own = key.clone();
+        let read = worked(length, move || records::decode_checked(&own, &found.value)).await?;
+        drop(turn);
+        if read.is_err() {
+            self.decoded.forget(&found.version);
+        }
+        Ok(Some((read?.0, length as u64)))
     }
 
     /// The entry and its state. An unreadable entry has only a state.

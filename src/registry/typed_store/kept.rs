@@ -78,6 +78,15 @@ impl Kept {
         made
     }
 
+    /// Removes everything that was decoded from this state of a record.
+    pub(super) fn forget(&self, version: &Version) {
+        for room in [&self.large, &self.small] {
+            room.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .retain(|(decoded, _)| decoded != version);
+        }
+    }
+
     const fn room(&self, room: Room) -> &Decoded {
         match room {
             Room::Large => &self.large,

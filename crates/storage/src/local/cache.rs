@@ -105,7 +105,8 @@ impl Cache {
         }
     }
 
-    /// Removes a record that was put and then deleted in the same commit.
+    /// Removes a record: one that was put and then deleted in the same commit, or one whose stored state is
+    /// being checked.
     pub(super) fn forget(&self, key: &str) {
         self.shard(key).records.remove(key);
     }

@@ -167,6 +167,10 @@ impl RecordStore for Local {
         Box::pin(async move { self.records.get(key) })
     }
 
+    fn get_stored<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
+        Box::pin(async move { self.records.get_stored(key) })
+    }
+
     fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
         Box::pin(self.put(key, None, value))
     }

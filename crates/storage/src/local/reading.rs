@@ -1,4 +1,5 @@
-//! Reads blobs: on the calling thread if the page cache has the data, otherwise on a blocking thread.
+//! Reads blobs: on the calling thread if the page cache has the data, otherwise on a blocking thread. A check
+//! of a whole blob leaves the page cache as it was.
 
 use super::blocking::blocking;
 use super::buffers::Buffers;
@@ -58,6 +59,46 @@ impl BlobFile for OpenBlob {
             .await
         })
     }
+
+    fn read_once(&self, offset: u64, most: usize) -> Answer<'_, Bytes> {
+        let room = self.room(offset, most);
+        let file = self.file.clone();
+        let buffers = self.buffers.clone();
+        Box::pin(async move {
+            if room == 0 {
+                return Ok(Bytes::new());
+            }
+            blocking(move || {
+                let mut buffer = buffers.take(room);
+                if let Some(read) = read_cached(&file, buffer.room(), offset).filter(|read| *read > 0) {
+                    return Ok(buffer.filled(read));
+                }
+                let read = read_uncached(&file, buffer.room(), offset)?;
+                match read {
+                    0 => Err(Failure::Missing), // shorter than it was
+                    read => Ok(buffer.filled(read)),
+                }
+            })
+            .await
+        })
+    }
+}
+
+/// Reads without reading ahead, and removes what was read from the page cache. The advice is only a hint, so
+/// a failure of it does not matter.
+#[cfg(target_os = "linux")]
+fn read_uncached(file: &File, room: &mut [u8], offset: u64) -> std::io::Result<usize> {
+    use rustix::fs::{Advice, fadvise};
+    let _ = fadvise(file, 0, None, Advice::Random);
+    let read = file.read_at(room, offset)?;
+    let length = std::num::NonZeroU64::new(read as u64);
+    let _ = length.map(|length| fadvise(file, offset, Some(length), Advice::DontNeed));
+    Ok(read)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_uncached(file: &File, room: &mut [u8], offset: u64) -> std::io::Result<usize> {
+    file.read_at(room, offset)
 }
 
 /// Reads what the page cache has. `None` also where the file system does not support this (`EOPNOTSUPP`), and

@@ -132,37 +132,45 @@ impl Records {
     }
 
     pub(super) fn get(&self, key: &str) -> Result<Option<Record>, Failure> {
-        self.cache.get(key, || {
-            let mut before = None;
-            loop {
-                let Some((version, written, value)) = self.select(key)? else {
-                    return Ok(None);
-                };
-                let value = match value {
-                    Cell::Here(value) => value,
-                    Cell::InFile => match self.values.read(version) {
-                        // The record may have changed since the table was read, and its file may be gone. A
-                        // disk error may be temporary. So look once more.
-                        Err(why) if why.shows_damage() && before != Some(version) => {
-                            before = Some(version);
-                            continue;
-                        }
-                        Err(why) if why.shows_damage() => {
-                            return Err(Failure::Lost {
-                                version: version.into(),
-                                what: values::lost(version, &why).into(),
-                            });
-                        }
-                        value => value?,
-                    },
-                };
-                return Ok(Some(Record {
-                    version: version.into(),
-                    value,
-                    written,
-                }));
-            }
-        })
+        self.cache.get(key, || self.read_record(key))
+    }
+
+    /// Reads the record past the cache, and removes it from the cache.
+    pub(super) fn get_stored(&self, key: &str) -> Result<Option<Record>, Failure> {
+        self.cache.forget(key);
+        self.read_record(key)
+    }
+
+    fn read_record(&self, key: &str) -> Result<Option<Record>, Failure> {
+        let mut before = None;
+        loop {
+            let Some((version, written, value)) = self.select(key)? else {
+                return Ok(None);
+            };
+            let value = match value {
+                Cell::Here(value) => value,
+                Cell::InFile => match self.values.read(version) {
+                    // The record may have changed since the table was read, and its file may be gone. A disk
+                    // error may be temporary. So look once more.
+                    Err(why) if why.shows_damage() && before != Some(version) => {
+                        before = Some(version);
+                        continue;
+                    }
+                    Err(why) if why.shows_damage() => {
+                        return Err(Failure::Lost {
+                            version: version.into(),
+                            what: values::lost(version, &why).into(),
+                        });
+                    }
+                    value => value?,
+                },
+            };
+            return Ok(Some(Record {
+                version: version.into(),
+                value,
+                written,
+            }));
+        }
     }
 
     /// Checks that large values can be written.

@@ -98,6 +98,9 @@ async fn a_read_answers_with_at_most_what_was_asked(store: Arc<impl BlobStore>) 
     let file = store.open(NAME).await.unwrap();
     assert_eq!(file.size(), 10);
     assert_eq!(file.read(2, 3).await.unwrap(), text("234"));
+    assert_eq!(file.read_once(2, 3).await.unwrap(), text("234"));
+    assert_eq!(file.read_once(8, usize::MAX).await.unwrap(), text("89"));
+    assert_eq!(file.read_once(10, 3).await.unwrap(), Bytes::new());
     assert_eq!(file.read(8, usize::MAX).await.unwrap(), text("89"));
     for end in [10, 11, u64::MAX] {
         assert_eq!(file.read(end, 1).await.unwrap(), Bytes::new());

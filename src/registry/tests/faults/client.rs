@@ -138,7 +138,9 @@ impl Client {
             Actor::Damage => self.damage().await,
             Actor::Scrub => {
                 for _ in 0..2 {
-                    if let Ok(Some(damaged)) = collectors::scrub(&self.registry, &content_digest()).await {
+                    if let Ok(Some(damaged)) =
+                        collectors::scrub_content(&self.registry, &content_digest()).await
+                    {
                         self.history.suspected(damaged);
                     }
                 }

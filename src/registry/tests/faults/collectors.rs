@@ -2,8 +2,7 @@
 //! period a collector deletes everything that nothing refers to.
 
 use super::super::super::collect::{Collector, Notes, Options, Rules, Step};
-use super::super::super::hashing::digest_of;
-use super::super::super::suspecting::Damage;
+use super::super::super::scrub;
 use super::super::*;
 use super::planted::Fault;
 use crate::access::Maintenance;
@@ -93,23 +92,18 @@ pub(super) async fn everything(registry: &Registry, conduct: &Conduct) -> Result
         .map(drop)
 }
 
-/// Returns the name of the blob's bytes if they are damaged, and marks the blob.
-pub(super) async fn scrub(registry: &Registry, digest: &Digest) -> Result<Option<String>, Error> {
+/// Returns the name of the blob's bytes if they are damaged. The blob is marked then.
+pub(super) async fn scrub_content(registry: &Registry, digest: &Digest) -> Result<Option<String>, Error> {
     let key = keys::blob(digest);
-    let Some(name) = registry
-        .records
-        .read(&key)
-        .await?
-        .map(|found| found.record.generation)
-    else {
+    let Some(found) = registry.records.read(&key).await? else {
         return Ok(None);
     };
-    let file = registry.bytes.open(&name).await?;
-    let bytes = file.read(0, usize::try_from(file.size()).unwrap()).await?;
-    let found = digest_of(digest.algorithm(), &bytes);
-    if found == *digest {
+    let blob = found.record;
+    let scrub::Found::Damaged = registry.scrub_blob(digest, &blob, &mut ()).await? else {
         return Ok(None);
-    }
-    registry.suspect(digest, &name, &Damage::Digest(found)).await;
-    Ok(Some(name))
+    };
+    // The store may have lost the answer to the mark.
+    let now = registry.records.read(&key).await?.map(|now| now.record);
+    let marked = now.is_some_and(|now| now.suspect && now.generation == blob.generation);
+    Ok(marked.then_some(blob.generation))
 }

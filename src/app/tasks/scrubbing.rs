@@ -1,0 +1,104 @@
+//! Hashes all content again beside the requests, as `storage.scrub` says.
+
+use super::every;
+use crate::access::Maintenance;
+use crate::config::Scrubbing;
+use crate::registry::scrub::Scrubbed;
+use crate::registry::{Error, Registry};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// Runs for ever. A change of the settings cuts a walk off, and it goes on with the new ones.
+pub(super) async fn scrub(registry: Registry, mut settings: watch::Receiver<Option<Scrubbing>>) {
+    let walks = async {
+        loop {
+            let present = *settings.borrow_and_update();
+            tokio::select! {
+                () = walk_again_and_again(&registry, present) => {}
+                changed = settings.changed() => {
+                    if changed.is_err() {
+                        return std::future::pending().await;
+                    }
+                }
+            }
+        }
+    };
+    tokio::join!(walks, measure(&registry));
+}
+
+/// Runs for ever.
+async fn walk_again_and_again(registry: &Registry, settings: Option<Scrubbing>) {
+    let Some(Scrubbing { period, rate }) = settings else {
+        return std::future::pending().await;
+    };
+    let owner = Maintenance::by_the_stores_owner();
+    // A registry that is started again and again should not begin with this.
+    sleep(FIRST_AFTER.min(period)).await;
+    let mut failed = None;
+    loop {
+        sleep(registry.next_scrub(&owner, period).await).await;
+        match registry.scrub(&owner, rate).await {
+            Ok(done) => {
+                failed = None;
+                report(&done, period);
+            }
+            Err(why) => {
+                fail(&mut failed, &why);
+                sleep(AGAIN_AFTER).await;
+            }
+        }
+    }
+}
+
+fn report(done: &Scrubbed, period: Duration) {
+    let Scrubbed {
+        blobs,
+        manifests,
+        bytes,
+        damaged,
+        took,
+    } = *done;
+    let seconds = took.as_secs();
+    tracing::info!(
+        scrub.blobs = blobs,
+        scrub.manifests = manifests,
+        scrub.bytes = bytes,
+        scrub.damaged = damaged,
+        scrub.seconds = seconds,
+        "all blobs and manifests have been hashed again"
+    );
+    if took > period {
+        tracing::warn!(
+            config.key = "storage.scrub",
+            scrub.seconds = seconds,
+            "hashing all content again took longer than storage.scrub.period: raise the period or storage.scrub.rate"
+        );
+    }
+}
+
+/// Logs a failure once until its reason changes.
+fn fail(failed: &mut Option<String>, why: &Error) {
+    let why = why.to_string();
+    if failed.as_ref() != Some(&why) {
+        tracing::error!("hashing all content again stopped, and will be tried again: {why}");
+        *failed = Some(why);
+    }
+}
+
+/// Runs for ever.
+async fn measure(registry: &Registry) {
+    let owner = Maintenance::by_the_stores_owner();
+    let mut ticks = every(MEASURED_EVERY);
+    loop {
+        ticks.tick().await;
+        if let Some(age) = registry.since_last_scrub(&owner).await {
+            metrics::gauge!("wharfinger_scrub_age_seconds").set(age.as_secs_f64());
+        }
+    }
+}
+
+const FIRST_AFTER: Duration = Duration::from_secs(60);
+/// The pause after a failure.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+const MEASURED_EVERY: Duration = Duration::from_secs(5);

@@ -1,0 +1,25 @@
+//! How far a walk of the scrubber is. It makes a walk that was cut off go on, and protects nothing.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::registry) struct ScrubRecord {
+    /// When the walk began, in seconds since 1970.
+    pub began: i64,
+    /// The key behind which it goes on. `None` if it came to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// When the last complete walk ended, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed: Option<i64>,
+    pub checked: ScrubCounts,
+}
+
+/// What the walk has checked so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::registry) struct ScrubCounts {
+    pub blobs: u64,
+    pub manifests: u64,
+    pub bytes: u64,
+    pub damaged: u64,
+}

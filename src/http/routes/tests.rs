@@ -307,9 +307,9 @@ fn metrics_can_be_at_any_path_that_is_no_other_route() {
         "/readyz",
         "/startupz",
     ] {
-        assert!(super::is_route(path), "{path}");
+        assert!(is_route(path), "{path}");
     }
     for path in ["/metrics", "/prometheus", "/a/metrics", "/livez/a"] {
-        assert!(!super::is_route(path), "{path}");
+        assert!(!is_route(path), "{path}");
     }
 }

@@ -24,7 +24,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use http_body_util::BodyExt as _;
 use pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{CertificateParams, KeyPair};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -36,6 +36,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use wharfinger_testkit::Ca;
 
 const SOON: Duration = Duration::from_millis(50);
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
@@ -45,17 +46,14 @@ type Chain = (Vec<CertificateDer<'static>>, KeyPair);
 
 /// An authority that clients trust, and a folder with the pair of files that the server presents.
 struct Pki {
-    ca: CertifiedIssuer<'static, KeyPair>,
+    ca: Ca,
     folder: tempfile::TempDir,
 }
 
 impl Pki {
     fn new() -> Self {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let pki = Self {
-            ca,
+            ca: Ca::root("servers"),
             folder: tempfile::tempdir().unwrap(),
         };
         pki.issue();
@@ -69,10 +67,8 @@ impl Pki {
     /// Replaces the server's pair, and returns the new certificate.
     fn issue(&self) -> CertificateDer<'static> {
         let key = KeyPair::generate().unwrap();
-        let cert = CertificateParams::new(["localhost".to_owned()])
-            .unwrap()
-            .signed_by(&key, &self.ca)
-            .unwrap();
+        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let cert = self.ca.certify(&params, &key);
         std::fs::write(self.folder().join("tls.crt"), cert.pem()).unwrap();
         std::fs::write(self.folder().join("tls.key"), key.serialize_pem()).unwrap();
         cert.der().clone()
@@ -103,7 +99,7 @@ impl Pki {
 
     fn client_of(&self, versions: &[&'static SupportedProtocolVersion], own: Option<&Chain>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
-        roots.add(self.ca.der().clone()).unwrap();
+        roots.add(self.ca.der.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)

@@ -170,8 +170,8 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::trust::Slot;
     use crate::trust::bundle::parse_pem;
-    use crate::trust::source::testing::{Ca, ca};
     use crate::trust::x509::X509Authorities;
+    use wharfinger_testkit::Ca;
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -212,22 +212,16 @@ mod tests {
 
     /// Another certificate of the same key.
     fn renewed(one: &Ca) -> Ca {
-        let certificate = one.params.self_signed(&one.key).unwrap();
-        let key = rcgen::KeyPair::from_pem(&one.key.serialize_pem()).unwrap();
-        let mut params = one.params.clone();
-        params.serial_number = Some(77.into());
-        Ca {
-            pem: params.self_signed(&key).unwrap().pem(),
-            der: certificate.der().to_vec(),
-            params,
-            key,
-        }
+        let key = rcgen::KeyPair::from_pem(&one.key().serialize_pem()).unwrap();
+        let renewed = Ca::root_of("shared", key, |params| params.serial_number = Some(77.into()));
+        assert_ne!(renewed.der, one.der);
+        renewed
     }
 
     #[test]
     fn one_root_for_two_trust_domains_stays_with_the_first_also_when_it_appears_later() {
-        let shared = ca("shared");
-        let own = ca("own");
+        let shared = Ca::root("shared");
+        let own = Ca::root("own");
         let two = Two::new();
         two.slots[1].publish(roots(&[&shared, &own]), NOW, Timestamp::MAX);
         assert_eq!(two.left(NOW), 2, "the first has no keys yet");
@@ -251,7 +245,7 @@ mod tests {
 
         let later = NOW.plus(std::time::Duration::from_secs(61));
         assert_eq!(two.left(later), 1, "stale keys still belong to the first");
-        two.first(&[&shared, &ca("other")]);
+        two.first(&[&shared, &Ca::root("other")]);
         assert_eq!(
             two.second.generation(NOW),
             after,
@@ -259,7 +253,7 @@ mod tests {
         );
         two.slots[1].confirm(NOW, Timestamp::MAX);
         assert_eq!(two.second.generation(NOW), after);
-        two.first(&[&ca("other")]);
+        two.first(&[&Ca::root("other")]);
         assert_eq!(
             (two.left(NOW), two.second.withheld(NOW)),
             (2, vec![]),
@@ -269,14 +263,14 @@ mod tests {
 
     #[test]
     fn trust_domains_without_shared_keys_do_not_affect_each_other() {
-        let one = ca("one");
-        let other = ca("other");
+        let one = Ca::root("one");
+        let other = Ca::root("other");
         let two = Two::new();
         two.first(&[&one]);
         two.slots[1].publish(roots(&[&other]), NOW, Timestamp::MAX);
         let before = two.second.generation(NOW);
         assert_eq!(before, two.slots[1].held().map(|held| held.generation));
-        two.first(&[&ca("newer")]);
+        two.first(&[&Ca::root("newer")]);
         assert_eq!(two.second.generation(NOW), before);
     }
 }

@@ -2,11 +2,7 @@
 //! it, and a caller.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
-};
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
@@ -18,11 +14,12 @@ use wharfinger::config::{self, Config, Mistake};
 use wharfinger::identity::{Authenticator, Domain, Failure, Identity, Issuer, Peer, Presented, Refused};
 use wharfinger::trust::jwks::{self, UseRule};
 use wharfinger::trust::{Authorities, Slot, bundle};
+use wharfinger_testkit::{Ca, Signer, uri};
 
 pub(crate) const NOW: i64 = 1_795_500_000;
 
 /// One key signs for all issuers. Other tests prove that each issuer is verified by its own keys.
-static KEY: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate().unwrap());
+static KEY: LazyLock<Signer> = LazyLock::new(|| Signer::new("k"));
 
 pub(crate) fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -54,11 +51,6 @@ pub(crate) struct Registry {
     roots: HashMap<String, Ca>,
 }
 
-struct Ca {
-    issuer: rcgen::Issuer<'static, KeyPair>,
-    pem: String,
-}
-
 impl Registry {
     /// Has keys for every issuer and trust domain of the configuration.
     pub(crate) fn of(config: Config) -> Self {
@@ -75,7 +67,7 @@ impl Registry {
         });
         let mut roots = HashMap::new();
         let domains = config.ways_in.domains.into_iter().map(|entry| {
-            let root = Ca::root(entry.name().as_str());
+            let root = root(entry.name().as_str());
             let x509 = entry
                 .accepts_x509
                 .then(|| held(bundle::parse_pem(root.pem.as_bytes()).unwrap().value));
@@ -118,7 +110,7 @@ impl Registry {
     /// The caller with an X.509-SVID of this SPIFFE ID, issued by its own trust domain.
     pub(crate) async fn certificate(&self, id: &str) -> Result<Identity, Failure> {
         let domain = id.trim_start_matches("spiffe://").split('/').next().unwrap();
-        let peer = self.roots[domain].svid(id);
+        let peer = Peer::new(vec![self.roots[domain].svid_der(id)]);
         self.authenticate(None, Some(&peer)).await
     }
 
@@ -178,38 +170,15 @@ pub(crate) fn refused(outcome: Result<Identity, Failure>) -> Refused {
     }
 }
 
-impl Ca {
-    fn root(domain: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![SanType::URI(format!("spiffe://{domain}").try_into().unwrap())];
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self {
-            issuer: rcgen::Issuer::new(params, key),
-            pem,
-        }
-    }
-
-    fn svid(&self, id: &str) -> Peer {
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        Peer::new(vec![
-            params
-                .signed_by(&KeyPair::generate().unwrap(), &self.issuer)
-                .unwrap()
-                .der()
-                .clone(),
-        ])
-    }
+fn root(domain: &str) -> Ca {
+    Ca::root_with(domain, |params| {
+        params.subject_alt_names = vec![uri(&format!("spiffe://{domain}"))];
+    })
 }
 
 /// A certificate authority in PEM, for settings that take one as text.
 pub(crate) fn authority_pem() -> String {
-    Ca::root("ca.example").pem
+    root("ca.example").pem
 }
 
 fn held<T>(keys: T) -> Arc<Authorities<T>> {
@@ -219,18 +188,13 @@ fn held<T>(keys: T) -> Arc<Authorities<T>> {
 }
 
 fn key_set(purpose: &str) -> String {
-    let (x, y) = KEY.public_key_raw()[1..].split_at(32);
-    let x = URL_SAFE_NO_PAD.encode(x);
-    let y = URL_SAFE_NO_PAD.encode(y);
-    json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": "k", "use": purpose, "x": x, "y": y}]}).to_string()
+    let mut key = KEY.jwk();
+    key["use"] = purpose.into();
+    json!({ "keys": [key] }).to_string()
 }
 
 fn sign(mut claims: Value) -> String {
-    let claims = claims.as_object_mut().unwrap();
-    claims.entry("exp").or_insert_with(|| (NOW + 300).into());
-    let header = Header {
-        kid: Some("k".into()),
-        ..Header::new(Algorithm::ES256)
-    };
-    jsonwebtoken::encode(&header, claims, &EncodingKey::from_ec_der(KEY.serialized_der())).unwrap()
+    let members = claims.as_object_mut().unwrap();
+    members.entry("exp").or_insert_with(|| (NOW + 300).into());
+    KEY.token_of(KEY.header(), claims)
 }

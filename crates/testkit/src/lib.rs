@@ -24,6 +24,7 @@ mod job;
 mod pki;
 mod server_process;
 mod signer;
+mod site;
 mod token;
 
 pub use agent::{Agent, X509Svid};
@@ -32,9 +33,10 @@ pub use counts::{Trace, io};
 pub use failing::{Failing, When};
 pub use issuer::TestIssuer;
 pub use job::{JOB_TOKEN, Job};
-pub use pki::{Ca, Pair, TestPki, TrustDomain, uri};
+pub use pki::{Ca, DerPair, Pair, TestPki, TrustDomain, uri};
 pub use server_process::{ServerProcess, free, pause};
 pub use signer::{Signer, encode};
+pub use site::{Hold, Site};
 pub use token::unsigned_token;
 
 use wharfinger_base::clock::Clock;

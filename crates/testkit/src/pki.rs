@@ -1,12 +1,13 @@
 //! Authorities, trust domains with their bundles, SVIDs and server certificates.
 
-use super::signer::Signer;
+use super::signer::{Signer, encode};
 use super::{AUDIENCE, now};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use pki_types::CertificateDer;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
 };
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -18,30 +19,113 @@ pub struct Pair {
     pub key: String,
 }
 
-/// A certificate authority.
+/// A DER certificate and its DER key.
+pub struct DerPair {
+    pub certificate: CertificateDer<'static>,
+    pub key: Vec<u8>,
+}
+
+/// A certificate authority with its key.
 pub struct Ca {
     issuer: Issuer<'static, KeyPair>,
-    der: Vec<u8>,
+    pub der: CertificateDer<'static>,
     pub pem: String,
 }
 
 impl Ca {
+    /// A root that is valid for an hour.
     pub fn new(name: &str) -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        dates(&mut params);
+        Self::root_with(name, dates)
+    }
+
+    /// A root that is valid at any time of a test.
+    pub fn root(name: &str) -> Self {
+        Self::root_with(name, |_| {})
+    }
+
+    pub fn root_with(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        Self::root_of(name, KeyPair::generate().unwrap(), change)
+    }
+
+    pub fn root_of(name: &str, key: KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = authority(name);
+        change(&mut params);
         let certificate = params.self_signed(&key).unwrap();
-        let der = certificate.der().to_vec();
-        let pem = certificate.pem();
+        Self::of(&certificate, params, key)
+    }
+
+    pub fn intermediate(&self, name: &str) -> Self {
+        self.intermediate_with(name, |_| {})
+    }
+
+    pub fn intermediate_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = authority(name);
+        let key = KeyPair::generate().unwrap();
+        change(&mut params);
+        let certificate = self.certify(&params, &key);
+        Self::of(&certificate, params, key)
+    }
+
+    fn of(certificate: &Certificate, params: CertificateParams, key: KeyPair) -> Self {
         Self {
+            der: certificate.der().clone(),
+            pem: certificate.pem(),
             issuer: Issuer::new(params, key),
-            der,
-            pem,
         }
+    }
+
+    pub fn key(&self) -> &KeyPair {
+        self.issuer.key()
+    }
+
+    /// Signs any certificate for any key, valid or not.
+    pub fn certify(&self, params: &CertificateParams, key: &impl PublicKeyData) -> Certificate {
+        params.signed_by(key, &self.issuer).unwrap()
+    }
+
+    /// Certifies another authority's name and key.
+    pub fn cross_sign(&self, name: &str, other: &Self) -> CertificateDer<'static> {
+        self.certify(&authority(name), other.key()).der().clone()
+    }
+
+    /// A certificate like that of an X.509-SVID, but without a SPIFFE ID. It is valid at any time of a test.
+    pub fn leaf(
+        &self,
+        key: &impl PublicKeyData,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> CertificateDer<'static> {
+        let mut params = workload();
+        change(&mut params);
+        self.certify(&params, key).der().clone()
+    }
+
+    /// An X.509-SVID that is valid at any time of a test.
+    pub fn svid_der(&self, id: &str) -> CertificateDer<'static> {
+        self.svid_der_with(id, |_| {})
+    }
+
+    pub fn svid_der_with(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> CertificateDer<'static> {
+        self.leaf(&KeyPair::generate().unwrap(), |params| {
+            params.subject_alt_names = vec![uri(id)];
+            change(params);
+        })
+    }
+
+    /// An X.509-SVID for any key, valid or not.
+    pub fn svid_der_for(&self, id: &str, key: &impl PublicKeyData) -> CertificateDer<'static> {
+        self.leaf(key, |params| params.subject_alt_names = vec![uri(id)])
+    }
+
+    /// The authority as an element of a SPIFFE bundle. Its key is a P-256 key.
+    pub fn element(&self) -> Value {
+        let (x, y) = self.key().public_key_raw()[1..].split_at(32);
+        let x = encode(x);
+        let y = encode(y);
+        json!({"kty": "EC", "use": "x509-svid", "crv": "P-256", "x": x, "y": y, "x5c": [STANDARD.encode(&self.der)]})
     }
 
     /// A certificate for a server on loopback, with its addresses and with a name that clients must be able
@@ -59,11 +143,7 @@ impl Ca {
         let day = time::Duration::days(1);
         let at = OffsetDateTime::from_unix_timestamp(now()).unwrap();
         (params.not_before, params.not_after) = (at - 10 * day, at - day);
-        let key = KeyPair::generate().unwrap();
-        Pair {
-            certificate: params.signed_by(&key, &self.issuer).unwrap().pem(),
-            key: key.serialize_pem(),
-        }
+        self.pair(&params)
     }
 
     /// A client's certificate that is not an SVID.
@@ -82,25 +162,31 @@ impl Ca {
     }
 
     pub fn svid_with(&self, id: &str, change: impl FnOnce(&mut CertificateParams)) -> Pair {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::OrganizationName, "SPIRE");
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        let mut params = workload();
         params.subject_alt_names = vec![uri(id)];
         change(&mut params);
         self.issue(params)
     }
 
-    fn issue(&self, mut params: CertificateParams) -> Pair {
+    /// Any certificate with its key, in DER.
+    pub fn der_pair(&self, params: &CertificateParams) -> DerPair {
         let key = KeyPair::generate().unwrap();
+        DerPair {
+            certificate: self.certify(params, &key).der().clone(),
+            key: key.serialize_der(),
+        }
+    }
+
+    fn issue(&self, mut params: CertificateParams) -> Pair {
         dates(&mut params);
+        self.pair(&params)
+    }
+
+    /// Any certificate with its key.
+    pub fn pair(&self, params: &CertificateParams) -> Pair {
+        let key = KeyPair::generate().unwrap();
         Pair {
-            certificate: params.signed_by(&key, &self.issuer).unwrap().pem(),
+            certificate: self.certify(params, &key).pem(),
             key: key.serialize_pem(),
         }
     }
@@ -140,11 +226,7 @@ impl TrustDomain {
     pub fn bundle(&self) -> Value {
         let mut token_key = self.signer.jwk();
         token_key["use"] = "jwt-svid".into();
-        let point = self.ca.issuer.key().public_key_raw();
-        let (x, y) = point[1..].split_at(32);
-        let x = super::signer::encode(x);
-        let y = super::signer::encode(y);
-        let authority = json!({"kty": "EC", "use": "x509-svid", "crv": "P-256", "x": x, "y": y, "x5c": [STANDARD.encode(&self.ca.der)]});
+        let authority = self.ca.element();
         json!({"spiffe_sequence": 1, "spiffe_refresh_hint": 300, "keys": [authority, token_key]})
     }
 }
@@ -169,6 +251,30 @@ impl TestPki {
 
 pub fn uri(text: &str) -> SanType {
     SanType::URI(text.try_into().unwrap())
+}
+
+fn authority(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+/// A workload's certificate, as SPIRE makes them.
+fn workload() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CountryName, "US");
+    params.distinguished_name.push(DnType::OrganizationName, "SPIRE");
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    params
 }
 
 fn dates(params: &mut CertificateParams) {

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::limits::{CHAIN_BYTES, SIGNATURE_CHECKS};
-use crate::trust::x509::testing::{Ca, MadeUp, authorities, signature_checks, unknown_critical, uri, valid};
+use crate::trust::x509::testing::{
+    Ca, MadeUp, authorities, signature_checks, unknown_critical, uri, valid, version_1,
+};
 use crate::trust::x509::{Oversized, Rejected, Unprovable, X509Authorities};
 use rcgen::{CertificateParams, SanType};
 
@@ -34,7 +36,7 @@ fn entry(name: &str, slot: &Arc<Slot<X509Authorities>>) -> CertificateEntry {
 fn namesakes(id: Option<&str>) -> (Ca, Peer) {
     let all: Vec<_> = (0..6).map(|_| Ca::root("prod.example")).collect();
     let names = |params: &mut CertificateParams| params.subject_alt_names = id.map(uri).into_iter().collect();
-    let leaf = all[0].svid_with(CI, names);
+    let leaf = all[0].svid_der_with(CI, names);
     let chain = std::iter::once(leaf)
         .chain(all.iter().map(|ca| ca.der.clone()))
         .collect();
@@ -105,7 +107,7 @@ async fn a_rejection_for_a_date_is_cached_until_that_date() {
     let later = NOW.plus(Duration::from_secs(60));
     let end = NOW.plus(Duration::from_secs(600));
     let root = Ca::root_with("prod.example", |params| valid(params, later, end));
-    let leaf = root.svid_with(CI, |params| valid(params, NOW, end));
+    let leaf = root.svid_der_with(CI, |params| valid(params, NOW, end));
     let authenticator = trusting(&slot("roots", &[&root]));
     let peer = Peer::new(vec![leaf]);
     let refused = |outcome| {
@@ -130,7 +132,7 @@ async fn a_rejection_for_a_date_is_cached_until_that_date() {
             "a cached rejection shows the time of the request"
         );
     }
-    let young = root.svid_with(CI, |params| valid(params, end.minus(Duration::from_secs(1)), end));
+    let young = root.svid_der_with(CI, |params| valid(params, end.minus(Duration::from_secs(1)), end));
     let peer = Peer::new(vec![young]);
     assert!(meet_at(&authenticator, &peer, later).await.is_err());
     assert!(
@@ -193,7 +195,7 @@ async fn a_certificate_that_names_its_authoritys_key_is_accepted_by_the_last_of_
 async fn requests_wait_for_their_certificates_verification_without_blocking_a_thread() {
     let root = Ca::root("prod.example");
     let authenticator = trusting(&slot("roots", &[&root]));
-    let peer = Peer::new(vec![root.svid(CI)]);
+    let peer = Peer::new(vec![root.svid_der(CI)]);
     signature_checks();
     let verifying = peer.verifying().await;
     let mut requests: Vec<_> = (0..128)
@@ -222,7 +224,7 @@ async fn a_chain_that_no_other_request_has_is_verified_at_once() {
     use futures_util::FutureExt;
     let root = Ca::root("prod.example");
     let authenticator = trusting(&slot("roots", &[&root]));
-    let peer = Peer::new(vec![root.svid(CI)]);
+    let peer = Peer::new(vec![root.svid_der(CI)]);
     while tokio::task::consume_budget().now_or_never().is_some() {}
     assert_eq!(
         meet_at(&authenticator, &peer, NOW)
@@ -317,10 +319,10 @@ async fn a_key_that_cannot_be_proved_never_becomes_an_identity() {
 async fn a_certificate_that_rustls_rejects_is_rejected_with_its_own_reason() {
     let root = Ca::root("prod.example");
     let authenticator = trusting(&slot("roots", &[&root]));
-    let critical = Peer::new(vec![root.svid_with(CI, unknown_critical)]);
+    let critical = Peer::new(vec![root.svid_der_with(CI, unknown_critical)]);
     let why = meet_at(&authenticator, &critical, NOW).await.unwrap_err();
     assert!(why.to_string().contains("critical extension 1.2.3.4"), "{why}");
-    let version_1 = Peer::new(vec![root.version_1(&root.svid(CI))]);
+    let version_1 = Peer::new(vec![version_1(&root, &root.svid_der(CI))]);
     assert_eq!(
         reason(meet_at(&authenticator, &version_1, NOW).await),
         Refused::Chain(Rejected::Version { found: 1 })
@@ -331,7 +333,7 @@ async fn a_certificate_that_rustls_rejects_is_rejected_with_its_own_reason() {
 async fn a_chain_over_a_limit_is_not_kept_except_its_log_evidence() {
     let root = Ca::root("prod.example");
     let authenticator = trusting(&slot("roots", &[&root]));
-    let large = root.svid_with(CI, |params| {
+    let large = root.svid_der_with(CI, |params| {
         params
             .subject_alt_names
             .extend((0..20_000).map(|_| SanType::DnsName("a".try_into().unwrap())));
@@ -360,7 +362,7 @@ async fn a_chain_over_a_limit_is_not_kept_except_its_log_evidence() {
     );
 
     let peer = Peer::new(
-        std::iter::once(root.svid(CI))
+        std::iter::once(root.svid_der(CI))
             .chain(vec![root.der.clone(); 120])
             .collect(),
     );

@@ -7,63 +7,43 @@ use crate::spiffe_id::InvalidSpiffeId;
 use crate::trust::x509::{Malformed, Rejected, X509Authorities};
 use pki_types::CertificateDer;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, SanType,
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose,
 };
+use wharfinger_testkit::{Ca, uri};
 
 /// 2027-01-01.
 const LEAF_EXPIRES: Timestamp = Timestamp::from_secs(1_798_761_600);
 
-pub(super) struct Ca {
-    issuer: rcgen::Issuer<'static, KeyPair>,
-    pem: String,
+/// A root of the trust domain `name`.
+fn root(name: &str) -> Ca {
+    Ca::root_with(name, |params| {
+        params.subject_alt_names = vec![uri(&format!("spiffe://{name}"))];
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+    })
 }
 
-impl Ca {
-    /// A root of the trust domain `name`.
-    fn new(name: &str) -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.distinguished_name = common_name(name);
-        params.subject_alt_names = vec![SanType::URI(format!("spiffe://{name}").try_into().unwrap())];
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self {
-            issuer: rcgen::Issuer::new(params, key),
-            pem,
-        }
-    }
+pub(super) fn authorities(ca: &Ca) -> X509Authorities {
+    let parsed = bundle::parse_pem(ca.pem.as_bytes()).unwrap();
+    assert_eq!(parsed.skipped, []);
+    parsed.value
+}
 
-    pub(super) fn authorities(&self) -> X509Authorities {
-        let parsed = bundle::parse_pem(self.pem.as_bytes()).unwrap();
-        assert_eq!(parsed.skipped, []);
-        parsed.value
-    }
+/// A client certificate with these URIs and this common name.
+pub(super) fn client(ca: &Ca, uris: &[&str], name: Option<&str>) -> Peer {
+    client_used(ca, uris, name, &[KeyUsagePurpose::DigitalSignature])
+}
 
-    /// A client certificate with these URIs and this common name.
-    pub(super) fn client(&self, uris: &[&str], name: Option<&str>) -> Peer {
-        self.client_used(uris, name, &[KeyUsagePurpose::DigitalSignature])
-    }
-
-    fn client_used(&self, uris: &[&str], name: Option<&str>, usages: &[KeyUsagePurpose]) -> Peer {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = name.map_or_else(DistinguishedName::new, common_name);
-        params.subject_alt_names = uris
-            .iter()
-            .map(|uri| SanType::URI((*uri).try_into().unwrap()))
-            .collect();
-        params.key_usages = usages.to_vec();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.serial_number = Some(7_u64.into());
-        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2027, 1, 1);
-        let certificate = params
-            .signed_by(&KeyPair::generate().unwrap(), &self.issuer)
-            .unwrap();
-        Peer::new(vec![certificate.der().clone()])
-    }
+fn client_used(ca: &Ca, uris: &[&str], name: Option<&str>, usages: &[KeyUsagePurpose]) -> Peer {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = name.map_or_else(DistinguishedName::new, common_name);
+    params.subject_alt_names = uris.iter().map(|id| uri(id)).collect();
+    params.key_usages = usages.to_vec();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.serial_number = Some(7_u64.into());
+    params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2027, 1, 1);
+    let certificate = ca.certify(&params, &KeyPair::generate().unwrap());
+    Peer::new(vec![certificate.der().clone()])
 }
 
 fn common_name(name: &str) -> DistinguishedName {
@@ -72,15 +52,15 @@ fn common_name(name: &str) -> DistinguishedName {
     dn
 }
 
-static PROD_CA: LazyLock<Ca> = LazyLock::new(|| Ca::new("prod.example"));
-pub(super) static OTHER_CA: LazyLock<Ca> = LazyLock::new(|| Ca::new("other.example"));
+static PROD_CA: LazyLock<Ca> = LazyLock::new(|| root("prod.example"));
+pub(super) static OTHER_CA: LazyLock<Ca> = LazyLock::new(|| root("other.example"));
 const CI: &str = "spiffe://prod.example/ci";
 
 /// Two trust domains with roots, one for tokens only, one without keys; and one plain entry that trusts the
 /// root of `other.example`.
 fn authenticator() -> Authenticator {
     let with_roots = |name, ca: &Ca| Domain {
-        x509: Some(held(ca.authorities())),
+        x509: Some(held(authorities(ca))),
         ..domain(name)
     };
     let domains = vec![
@@ -102,7 +82,7 @@ fn authenticator() -> Authenticator {
 fn entry(name: &str, ca: &Ca) -> CertificateEntry {
     CertificateEntry {
         name: name.into(),
-        authorities: held(ca.authorities()),
+        authorities: held(authorities(ca)),
         mapping: Mapping::default(),
     }
 }
@@ -121,7 +101,7 @@ async fn meet(authenticator: &Authenticator, peer: &Peer) -> Result<Identity, Fa
 
 #[tokio::test]
 async fn an_x509_svid_gets_its_spiffe_id_as_username() {
-    let identity = meet(&authenticator(), &PROD_CA.client(&[CI], Some("ignored")))
+    let identity = meet(&authenticator(), &client(&PROD_CA, &[CI], Some("ignored")))
         .await
         .unwrap();
     assert_eq!(identity.username(), CI);
@@ -133,7 +113,7 @@ async fn an_x509_svid_gets_its_spiffe_id_as_username() {
 
 #[tokio::test]
 async fn x_12_only_the_roots_of_its_own_trust_domain_are_used() {
-    let forged = OTHER_CA.client(&[CI], None);
+    let forged = client(&OTHER_CA, &[CI], None);
     assert_eq!(
         reason(meet(&authenticator(), &forged).await),
         no_path("CN=other.example", "test")
@@ -142,12 +122,12 @@ async fn x_12_only_the_roots_of_its_own_trust_domain_are_used() {
 
 #[tokio::test]
 async fn a_certificate_with_a_spiffe_uri_is_never_tried_as_a_plain_certificate() {
-    let unknown = OTHER_CA.client(&["spiffe://elsewhere.example/ci"], Some("alice"));
+    let unknown = client(&OTHER_CA, &["spiffe://elsewhere.example/ci"], Some("alice"));
     assert_eq!(
         reason(meet(&authenticator(), &unknown).await),
         Refused::UnknownTrustDomain
     );
-    let tokens_only = OTHER_CA.client(&["spiffe://jwt.example/ci"], Some("alice"));
+    let tokens_only = client(&OTHER_CA, &["spiffe://jwt.example/ci"], Some("alice"));
     assert_eq!(
         reason(meet(&authenticator(), &tokens_only).await),
         Refused::KindNotAccepted
@@ -177,7 +157,7 @@ async fn a_certificate_with_a_spiffe_uri_is_never_tried_as_a_plain_certificate()
         ),
     ];
     for (uris, expected) in bad {
-        let outcome = meet(&authenticator(), &OTHER_CA.client(uris, Some("alice"))).await;
+        let outcome = meet(&authenticator(), &client(&OTHER_CA, uris, Some("alice"))).await;
         assert_eq!(reason(outcome), Refused::Chain(expected), "{uris:?}");
     }
 }
@@ -193,7 +173,7 @@ async fn an_invalid_svid_of_a_configured_trust_domain_is_not_tried_by_entries_th
         ..entry("uris", &OTHER_CA)
     };
     let domains = vec![Domain {
-        x509: Some(held(PROD_CA.authorities())),
+        x509: Some(held(authorities(&PROD_CA))),
         ..domain("prod.example")
     }];
     let authenticator = Authenticator::new(vec![], domains, vec![uris]);
@@ -241,10 +221,14 @@ async fn an_invalid_svid_of_a_configured_trust_domain_is_not_tried_by_entries_th
         ),
     ];
     for (uris, usages, expected) in bad {
-        let outcome = meet(&authenticator, &OTHER_CA.client_used(uris, Some("alice"), usages)).await;
+        let outcome = meet(
+            &authenticator,
+            &client_used(&OTHER_CA, uris, Some("alice"), usages),
+        )
+        .await;
         assert_eq!(reason(outcome), Refused::Chain(expected), "{uris:?}");
     }
-    let foreign = OTHER_CA.client(&["spiffe://elsewhere.example/ci"], None);
+    let foreign = client(&OTHER_CA, &["spiffe://elsewhere.example/ci"], None);
     assert_eq!(
         meet(&authenticator, &foreign).await.unwrap().username(),
         "spiffe://elsewhere.example/ci",
@@ -254,7 +238,7 @@ async fn an_invalid_svid_of_a_configured_trust_domain_is_not_tried_by_entries_th
 
 #[tokio::test]
 async fn a_plain_certificate_gets_its_common_name_as_username() {
-    let identity = meet(&authenticator(), &OTHER_CA.client(&[], Some("alice")))
+    let identity = meet(&authenticator(), &client(&OTHER_CA, &[], Some("alice")))
         .await
         .unwrap();
     assert_eq!(identity.username(), "alice");
@@ -268,10 +252,10 @@ async fn a_plain_certificate_gets_its_common_name_as_username() {
         }
     );
     assert_eq!(
-        reason(meet(&authenticator(), &OTHER_CA.client(&["urn:x"], None)).await),
+        reason(meet(&authenticator(), &client(&OTHER_CA, &["urn:x"], None)).await),
         Refused::NoCommonName
     );
-    let named_like_an_svid = OTHER_CA.client(&[], Some(CI));
+    let named_like_an_svid = client(&OTHER_CA, &[], Some(CI));
     assert_eq!(
         reason(meet(&authenticator(), &named_like_an_svid).await),
         Refused::UsernameIsSpiffeId
@@ -280,11 +264,11 @@ async fn a_plain_certificate_gets_its_common_name_as_username() {
 
 #[tokio::test]
 async fn a_plain_certificate_that_fits_no_entry_is_rejected() {
-    let stranger = reason(meet(&authenticator(), &PROD_CA.client(&[], Some("alice"))).await);
+    let stranger = reason(meet(&authenticator(), &client(&PROD_CA, &[], Some("alice"))).await);
     assert_eq!(stranger, no_path("CN=prod.example", "test"));
     let without_entries = Authenticator::new(vec![], vec![], vec![]);
     assert_eq!(
-        reason(meet(&without_entries, &PROD_CA.client(&[], Some("alice"))).await),
+        reason(meet(&without_entries, &client(&PROD_CA, &[], Some("alice"))).await),
         Refused::KindNotAccepted
     );
     let garbage = Peer::new(vec![CertificateDer::from(b"no certificate".to_vec())]);
@@ -302,7 +286,7 @@ async fn an_entry_without_roots_ends_the_search() {
         mapping: Mapping::default(),
     };
     let authenticator = Authenticator::new(vec![], vec![], vec![silent, entry("second", &OTHER_CA)]);
-    let outcome = meet(&authenticator, &OTHER_CA.client(&[], Some("alice"))).await;
+    let outcome = meet(&authenticator, &client(&OTHER_CA, &[], Some("alice"))).await;
     assert!(
         matches!(outcome, Err(Failure::Undecidable { .. })),
         "an identity must not depend on an outage"
@@ -311,7 +295,7 @@ async fn an_entry_without_roots_ends_the_search() {
 
 #[tokio::test]
 async fn a_header_comes_before_the_certificate_and_a_rejected_one_does_not_fall_back_to_it() {
-    let peer = PROD_CA.client(&[CI], None);
+    let peer = client(&PROD_CA, &[CI], None);
     let ask = async |header: &str| {
         let presented = Presented {
             authorization: vec![header.as_bytes()],
@@ -332,7 +316,7 @@ async fn a_header_comes_before_the_certificate_and_a_rejected_one_does_not_fall_
         reason(ask(&bearer(&id_token(&A, "https://b.example", "alice"))).await),
         Refused::UnknownIssuer
     );
-    let bad_peer = OTHER_CA.client(&[CI], None);
+    let bad_peer = client(&OTHER_CA, &[CI], None);
     let presented = Presented {
         authorization: vec![bearer(&token).leak().as_bytes()],
         peer: Some(&bad_peer),
@@ -347,7 +331,7 @@ async fn a_header_comes_before_the_certificate_and_a_rejected_one_does_not_fall_
 
 #[tokio::test]
 async fn a_request_on_behalf_of_another_site_has_no_certificate() {
-    let peer = PROD_CA.client(&[CI], None);
+    let peer = client(&PROD_CA, &[CI], None);
     let presented = Presented {
         authorization: vec![],
         peer: Some(&peer),
@@ -378,7 +362,7 @@ async fn only_a_uri_may_yield_a_username_like_a_spiffe_id() {
         };
         let outcome = meet(
             &Authenticator::new(vec![], vec![], vec![entry]),
-            &OTHER_CA.client(uris, Some(name)),
+            &client(&OTHER_CA, uris, Some(name)),
         )
         .await;
         match attribute {
@@ -390,7 +374,7 @@ async fn only_a_uri_may_yield_a_username_like_a_spiffe_id() {
 
 #[tokio::test]
 async fn the_evidence_names_the_certificate() {
-    let Err(Failure::Refused(refusal)) = meet(&authenticator(), &OTHER_CA.client(&[CI], None)).await else {
+    let Err(Failure::Refused(refusal)) = meet(&authenticator(), &client(&OTHER_CA, &[CI], None)).await else {
         panic!("it is accepted")
     };
     let evidence = refusal.evidence;
@@ -414,13 +398,13 @@ async fn plain_entries_are_tried_in_order() {
         other => panic!("{other}"),
     };
     assert_eq!(
-        of(meet(&authenticator, &OTHER_CA.client(&[], Some("alice")))
+        of(meet(&authenticator, &client(&OTHER_CA, &[], Some("alice")))
             .await
             .unwrap()),
         "first"
     );
     assert_eq!(
-        of(meet(&authenticator, &OTHER_CA.client(&[], Some("bob")))
+        of(meet(&authenticator, &client(&OTHER_CA, &[], Some("bob")))
             .await
             .unwrap()),
         "second"
@@ -430,7 +414,7 @@ async fn plain_entries_are_tried_in_order() {
         message: "no bob".into(),
     };
     assert_eq!(
-        reason(meet(&authenticator, &OTHER_CA.client(&[], Some("bob"))).await),
+        reason(meet(&authenticator, &client(&OTHER_CA, &[], Some("bob"))).await),
         no_bob
     );
 }

@@ -1,6 +1,6 @@
 //! Tests that no credential gets a username that begins like those of another configured issuer.
 
-use super::certificates::OTHER_CA;
+use super::certificates::{OTHER_CA, authorities, client};
 use super::*;
 
 const A_CI: &str = "https://a.example/ci";
@@ -107,7 +107,7 @@ async fn svids_do_not_get_an_issuers_usernames() {
 
 #[tokio::test]
 async fn certificates_do_not_get_an_issuers_usernames() {
-    let peer = OTHER_CA.client(&[], Some(A_CI));
+    let peer = client(&OTHER_CA, &[], Some(A_CI));
     for (mapping, expected) in [
         (Mapping::default(), Err(other())),
         (
@@ -121,7 +121,7 @@ async fn certificates_do_not_get_an_issuers_usernames() {
     ] {
         let entry = CertificateEntry {
             name: "lab".into(),
-            authorities: held(OTHER_CA.authorities()),
+            authorities: held(authorities(&OTHER_CA)),
             mapping,
         };
         let authenticator = Authenticator::new(beside(Mapping::default()), vec![], vec![entry]);

@@ -4,7 +4,7 @@
 use super::{Pki, Running, ask, open};
 use crate::server::{ClientAuth, PairFiles, Tls, TlsSettings};
 use pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{CertificateParams, KeyPair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
@@ -23,10 +23,7 @@ impl Pki {
     fn pair(&self, file: &str, names: &[&str]) -> (PairFiles, CertificateDer<'static>) {
         let key = KeyPair::generate().unwrap();
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-        let cert = CertificateParams::new(names)
-            .unwrap()
-            .signed_by(&key, &self.ca)
-            .unwrap();
+        let cert = self.ca.certify(&CertificateParams::new(names).unwrap(), &key);
         let files = PairFiles {
             cert: self.folder().join(format!("{file}.crt")),
             key: self.folder().join(format!("{file}.key")),
@@ -39,17 +36,8 @@ impl Pki {
     /// A certificate as SPIRE issues it: with one URI and no name.
     fn svid(&self, id: &str) -> Svid {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
-        let cert = params.signed_by(&key, &self.ca).unwrap();
         (
-            vec![cert.der().clone()],
+            vec![self.ca.svid_der_for(id, &key)],
             PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
         )
     }
@@ -58,7 +46,7 @@ impl Pki {
     fn spiffe_client(&self, expected: Expected) -> Arc<ClientConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = Verifier {
-            root: self.ca.der().clone(),
+            root: self.ca.der.clone(),
             expected,
             provider: provider.clone(),
         };

@@ -2,7 +2,7 @@
 
 use super::{Pki, Running, self_signed};
 use crate::server::{ChainCheck, ClientAuth};
-use crate::trust::x509::testing::{Ca, MadeUp, key, unknown_critical};
+use crate::trust::x509::testing::{Ca, MadeUp, key, unknown_critical, version_1};
 use crate::trust::x509::{Leaf, provable_key};
 use pki_types::{CertificateDer, PrivateKeyDer};
 use rcgen::KeyPair;
@@ -34,7 +34,7 @@ fn presenting(
 fn not_taken(ca: &Ca, key: &KeyPair) -> [CertificateDer<'static>; 2] {
     [
         ca.leaf(key, unknown_critical),
-        ca.version_1(&ca.svid_for(ID, key)),
+        version_1(ca, &ca.svid_der_for(ID, key)),
     ]
 }
 
@@ -80,8 +80,8 @@ async fn an_unsupported_key_does_not_end_the_handshake_and_its_certificate_is_re
     let pki = Pki::new();
     let ca = Ca::root("prod.test");
     let server = Running::tls(pki.server(ClientAuth::Optional, None)).await;
-    let weak = ca.svid_for(ID, &MadeUp::rsa(128));
-    let large = ca.svid_with(ID, |params| {
+    let weak = ca.svid_der_for(ID, &MadeUp::rsa(128));
+    let large = ca.svid_der_with(ID, |params| {
         params.subject_alt_names = vec![rcgen::SanType::DnsName("a".try_into().unwrap()); 10_000]
     });
     let garbage = CertificateDer::from(b"no certificate".to_vec());
@@ -108,7 +108,7 @@ async fn an_unsupported_key_ends_the_handshake_if_a_certificate_is_required() {
     for judge in judges {
         let server = Running::tls(pki.server(ClientAuth::Required, judge)).await;
         for versions in VERSIONS {
-            let weak = ca.svid_for(ID, &MadeUp::rsa(128));
+            let weak = ca.svid_der_for(ID, &MadeUp::rsa(128));
             server
                 .ask(presenting(&pki, versions, &weak, &key()))
                 .await
@@ -116,7 +116,7 @@ async fn an_unsupported_key_ends_the_handshake_if_a_certificate_is_required() {
             let owner = key();
             assert!(
                 server
-                    .ask(presenting(&pki, versions, &ca.svid_for(ID, &owner), &owner))
+                    .ask(presenting(&pki, versions, &ca.svid_der_for(ID, &owner), &owner))
                     .await
                     .is_ok()
             );
@@ -138,7 +138,7 @@ async fn every_kind_of_key_proves_itself() {
         of(&rcgen::PKCS_ED25519),
         rsa,
     ] {
-        let leaf = ca.svid_for(ID, &key);
+        let leaf = ca.svid_der_for(ID, &key);
         for versions in VERSIONS {
             let asked = server.ask(presenting(&pki, versions, &leaf, &key)).await;
             assert_eq!(asked.unwrap(), "true a chain 127.0.0.1", "{:?}", key.algorithm());

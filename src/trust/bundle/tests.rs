@@ -21,7 +21,7 @@ fn read(elements: &[Value]) -> Parsed<Bundle> {
 
 /// Returns the element for a P-256 authority with these members set. A member set to null is removed.
 fn element(ca: &Ca, change: Value) -> Value {
-    let point = ca.issuer.key().der_bytes();
+    let point = ca.key().der_bytes();
     let x = URL_SAFE_NO_PAD.encode(&point[1..33]);
     let y = URL_SAFE_NO_PAD.encode(&point[33..]);
     let mut element = json!({"kty": "EC", "use": "x509-svid", "crv": "P-256", "x": x, "y": y, "x5c": [STANDARD.encode(&ca.der)]});
@@ -56,7 +56,13 @@ fn skipped(element: Value) -> String {
 }
 
 fn judge(ca: &Ca, authorities: X509Authorities) -> Result<(), Rejected> {
-    verify_svid(&leaf(&ca.svid(ID)), &[], &held(authorities, Timestamp::MAX), NOW).map(|_| ())
+    verify_svid(
+        &leaf(&ca.svid_der(ID)),
+        &[],
+        &held(authorities, Timestamp::MAX),
+        NOW,
+    )
+    .map(|_| ())
 }
 
 fn pem(ders: &[&[u8]]) -> String {
@@ -326,7 +332,7 @@ fn b_13_bundles_are_never_merged() {
 fn b_17_a_corrupt_element_is_skipped_and_says_why() {
     let root = Ca::root("root");
     let other = Ca::root("other");
-    let leaf = STANDARD.encode(root.svid(ID));
+    let leaf = STANDARD.encode(root.svid_der(ID));
     let corrupt = STANDARD.encode([root.der.as_ref(), &[0]].concat());
     let urlsafe = json!({"x5c": ["_-_-"]});
     for (change, why) in [
@@ -364,7 +370,7 @@ fn b_17_a_corrupt_element_is_skipped_and_says_why() {
 #[test]
 fn b_17_every_kind_of_key_is_compared() {
     let ed25519 = Ca::root_of("root", key_for(&rcgen::PKCS_ED25519), |_| {});
-    let x = URL_SAFE_NO_PAD.encode(ed25519.issuer.key().der_bytes());
+    let x = URL_SAFE_NO_PAD.encode(ed25519.key().der_bytes());
     let okp = |x: &str| json!({"kty": "OKP", "crv": "Ed25519", "use": "x509-svid", "x": x, "x5c": [STANDARD.encode(&ed25519.der)]});
     assert_eq!(read(&[okp(&x)]).value.x509.len(), 1);
     assert!(skipped(okp("AAAA")).ends_with("another public key than the element itself"));
@@ -466,7 +472,11 @@ fn pem_holds_one_certificate_or_more() {
 fn pem_is_read_section_by_section() {
     let root = Ca::root("root");
     let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-    let text = format!("{}{key}{}", pem(&[&[1, 2, 3]]), pem(&[&root.der, &root.svid(ID)]));
+    let text = format!(
+        "{}{key}{}",
+        pem(&[&[1, 2, 3]]),
+        pem(&[&root.der, &root.svid_der(ID)])
+    );
     let parsed = parse_pem(text.as_bytes()).unwrap();
     assert_eq!(judge(&root, parsed.value), Ok(()));
     assert_eq!(
@@ -486,7 +496,7 @@ fn concatenated_der() {
     let join = |parts: &[&[u8]]| parts.concat();
     assert!(parse_der(&[]).unwrap().value.is_empty(), "an empty bundle");
     assert_eq!(parse_der(&join(&[&root.der, &other.der])).unwrap().value.len(), 2);
-    let parsed = parse_der(&join(&[&root.der, &[0x30, 1, 0], &root.svid(ID), &other.der])).unwrap();
+    let parsed = parse_der(&join(&[&root.der, &[0x30, 1, 0], &root.svid_der(ID), &other.der])).unwrap();
     assert_eq!(parsed.value.len(), 2);
     let elements: Vec<_> = parsed.skipped.iter().map(|one| one.element.as_str()).collect();
     assert_eq!(elements, ["certificate 2", "certificate 3"]);

@@ -4,9 +4,7 @@ use super::*;
 use crate::identity::{Attribute, Attributes, CertificateEntry, Peer};
 use crate::trust::bundle;
 use crate::trust::jwt::SvidRules;
-use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
-};
+use wharfinger_testkit::Ca;
 
 /// A trust domain, and one of its workloads with an X.509-SVID.
 struct Workload {
@@ -19,23 +17,10 @@ const ID: &str = "spiffe://prod.example/builder";
 
 impl Workload {
     fn new() -> Self {
-        let root_key = KeyPair::generate().unwrap();
-        let key = KeyPair::generate().unwrap();
-        let mut root = CertificateParams::default();
-        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        root.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let mut leaf = CertificateParams::default();
-        leaf.subject_alt_names = vec![SanType::URI(ID.try_into().unwrap())];
-        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        for params in [&mut root, &mut leaf] {
-            (params.not_before, params.not_after) =
-                (rcgen::date_time_ymd(2026, 1, 1), rcgen::date_time_ymd(2030, 1, 1));
-        }
-        let pem = root.self_signed(&root_key).unwrap().pem();
-        let leaf = leaf.signed_by(&key, &rcgen::Issuer::new(root, root_key)).unwrap();
+        let root = Ca::root("prod.example");
+        let leaf = root.svid_der_with(ID, |params| params.not_after = rcgen::date_time_ymd(2030, 1, 1));
         let signer = Signer::new(Algorithm::ES256, "svid");
-        let x509 = bundle::parse_pem(pem.as_bytes()).unwrap().value;
+        let x509 = bundle::parse_pem(root.pem.as_bytes()).unwrap().value;
         let jwt = jwks::parse(
             &key_set(&[signer.jwk_with("use", "jwt-svid")]),
             UseRule::SpiffeBundle,
@@ -49,7 +34,7 @@ impl Workload {
                 jwt,
                 ..bundle::Bundle::default()
             },
-            peer: Arc::new(Peer::new(vec![leaf.der().clone()])),
+            peer: Arc::new(Peer::new(vec![leaf])),
         }
     }
 

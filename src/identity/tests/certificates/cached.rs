@@ -15,19 +15,19 @@ async fn without_roots_a_certificate_is_undecided_and_nothing_is_cached() {
         }],
         vec![],
     );
-    let peer = PROD_CA.client(&[CI], None);
+    let peer = client(&PROD_CA, &[CI], None);
     match meet(&authenticator, &peer).await {
         Err(Failure::Undecidable { evidence, .. }) => assert_eq!(evidence.subject.as_deref(), Some(CI)),
         other => panic!("{other:?}"),
     }
-    slot.publish(PROD_CA.authorities(), NOW, Timestamp::MAX);
+    slot.publish(authorities(&PROD_CA), NOW, Timestamp::MAX);
     assert_eq!(meet(&authenticator, &peer).await.unwrap().username(), CI);
 }
 
 #[tokio::test]
 async fn x_23_a_cached_verification_ends_with_its_generation() {
     let slot = Slot::new("roots");
-    slot.publish(PROD_CA.authorities(), NOW, Timestamp::MAX);
+    slot.publish(authorities(&PROD_CA), NOW, Timestamp::MAX);
     let roots = Arc::new(Authorities::new(vec![slot.clone()]));
     let authenticator = Authenticator::new(
         vec![],
@@ -37,15 +37,15 @@ async fn x_23_a_cached_verification_ends_with_its_generation() {
         }],
         vec![],
     );
-    let peer = PROD_CA.client(&[CI], None);
+    let peer = client(&PROD_CA, &[CI], None);
     assert!(meet(&authenticator, &peer).await.is_ok());
-    slot.publish(OTHER_CA.authorities(), NOW, Timestamp::MAX);
+    slot.publish(authorities(&OTHER_CA), NOW, Timestamp::MAX);
     assert_eq!(
         reason(meet(&authenticator, &peer).await),
         no_path("CN=prod.example", "roots"),
         "its root was withdrawn"
     );
-    slot.publish(PROD_CA.authorities(), NOW, Timestamp::MAX);
+    slot.publish(authorities(&PROD_CA), NOW, Timestamp::MAX);
     assert!(
         meet(&authenticator, &peer).await.is_ok(),
         "a cached rejection also ends with its generation"
@@ -60,7 +60,7 @@ async fn x_23_a_cached_verification_ends_with_its_generation() {
 #[tokio::test]
 async fn x_23_a_cached_verification_is_used_until_its_generation_changes_or_it_expires() {
     let authenticator = authenticator();
-    let peer = PROD_CA.client(&[CI], None);
+    let peer = client(&PROD_CA, &[CI], None);
     assert!(meet(&authenticator, &peer).await.is_ok());
     let kept = peer.verdict_for_test().unwrap();
     assert!(meet(&authenticator, &peer).await.is_ok());
@@ -82,7 +82,7 @@ async fn a_connections_identity_is_cached_while_its_sources_are_unchanged() {
         authorities: Arc::new(Authorities::new(vec![slot.clone()])),
         mapping: naming(&format!("'{name}'")),
     };
-    let publish = |slot: &Slot<X509Authorities>, ca: &Ca| slot.publish(ca.authorities(), NOW, Timestamp::MAX);
+    let publish = |slot: &Slot<X509Authorities>, ca: &Ca| slot.publish(authorities(ca), NOW, Timestamp::MAX);
     let first = Slot::new("first");
     let second = Slot::new("second");
     publish(&first, &PROD_CA);
@@ -92,7 +92,7 @@ async fn a_connections_identity_is_cached_while_its_sources_are_unchanged() {
         vec![],
         vec![entry_of(&first, "first"), entry_of(&second, "second")],
     );
-    let peer = OTHER_CA.client(&[], Some("alice"));
+    let peer = client(&OTHER_CA, &[], Some("alice"));
     let known = |now| {
         peer.known_to(&authenticator.itself, now)
             .map(|found| found.unwrap().username().to_owned())
@@ -137,14 +137,14 @@ async fn a_connections_identity_is_cached_while_its_sources_are_unchanged() {
 
 #[tokio::test]
 async fn a_cached_verification_does_not_outlive_the_configuration_of_its_trust_domain() {
-    let peer = PROD_CA.client(&[CI], None);
+    let peer = client(&PROD_CA, &[CI], None);
     assert!(meet(&authenticator(), &peer).await.is_ok());
     let without = Authenticator::new(vec![], vec![], vec![]);
     assert_eq!(reason(meet(&without, &peer).await), Refused::UnknownTrustDomain);
     let others = Authenticator::new(
         vec![],
         vec![Domain {
-            x509: Some(held(OTHER_CA.authorities())),
+            x509: Some(held(authorities(&OTHER_CA))),
             ..domain("prod.example")
         }],
         vec![],
@@ -157,7 +157,7 @@ async fn a_cached_verification_does_not_outlive_the_configuration_of_its_trust_d
 
 #[tokio::test]
 async fn a_cached_verification_of_an_svid_is_not_used_for_a_plain_certificate() {
-    let shared = held(OTHER_CA.authorities());
+    let shared = held(authorities(&OTHER_CA));
     let uri = Attributes {
         order: vec![Attribute::Uri],
         ..Attributes::common_name()
@@ -173,7 +173,7 @@ async fn a_cached_verification_of_an_svid_is_not_used_for_a_plain_certificate() 
     }];
     let plain = Authenticator::new(vec![], vec![], vec![entry]);
     let svids = Authenticator::new(vec![], domains, vec![]);
-    let peer = OTHER_CA.client(&["spiffe://other.example/ci"], None);
+    let peer = client(&OTHER_CA, &["spiffe://other.example/ci"], None);
     for _ in 0..2 {
         assert_eq!(
             meet(&plain, &peer).await.unwrap().credential(),

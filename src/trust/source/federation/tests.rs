@@ -6,12 +6,13 @@ mod servers;
 use super::*;
 use crate::clock::ManualClock;
 use crate::trust::Generation;
-use crate::trust::source::testing::site::{Site, server, svid};
-use crate::trust::source::testing::{Ca, bundle, ca, eventually, jwk_set};
+use crate::trust::source::testing::site::{server, svid};
+use crate::trust::source::testing::{bundle, eventually, jwk_set};
 use http::header::{AUTHORIZATION, COOKIE, ETAG};
 use rcgen::ExtendedKeyUsagePurpose::ServerAuth;
 use serde_json::Value;
 use tempfile::TempDir;
+use wharfinger_testkit::{Ca, Site};
 
 const TRUST_DOMAIN: &str = "prod.example";
 const ENDPOINT: &str = "spiffe://prod.example/spire/server";
@@ -22,9 +23,9 @@ const HINT: Duration = Duration::from_secs(300);
 
 #[tokio::test]
 async fn f_6_self_serving_rotation_uses_the_bundle_that_was_fetched_last() {
-    let old = ca("old");
-    let new = ca("new");
-    let stranger = ca("stranger");
+    let old = Ca::root("old");
+    let new = Ca::root("new");
+    let stranger = Ca::root("stranger");
     let site = Site::tls(&svid(&old, ENDPOINT, &[ServerAuth])).await;
     site.answer(PATH, 200, bundle(1, &[old.element(), new.element()]));
     let home = Home::with(&old);
@@ -59,9 +60,9 @@ async fn f_6_self_serving_rotation_uses_the_bundle_that_was_fetched_last() {
 
 #[tokio::test]
 async fn f_7_a_lower_sequence_is_rejected_while_the_higher_one_is_in_use() {
-    let web = ca("web");
-    let first = ca("first");
-    let second = ca("second");
+    let web = Ca::root("web");
+    let first = Ca::root("first");
+    let second = Ca::root("second");
     let site = Site::tls(&server(&web)).await;
     site.answer(PATH, 200, bundle(7, &[second.element()]));
     let home = Home::with(&web);
@@ -113,7 +114,7 @@ async fn f_7_a_lower_sequence_is_rejected_while_the_higher_one_is_in_use() {
 
 #[tokio::test]
 async fn f_8_the_endpoint_is_polled_at_its_hint_and_not_aggressively_when_it_fails() {
-    let web = ca("web");
+    let web = Ca::root("web");
     let site = Site::tls(&server(&web)).await;
     for (hint, expected) in [
         (Some(600), 600),
@@ -159,7 +160,7 @@ async fn f_8_the_endpoint_is_polled_at_its_hint_and_not_aggressively_when_it_fai
 
 #[tokio::test]
 async fn f_10_the_endpoint_learns_nothing_of_the_client() {
-    let root = ca("root");
+    let root = Ca::root("root");
     let site = Site::tls(&svid(&root, ENDPOINT, &[ServerAuth])).await;
     site.answer(PATH, 200, bundle(1, &[root.element()]));
     Client::of(Home::with(&root).settings(&site)).fetched().await;
@@ -168,7 +169,7 @@ async fn f_10_the_endpoint_learns_nothing_of_the_client() {
 
 #[tokio::test]
 async fn f_11_a_bundle_that_is_emptied_revokes_at_the_next_fetch() {
-    let web = ca("web");
+    let web = Ca::root("web");
     let site = Site::tls(&server(&web)).await;
     site.answer(PATH, 200, bundle(1, &[web.element()]));
     let client = Client::of(web_settings(&site, &web));
@@ -180,7 +181,7 @@ async fn f_11_a_bundle_that_is_emptied_revokes_at_the_next_fetch() {
 
 #[tokio::test]
 async fn f_12_only_a_whole_well_formed_answer_in_time_replaces() {
-    let web = ca("web");
+    let web = Ca::root("web");
     let site = Site::tls(&server(&web)).await;
     let good = bundle(1, &[web.element()]);
     site.answer(PATH, 200, good.clone());
@@ -227,7 +228,7 @@ async fn f_12_only_a_whole_well_formed_answer_in_time_replaces() {
 
 #[tokio::test]
 async fn the_valid_keys_of_a_bundle_of_a_thousand_are_used() {
-    let web = ca("web");
+    let web = Ca::root("web");
     let site = Site::tls(&server(&web)).await;
     let mut elements: Vec<_> = (0..1_000).map(|index| jwt_key(&format!("k{index}"))).collect();
     elements.insert(
@@ -252,7 +253,7 @@ async fn the_valid_keys_of_a_bundle_of_a_thousand_are_used() {
 
 #[tokio::test]
 async fn an_unchanged_bundle_is_not_sent_again() {
-    let web = ca("web");
+    let web = Ca::root("web");
     let site = Site::tls(&server(&web)).await;
     site.answer(PATH, 200, bundle(1, &[web.element()]));
     site.header(PATH, ETAG, "\"v1\"");
@@ -308,7 +309,7 @@ impl Home {
         };
         FederationSettings {
             profile,
-            ..web_settings(site, &ca("nobody"))
+            ..web_settings(site, &Ca::root("nobody"))
         }
     }
 }

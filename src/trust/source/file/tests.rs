@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::trust::jwks::KeySet;
-use crate::trust::source::testing::{UNUSABLE, ca, eventually, jwk_set};
+use crate::trust::source::testing::{UNUSABLE, eventually, jwk_set};
 use crate::trust::x509::X509Authorities;
 use crate::trust::{Authorities, Generation, Slot};
 use std::fs;
 use std::os::unix::fs::symlink;
+use wharfinger_testkit::Ca;
 
 const SPIFFE: &[u8] = include_bytes!("../../../../testdata/spire/cluster-a.example/bundle.json");
 
@@ -28,7 +29,7 @@ fn generation(slot: &Slot<KeySet>) -> Generation {
 
 #[test]
 fn a_spiffe_bundle_and_pem_are_told_apart_by_content() {
-    let pem = format!("# roots of prod\n{}{}", ca("one").pem, ca("two").pem);
+    let pem = format!("# roots of prod\n{}{}", Ca::root("one").pem, Ca::root("two").pem);
     let keys = inline("inline bundle", pem.as_bytes(), &Format::SpiffeBundleOrPem, at(1)).unwrap();
     assert_eq!(keys.slots.x509.as_deref().map(roots), Some(2));
     assert!(
@@ -175,7 +176,7 @@ async fn a_missing_file_is_used_once_it_appears() {
         "{why}"
     );
     source.start();
-    fs::write(&path, ca("one").pem).unwrap();
+    fs::write(&path, Ca::root("one").pem).unwrap();
     eventually("it is seen", || x509.held().is_some()).await;
     assert!(
         jwt.held().is_none(),
@@ -255,7 +256,7 @@ fn a_bundle_that_becomes_pem_loses_its_jwt_keys() {
     let path = folder.path().join("bundle");
     fs::write(&path, SPIFFE).unwrap();
     let (mut file, _) = Watched::open(path.clone(), Format::SpiffeBundleOrPem, at(1)).unwrap();
-    fs::write(&path, format!("{}{}", ca("one").pem, ca("two").pem)).unwrap();
+    fs::write(&path, format!("{}{}", Ca::root("one").pem, Ca::root("two").pem)).unwrap();
     assert_eq!(file.reload(at(2)), Ok(true));
     assert_eq!(roots(file.slots.x509.as_deref().unwrap()), 2);
     assert!(key_ids(file.slots.jwt.as_deref().unwrap()).is_empty());
@@ -307,15 +308,15 @@ async fn reload_now_does_not_wait_for_the_next_look() {
 fn a_changed_file_is_used_once_it_is_stable() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("roots.pem");
-    let one = ca("one").pem;
-    let two = ca("two").pem;
+    let one = Ca::root("one").pem;
+    let two = Ca::root("two").pem;
     fs::write(&path, format!("{one}{two}")).unwrap();
     let (mut file, _) = Watched::open(path.clone(), Format::PemRoots, at(1)).unwrap();
     let roots = |file: &Watched| roots(file.slots.x509.as_deref().unwrap());
     // Three authorities are written in place. The first part is well-formed PEM of one.
     fs::write(&path, &two).unwrap();
     assert_eq!((file.look(at(2)), roots(&file)), (Ok(false), 2));
-    fs::write(&path, format!("{two}{one}{}", ca("three").pem)).unwrap();
+    fs::write(&path, format!("{two}{one}{}", Ca::root("three").pem)).unwrap();
     assert_eq!(
         (file.look(at(3)), roots(&file)),
         (Ok(false), 2),
@@ -350,7 +351,7 @@ fn a_changed_file_is_used_once_it_is_stable() {
 fn an_emptied_file_of_plain_authorities_withdraws_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("roots.pem");
-    fs::write(&path, ca("one").pem).unwrap();
+    fs::write(&path, Ca::root("one").pem).unwrap();
     let (mut file, _) = Watched::open(path.clone(), Format::PemRoots, at(1)).unwrap();
     for (moment, nothing) in (2..).zip(["", "\n", "# withdrawn on 3 May\r\n"]) {
         fs::write(&path, nothing).unwrap();

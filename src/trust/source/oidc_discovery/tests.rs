@@ -8,10 +8,11 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::trust::Authorities;
 use crate::trust::jwks::KeySet;
-use crate::trust::source::testing::site::{Site, server};
-use crate::trust::source::testing::{Ca, UNUSABLE, ca, eventually, eventually_after, jwk_set};
+use crate::trust::source::testing::site::server;
+use crate::trust::source::testing::{UNUSABLE, eventually, eventually_after, jwk_set};
 use std::ops::Deref;
 use tokio::net::TcpListener;
+use wharfinger_testkit::{Ca, Site};
 
 #[tokio::test]
 async fn a_source_that_was_not_started_fetches_on_request() {
@@ -195,8 +196,8 @@ async fn a_proxy_is_used_and_its_password_is_not_printed() {
 
 #[tokio::test]
 async fn a_private_authority_replaces_the_systems_and_can_change() {
-    let good = ca("good");
-    let other = ca("other");
+    let good = Ca::root("good");
+    let other = Ca::root("other");
     let issuer = TestIssuer::start_tls(&good).await;
     let over = |ca| OidcSettings {
         ca: Some(ca),
@@ -257,7 +258,7 @@ async fn a_copy_on_disk_of_other_settings_is_not_used() {
     let good = settings(&issuer.base);
     for corrected in [
         OidcSettings {
-            ca: Some(CaSource::Inline(ca("other").pem.clone().into())),
+            ca: Some(CaSource::Inline(Ca::root("other").pem.clone().into())),
             ..good.clone()
         },
         OidcSettings {
@@ -283,7 +284,7 @@ async fn a_copy_on_disk_of_other_settings_is_not_used() {
 
 #[tokio::test]
 async fn an_https_document_must_not_name_an_http_key_set() {
-    let authority = ca("authority");
+    let authority = Ca::root("authority");
     let issuer = TestIssuer::start_tls(&authority).await;
     issuer.answer(DOCUMENT, 200, document(&issuer.base, "http://site.test/keys"));
     let client = Client::of(OidcSettings {

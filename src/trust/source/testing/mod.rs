@@ -2,8 +2,6 @@
 
 pub(in crate::trust) mod site;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -39,39 +37,6 @@ pub(in crate::trust) fn jwk_set(key_ids: &[&str]) -> Vec<u8> {
 
 /// Returns a JWK set with one unusable key.
 pub(in crate::trust) const UNUSABLE: &[u8] = br#"{"keys":[{"kty":"unheard-of","kid":"k"}]}"#;
-
-pub(in crate::trust) struct Ca {
-    pub(in crate::trust) params: rcgen::CertificateParams,
-    pub(in crate::trust) key: rcgen::KeyPair,
-    pub(in crate::trust) pem: String,
-    pub(in crate::trust) der: Vec<u8>,
-}
-
-/// Makes a certificate authority.
-pub(in crate::trust) fn ca(name: &str) -> Ca {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::default();
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
-    params.not_after = rcgen::date_time_ymd(2100, 1, 1);
-    let certificate = params.self_signed(&key).unwrap();
-    Ca {
-        pem: certificate.pem(),
-        der: certificate.der().to_vec(),
-        params,
-        key,
-    }
-}
-
-impl Ca {
-    /// Returns it as an element of a SPIFFE bundle.
-    pub(in crate::trust) fn element(&self) -> Value {
-        let (x, y) = self.key.public_key_raw()[1..].split_at(32);
-        let encode = |bytes| URL_SAFE_NO_PAD.encode(bytes);
-        json!({"kty": "EC", "crv": "P-256", "use": "x509-svid", "x": encode(x), "y": encode(y), "x5c": [STANDARD.encode(&self.der)]})
-    }
-}
 
 /// Returns a SPIFFE bundle.
 pub(in crate::trust) fn bundle(sequence: u64, elements: &[Value]) -> Vec<u8> {

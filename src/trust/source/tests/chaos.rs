@@ -14,19 +14,19 @@ use crate::trust::jwks::KeySet;
 use crate::trust::jwt;
 use crate::trust::refresh::Pace;
 use crate::trust::source::testing::eventually;
-use crate::trust::source::testing::site::{Hold, Site, server};
+use crate::trust::source::testing::site::server;
 use crate::trust::source::workload_api::tests::impatient;
 use crate::trust::source::{
     CaSource, EndpointProfile, FederationSettings, Following, OidcSettings, OnPermissionDenied, Source,
 };
-use crate::trust::source::{federation, oidc_discovery, testing};
+use crate::trust::source::{federation, oidc_discovery};
 use crate::trust::x509::{self, X509Authorities};
 use crate::trust::{Authorities, LastGood, Status};
 use serde_json::json;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use wharfinger_testkit::Agent;
+use wharfinger_testkit::{Agent, Ca, Hold, Site};
 
 /// The publishers and their protocols.
 const OWN: usize = 0;
@@ -104,7 +104,7 @@ struct World {
     agent_changed: Timestamp,
     /// The periods in which the agent denied JWT bundles.
     denied: Vec<(Timestamp, Timestamp)>,
-    web_authority: testing::Ca,
+    web_authority: Ca,
     registry: Option<Registry>,
     /// When each source was last confirmed before a restart.
     floor: [Timestamp; 5],
@@ -127,7 +127,7 @@ impl World {
             .into_iter()
             .map(|name| Publisher::new(name, START))
             .collect();
-        let web_authority = testing::ca("web authority");
+        let web_authority = Ca::root("web authority");
         let identity = server(&web_authority);
         let sites = vec![
             Site::tls(&identity).await,

@@ -4,12 +4,13 @@
 use crate::clock::Timestamp;
 use crate::trust::jwt::Algorithm;
 use crate::trust::jwt::testing::Signer;
-use crate::trust::source::testing::site::{Identity, svid};
-use crate::trust::source::testing::{Ca, bundle, ca};
+use crate::trust::source::testing::bundle;
+use crate::trust::source::testing::site::svid;
 use pki_types::CertificateDer;
 use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
 use serde_json::{Value, json};
 use std::rc::Rc;
+use wharfinger_testkit::{Ca, DerPair};
 
 /// A JWT key, an X.509 authority, and the credentials that they issued.
 pub(super) struct Keys {
@@ -17,7 +18,7 @@ pub(super) struct Keys {
     pub(super) signer: Signer,
     pub(super) authority: Ca,
     pub(super) leaf: CertificateDer<'static>,
-    pub(super) server: Identity,
+    pub(super) server: DerPair,
 }
 
 pub(super) struct Publisher {
@@ -44,7 +45,7 @@ impl Publisher {
     /// Adds a key and keeps the newest two.
     pub(super) fn rotate(&mut self, now: Timestamp) {
         let number = self.all.len();
-        let authority = ca(&format!("{} {number}", self.name));
+        let authority = Ca::root(&format!("{} {number}", self.name));
         let workload = svid(&authority, &self.id("/workload"), &[ClientAuth]);
         self.all.push(Rc::new(Keys {
             number,
@@ -116,7 +117,7 @@ impl Publisher {
     /// Returns concatenated DER.
     pub(super) fn der(&self) -> Vec<u8> {
         self.current()
-            .flat_map(|keys| keys.authority.der.clone())
+            .flat_map(|keys| keys.authority.der.to_vec())
             .collect()
     }
 

@@ -5,7 +5,6 @@ use crate::trust::jwks::KeySet;
 use crate::trust::jwt::testing::Signer;
 use crate::trust::jwt::{self, Algorithm, Failure, OidcRules, Rejected, Unverified};
 use crate::trust::source::oidc_discovery::paced;
-use crate::trust::source::testing::site::Site;
 use crate::trust::source::testing::{eventually, eventually_after, jwk_set};
 use crate::trust::source::{OidcSettings, Source};
 use crate::trust::{Authorities, NoKeys, Slot, SourceKind, WaitingRoom, refresh::Pace};
@@ -14,6 +13,7 @@ use serde_json::json;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use wharfinger_testkit::Site;
 
 pub(super) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 const DOCUMENT: &str = "/.well-known/openid-configuration";

@@ -5,11 +5,11 @@ mod own_svid;
 
 use super::*;
 use crate::clock::{ManualClock, Timestamp};
-use crate::trust::source::testing::{ca, eventually, jwk_set};
+use crate::trust::source::testing::{eventually, jwk_set};
 use crate::trust::{Authorities, Generation, Slot};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use wharfinger_testkit::Agent;
+use wharfinger_testkit::{Agent, Ca};
 
 const A: &str = "a.example";
 const B: &str = "b.example";
@@ -17,8 +17,8 @@ const B: &str = "b.example";
 #[tokio::test]
 async fn w_13_both_streams_fill_the_configured_trust_domains_and_follow_rotations() {
     let mut agent = Agent::new();
-    let old = ca("old").der;
-    let new = ca("new").der;
+    let old = Ca::root("old").der.to_vec();
+    let new = Ca::root("new").der.to_vec();
     agent.x509(&[(A, old.clone()), ("unconfigured.example", old.clone())]);
     agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&["k2"]))]);
     agent.start();
@@ -77,7 +77,7 @@ async fn w_2_w_3_over_tcp_without_tls() {
 #[tokio::test]
 async fn w_9_each_stream_has_only_its_own_kind_of_key() {
     let mut agent = Agent::new();
-    agent.x509(&[(A, ca("root").der)]);
+    agent.x509(&[(A, Ca::root("root").der.to_vec())]);
     agent.start();
     let followed = Followed::new(&agent, PACE);
     eventually("the first messages", || {
@@ -115,8 +115,11 @@ async fn w_11_w_15_nothing_but_the_two_streams_of_bundles_is_asked_for() {
 
 #[tokio::test]
 async fn w_6_a_trust_domain_that_a_message_leaves_out_or_empties_is_withdrawn() {
-    let root = ca("root").der;
-    for emptied in [vec![(A, ca("root").der)], vec![(A, ca("root").der), (B, vec![])]] {
+    let root = Ca::root("root").der.to_vec();
+    for emptied in [
+        vec![(A, Ca::root("root").der.to_vec())],
+        vec![(A, Ca::root("root").der.to_vec()), (B, vec![])],
+    ] {
         let mut agent = Agent::new();
         agent.x509(&[(A, root.clone()), (B, root.clone())]);
         agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&["k2"]))]);
@@ -141,8 +144,8 @@ async fn w_6_a_trust_domain_that_a_message_leaves_out_or_empties_is_withdrawn() 
 
 #[tokio::test]
 async fn w_8_a_malformed_bundle_keeps_the_old_keys_and_does_not_affect_others() {
-    let root = ca("root").der;
-    let next = ca("next").der;
+    let root = Ca::root("root").der.to_vec();
+    let next = Ca::root("next").der.to_vec();
     let mut agent = Agent::new();
     agent.x509(&[(A, root.clone()), (B, root.clone())]);
     agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&["k2"]))]);
@@ -215,7 +218,7 @@ async fn w_5_an_agent_that_dies_changes_nothing_and_is_found_again() {
 #[tokio::test]
 async fn a_registry_restarts_and_serves_while_the_agent_is_down() {
     let folder = tempfile::tempdir().unwrap();
-    let root = ca("root").der;
+    let root = Ca::root("root").der.to_vec();
     let mut agent = Agent::new();
     agent.x509(&[(A, root.clone()), (B, root.clone())]);
     agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&["k2"]))]);

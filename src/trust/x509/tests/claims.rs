@@ -40,7 +40,7 @@ fn x509(sha256: &Value) -> Value {
 #[test]
 fn an_svid_yields_its_spiffe_id() {
     let root = Ca::root("root");
-    let verified = verify_svid(&leaf(&root.svid_with(ID, full)), &[], &holding(&[&root]), NOW).unwrap();
+    let verified = verify_svid(&leaf(&root.svid_der_with(ID, full)), &[], &holding(&[&root]), NOW).unwrap();
     let claims = verified.claims();
     let sha256 = &claims["x509"]["sha256"];
     let spiffe = json!({"id": ID, "trust_domain": "example.org", "path": "/ns/a/sa/b", "segments": ["ns", "a", "sa", "b"]});
@@ -55,7 +55,7 @@ fn an_svid_yields_its_spiffe_id() {
 #[test]
 fn a_plain_certificates_claims_have_its_issuer_and_subject() {
     let root = Ca::root("root");
-    let verified = verify_plain(&leaf(&root.svid_with(ID, full)), &[], &holding(&[&root]), NOW).unwrap();
+    let verified = verify_plain(&leaf(&root.svid_der_with(ID, full)), &[], &holding(&[&root]), NOW).unwrap();
     let claims = verified.claims();
     let expected = json!({
         "iss": "CN=root", "sub": "OU=ci,CN=builder,O=SPIRE,C=US", "exp": at(HOUR).as_secs(), "nbf": at(-HOUR).as_secs(),

@@ -27,7 +27,7 @@ fn dns(count: usize) -> Vec<SanType> {
 }
 
 fn too_large(change: impl FnOnce(&mut CertificateParams)) -> Oversized {
-    match Leaf::parse(&Ca::root("root").svid_with(ID, change)) {
+    match Leaf::parse(&Ca::root("root").svid_der_with(ID, change)) {
         Err(Rejected::Oversized(why)) => why,
         other => panic!("{other:?}"),
     }
@@ -35,7 +35,7 @@ fn too_large(change: impl FnOnce(&mut CertificateParams)) -> Oversized {
 
 #[test]
 fn a_leaf_over_a_limit_is_rejected_before_it_is_parsed() {
-    let large = Ca::root("root").svid_with(ID, |params| params.subject_alt_names = dns(20_000));
+    let large = Ca::root("root").svid_der_with(ID, |params| params.subject_alt_names = dns(20_000));
     assert!(large.len() > 60_000);
     let why = Rejected::Oversized(Oversized::Bytes { found: large.len() });
     assert_eq!(Leaf::parse(&large).unwrap_err(), why);
@@ -49,7 +49,7 @@ fn a_leaf_over_a_limit_is_rejected_before_it_is_parsed() {
             found: CERTIFICATE_NAMES + 1
         }
     );
-    assert!(Leaf::parse(&Ca::root("root").svid_with(ID, names(CERTIFICATE_NAMES - 4))).is_ok());
+    assert!(Leaf::parse(&Ca::root("root").svid_der_with(ID, names(CERTIFICATE_NAMES - 4))).is_ok());
     let long = "a".repeat(CERTIFICATE_NAME_BYTES + 1);
     let found = too_large(|params| {
         params
@@ -70,7 +70,7 @@ fn a_leaf_over_a_limit_is_rejected_before_it_is_parsed() {
             .collect();
     });
     assert!(matches!(found, Oversized::Extensions { found } if found > CERTIFICATE_EXTENSIONS));
-    let many = Ca::root("root").svid_with(ID, |params| {
+    let many = Ca::root("root").svid_der_with(ID, |params| {
         params.subject_alt_names.extend(dns(CERTIFICATE_NAMES))
     });
     assert!(
@@ -84,7 +84,7 @@ fn a_long_or_large_chain_is_rejected_without_a_signature_check() {
     let root = Ca::root("root");
     let view = holding(&[&root]);
     let signer = root.intermediate("signer");
-    let der = signer.svid(ID);
+    let der = signer.svid_der(ID);
     signature_checks();
     let judged = |chain: &[CertificateDer<'static>]| verify_svid(&leaf(&der), chain, &view, NOW).unwrap_err();
     let many = ders(&namesakes("root", 120));
@@ -133,7 +133,7 @@ fn a_long_or_large_chain_is_rejected_without_a_signature_check() {
 fn authorities_of_one_name_cost_no_more_than_the_budget() {
     let root = Ca::root("root");
     let namesakes = namesakes("root", 6);
-    let der = namesakes[0].svid(ID);
+    let der = namesakes[0].svid_der(ID);
     let presented = leaf(&der);
     signature_checks();
     let judged = verify_svid(&presented, &ders(&namesakes), &holding(&[&root]), NOW).unwrap_err();
@@ -168,7 +168,7 @@ fn certificates_that_lead_to_no_authority_are_not_tried() {
     let namesakes = namesakes("other", 6);
     signature_checks();
     let judged = verify_svid(
-        &leaf(&namesakes[0].svid(ID)),
+        &leaf(&namesakes[0].svid_der(ID)),
         &ders(&namesakes),
         &holding(&[&root]),
         NOW,
@@ -197,7 +197,7 @@ fn the_authority_that_the_key_identifier_names_is_tried_first() {
     signature_checks();
     assert!(verify_svid(&leaf(&signer.leaf(&key(), with_id)), &[], &holding(&all), NOW).is_ok());
     assert_eq!(signature_checks(), 1);
-    let without = verify_svid(&leaf(&signer.svid(ID)), &[], &holding(&all), NOW);
+    let without = verify_svid(&leaf(&signer.svid_der(ID)), &[], &holding(&all), NOW);
     assert_eq!(
         without.unwrap_err(),
         Rejected::SignatureChecks {
@@ -272,9 +272,9 @@ fn little_is_kept_of_a_rejected_certificate() {
     ];
     let mut reasons = vec![];
     for change in changes {
-        let der = root.svid_with(ID, change);
+        let der = root.svid_der_with(ID, change);
         let signer = root.intermediate_with("signer", change);
-        let by_signer = signer.svid(ID);
+        let by_signer = signer.svid_der(ID);
         for (der, chain) in [
             (&der, vec![]),
             (&by_signer, vec![signer.der.clone()]),
@@ -313,7 +313,7 @@ fn little_is_kept_of_a_rejected_certificate() {
 fn a_rejection_is_cached_until_the_next_date_of_any_certificate() {
     let root = Ca::root_with("root", |params| valid(params, at(30), at(400)));
     let signer = root.intermediate_with("signer", |params| valid(params, at(20), at(300)));
-    let der = signer.svid_with(ID, |params| valid(params, at(10), at(200)));
+    let der = signer.svid_der_with(ID, |params| valid(params, at(10), at(200)));
     let presented = leaf(&der);
     let chain = [signer.der];
     let view = holding(&[&root]);

@@ -19,7 +19,7 @@ const ID: &str = "spiffe://example.org/ns/a/sa/b";
 
 /// Parses the certificate.
 fn id_of(change: impl FnOnce(&mut CertificateParams)) -> Result<SpiffeId, Rejected> {
-    leaf(&Ca::root("root").svid_with(ID, change)).spiffe_id()
+    leaf(&Ca::root("root").svid_der_with(ID, change)).spiffe_id()
 }
 
 fn accepted() -> Result<SpiffeId, Rejected> {
@@ -197,7 +197,7 @@ fn x_14_signing_certificates_never_authenticate() {
 
 #[test]
 fn x_21_nothing_follows_the_leaf() {
-    let good = Ca::root("root").svid(ID);
+    let good = Ca::root("root").svid_der(ID);
     let malformed = |der: Vec<u8>| match Leaf::parse(&CertificateDer::from(der)) {
         Err(Rejected::Malformed(why)) => why,
         other => panic!("{other:?}"),
@@ -264,7 +264,7 @@ fn an_invalid_svid_is_not_accepted_as_a_plain_certificate() {
         ("https://example.org/spiffe://example.org/a", false),
         ("spiff", false),
     ] {
-        let der = Ca::root("root").svid_with(ID, |params| {
+        let der = Ca::root("root").svid_der_with(ID, |params| {
             params.subject_alt_names = vec![uri("https://first.example"), uri(name)]
         });
         assert_eq!(leaf(&der).claims_spiffe(), claims, "{name}");

@@ -53,7 +53,7 @@ fn path_len(most: u8) -> impl FnOnce(&mut CertificateParams) {
 fn x_11_a_leaf_is_valid_from_its_first_to_its_last_second() {
     let root = Ca::root("root");
     let view = holding(&[&root]);
-    let der = root.svid_with(ID, |params| valid(params, NOW, at(HOUR)));
+    let der = root.svid_der_with(ID, |params| valid(params, NOW, at(HOUR)));
     let not_yet = Rejected::NotYetValid {
         not_before: NOW,
         now: at(-1),
@@ -76,7 +76,7 @@ fn x_11_an_intermediate_is_used_only_while_it_is_valid() {
     let root = Ca::root("root");
     let view = holding(&[&root]);
     let old = root.intermediate_with("old", |params| valid(params, at(0), at(HOUR)));
-    let der = old.svid(ID);
+    let der = old.svid_der(ID);
     assert_eq!(judge(&der, &[&old], &view, at(HOUR)), Ok(at(HOUR)));
     for (now, why) in [
         (at(HOUR + 1), Unfit::Expired { not_after: at(HOUR) }),
@@ -95,9 +95,12 @@ fn x_11_path_length() {
     let first = root.intermediate_with("first", path_len(0));
     let second = first.intermediate("second");
     let view = holding(&[&root]);
-    assert!(judge(&first.svid(ID), &[&first], &view, NOW).is_ok());
+    assert!(judge(&first.svid_der(ID), &[&first], &view, NOW).is_ok());
     let too_long = Err(broken(webpki::Error::PathLenConstraintViolated));
-    assert_eq!(judge(&second.svid(ID), &[&second, &first], &view, NOW), too_long);
+    assert_eq!(
+        judge(&second.svid_der(ID), &[&second, &first], &view, NOW),
+        too_long
+    );
 }
 
 #[test]
@@ -105,9 +108,9 @@ fn x_11_path_length_of_the_authority_itself() {
     let root = Ca::root_with("root", path_len(0));
     let view = holding(&[&root]);
     let between = root.intermediate("between");
-    assert!(judge(&root.svid(ID), &[], &view, NOW).is_ok());
+    assert!(judge(&root.svid_der(ID), &[], &view, NOW).is_ok());
     let too_long = Err(broken(webpki::Error::PathLenConstraintViolated));
-    assert_eq!(judge(&between.svid(ID), &[&between], &view, NOW), too_long);
+    assert_eq!(judge(&between.svid_der(ID), &[&between], &view, NOW), too_long);
 }
 
 #[test]
@@ -116,7 +119,7 @@ fn x_11_unknown_critical_extension() {
     let mut unknown = extension(&[1, 2, 3, 4], &[5, 0]);
     assert!(
         judge(
-            &root.svid_with(ID, |params| params.custom_extensions.push(unknown.clone())),
+            &root.svid_der_with(ID, |params| params.custom_extensions.push(unknown.clone())),
             &[],
             &holding(&[&root]),
             NOW
@@ -124,7 +127,7 @@ fn x_11_unknown_critical_extension() {
         .is_ok()
     );
     unknown.set_criticality(true);
-    let der = root.svid_with(ID, |params| params.custom_extensions.push(unknown));
+    let der = root.svid_der_with(ID, |params| params.custom_extensions.push(unknown));
     let why = judge(&der, &[], &holding(&[&root]), NOW).unwrap_err();
     assert_eq!(
         why,
@@ -148,7 +151,7 @@ fn x_11_a_leaf_must_not_be_an_issuer() {
         vec![passed_over("CN=workload", Unfit::NotAnAuthority)],
     );
     assert_eq!(
-        judge(&workload.svid(ID), &[&workload], &holding(&[&root]), NOW),
+        judge(&workload.svid_der(ID), &[&workload], &holding(&[&root]), NOW),
         Err(why)
     );
 }
@@ -156,7 +159,7 @@ fn x_11_a_leaf_must_not_be_an_issuer() {
 #[test]
 fn x_11_a_flipped_bit() {
     let root = Ca::root("root");
-    let mut der = root.svid(ID).to_vec();
+    let mut der = root.svid_der(ID).to_vec();
     *der.last_mut().unwrap() ^= 1;
     let outcome = judge(&der.into(), &[], &holding(&[&root]), NOW);
     assert_eq!(outcome, Err(broken(webpki::Error::InvalidSignatureForPublicKey)));
@@ -170,21 +173,21 @@ fn x_12_only_its_own_trust_domain() {
     let their_signer = theirs.intermediate("signer of other.org");
     let crossed = theirs.cross_sign("crossed", &our_signer);
     let view = holding(&[&ours]);
-    assert!(judge(&ours.svid(ID), &[], &view, NOW).is_ok());
+    assert!(judge(&ours.svid_der(ID), &[], &view, NOW).is_ok());
     assert_eq!(
-        judge(&theirs.svid(ID), &[], &view, NOW),
+        judge(&theirs.svid_der(ID), &[], &view, NOW),
         Err(no_path("CN=other.org", vec![]))
     );
     assert_eq!(
-        judge(&theirs.svid(ID), &[&theirs], &view, NOW),
+        judge(&theirs.svid_der(ID), &[&theirs], &view, NOW),
         Err(no_path("CN=other.org", vec![])),
         "bringing the root along"
     );
-    let by_signer = judge(&their_signer.svid(ID), &[&their_signer], &view, NOW);
+    let by_signer = judge(&their_signer.svid_der(ID), &[&their_signer], &view, NOW);
     assert_eq!(by_signer, Err(no_path("CN=signer of other.org", vec![])));
     // The intermediate's key is also certified by another root. The chain leads to the right root only with
     // the right certificate.
-    let by_crossed = our_signer.svid(ID);
+    let by_crossed = our_signer.svid_der(ID);
     assert!(verify_svid(&leaf(&by_crossed), std::slice::from_ref(&crossed), &view, NOW).is_err());
     assert!(judge(&by_crossed, &[&our_signer], &view, NOW).is_ok());
     assert!(
@@ -197,14 +200,14 @@ fn x_12_only_its_own_trust_domain() {
 fn x_12_an_authority_with_the_same_name_is_not_trusted() {
     let ours = Ca::root("root");
     let theirs = Ca::root("root");
-    let outcome = judge(&theirs.svid(ID), &[], &holding(&[&ours]), NOW);
+    let outcome = judge(&theirs.svid_der(ID), &[], &holding(&[&ours]), NOW);
     assert_eq!(outcome, Err(broken(webpki::Error::InvalidSignatureForPublicKey)));
 }
 
 #[test]
 fn x_13_an_empty_bundle_verifies_no_certificate() {
     let root = Ca::root("root");
-    let outcome = judge(&root.svid(ID), &[], &holding(&[]), NOW);
+    let outcome = judge(&root.svid_der(ID), &[], &holding(&[]), NOW);
     assert_eq!(
         outcome,
         Err(Rejected::NoAuthorities {
@@ -219,7 +222,7 @@ fn x_15_an_intermediates_own_name_is_not_checked() {
     let signer = root.intermediate_with("signer", |params| {
         params.subject_alt_names = vec![uri("spiffe://other.org/a")]
     });
-    assert!(judge(&signer.svid(ID), &[&signer], &holding(&[&root]), NOW).is_ok());
+    assert!(judge(&signer.svid_der(ID), &[&signer], &holding(&[&root]), NOW).is_ok());
 }
 
 #[test]
@@ -233,7 +236,7 @@ fn x_16_an_intermediate_must_have_key_cert_sign() {
         let signer = root.intermediate_with("signer", |params| params.key_usages = usages.clone());
         let why = no_path("CN=signer", vec![passed_over("CN=signer", Unfit::NoKeyCertSign)]);
         assert_eq!(
-            judge(&signer.svid(ID), &[&signer], &holding(&[&root]), NOW),
+            judge(&signer.svid_der(ID), &[&signer], &holding(&[&root]), NOW),
             Err(why),
             "{usages:?}"
         );
@@ -255,7 +258,7 @@ fn x_16_an_authority_must_be_one() {
 fn x_17_an_authority_is_used_only_while_it_is_valid() {
     let old = Ca::root_with("old", |params| valid(params, at(0), at(HOUR)));
     let view = holding(&[&old]);
-    let der = old.svid(ID);
+    let der = old.svid_der(ID);
     assert_eq!(judge(&der, &[], &view, at(HOUR)), Ok(at(HOUR)));
     for now in [at(HOUR + 1), at(-1)] {
         let why = Rejected::AuthoritiesOutOfDate {
@@ -291,7 +294,7 @@ fn x_17_a_renewed_authority_is_valid_as_long_as_its_new_certificate() {
     let first = renewed(at(HOUR));
     let second = renewed(at(2 * HOUR));
     let view = holding(&[&first, &second]);
-    assert_eq!(judge(&first.svid(ID), &[], &view, NOW), Ok(at(2 * HOUR)));
+    assert_eq!(judge(&first.svid_der(ID), &[], &view, NOW), Ok(at(2 * HOUR)));
 }
 
 /// Extensions that the path builder does not support, in an intermediate that the client sends.
@@ -317,8 +320,8 @@ fn x_11_a_critical_policy_of_an_issuer_is_named_in_the_reason() {
         };
         let harmless = issuing(false);
         let critical = issuing(true);
-        assert!(judge(&harmless.svid(ID), &[&harmless], &holding(&[&root]), NOW).is_ok());
-        let why = judge(&critical.svid(ID), &[&critical], &holding(&[&root]), NOW)
+        assert!(judge(&harmless.svid_der(ID), &[&harmless], &holding(&[&root]), NOW).is_ok());
+        let why = judge(&critical.svid_der(ID), &[&critical], &holding(&[&root]), NOW)
             .unwrap_err()
             .to_string();
         let sentence = format!(
@@ -327,13 +330,13 @@ fn x_11_a_critical_policy_of_an_issuer_is_named_in_the_reason() {
         );
         assert_eq!(why, sentence);
         let below = critical.intermediate("below");
-        let why = judge(&below.svid(ID), &[&below, &critical], &holding(&[&root]), NOW)
+        let why = judge(&below.svid_der(ID), &[&below, &critical], &holding(&[&root]), NOW)
             .unwrap_err()
             .to_string();
         assert_eq!(why, sentence, "also further up");
         for sent in [&[][..], &[&critical]] {
             assert!(
-                judge(&critical.svid(ID), sent, &holding(&[&critical]), NOW).is_ok(),
+                judge(&critical.svid_der(ID), sent, &holding(&[&critical]), NOW).is_ok(),
                 "an authority that is configured is trusted"
             );
         }
@@ -381,7 +384,7 @@ fn a_plain_chain_follows_rfc_5280_where_an_svid_is_stricter() {
         "{why}"
     );
     assert!(
-        judge(&any.svid(ID), &[&any], &holding(&[&root]), NOW).is_err(),
+        judge(&any.svid_der(ID), &[&any], &holding(&[&root]), NOW).is_err(),
         "the standard of SVIDs is stricter"
     );
 }
@@ -397,7 +400,12 @@ fn x_19_at_most_six_intermediates() {
             .intermediate(&format!("at depth {depth}"));
         chain.push(next);
         let sent: Vec<_> = chain.iter().rev().collect();
-        let outcome = judge(&chain.last().unwrap().svid(ID), &sent, &holding(&[&root]), NOW);
+        let outcome = judge(
+            &chain.last().unwrap().svid_der(ID),
+            &sent,
+            &holding(&[&root]),
+            NOW,
+        );
         assert_eq!(outcome.is_ok(), depth <= 6, "{depth}: {outcome:?}");
     }
 }
@@ -434,7 +442,7 @@ fn x_23_valid_until_is_the_earliest_bound_and_the_generation_is_the_sources() {
     let root = Ca::root_with("root", |params| valid(params, at(0), at(4 * HOUR)));
     let signer = root.intermediate_with("signer", |params| valid(params, at(0), at(3 * HOUR)));
     let unused = root.intermediate_with("unused", |params| valid(params, at(0), at(1)));
-    let long = |ca: &Ca| ca.svid_with(ID, |params| valid(params, at(0), at(9 * HOUR)));
+    let long = |ca: &Ca| ca.svid_der_with(ID, |params| valid(params, at(0), at(9 * HOUR)));
     let view = holding(&[&root]);
     assert_eq!(
         judge(&long(&root), &[], &view, NOW),
@@ -446,7 +454,7 @@ fn x_23_valid_until_is_the_earliest_bound_and_the_generation_is_the_sources() {
         Ok(at(3 * HOUR)),
         "the intermediate that was used"
     );
-    let short = signer.svid_with(ID, |params| valid(params, at(0), at(2 * HOUR)));
+    let short = signer.svid_der_with(ID, |params| valid(params, at(0), at(2 * HOUR)));
     assert_eq!(
         judge(&short, &[&signer], &view, NOW),
         Ok(at(2 * HOUR)),
@@ -469,7 +477,7 @@ fn a_chain_may_repeat_the_leaf_carry_junk_and_come_in_any_order() {
     let root = Ca::root("root");
     let first = root.intermediate("first");
     let second = first.intermediate("second");
-    let der = second.svid(ID);
+    let der = second.svid_der(ID);
     let junk = CertificateDer::from(vec![1, 2, 3]);
     let chain = [root.der.clone(), junk, first.der.clone(), der.clone(), second.der];
     assert!(verify_svid(&leaf(&der), &chain, &holding(&[&root]), NOW).is_ok());

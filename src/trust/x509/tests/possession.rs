@@ -1,13 +1,13 @@
 //! Tests of which keys the handshake can prove.
 
-use super::super::testing::{Ca, MadeUp, NOW, holding, key, key_for, leaf, unknown_critical};
+use super::super::testing::{Ca, MadeUp, NOW, holding, key, key_for, leaf, unknown_critical, version_1};
 use super::super::*;
 use super::ID;
 use pki_types::CertificateDer;
 use rcgen::{KeyPair, PublicKeyData, RsaKeySize};
 
 fn unprovable(key: &impl PublicKeyData) -> Unprovable {
-    let der = Ca::root("root").svid_for(ID, key);
+    let der = Ca::root("root").svid_der_for(ID, key);
     let why = match provable_key(&der) {
         Err(Rejected::UnprovableKey(why)) => why,
         other => panic!("{other:?}"),
@@ -30,7 +30,7 @@ fn keys_of_the_handshakes_algorithms_can_be_proved() {
         key_for(&rcgen::PKCS_ED25519),
         rsa(RsaKeySize::_2048),
     ] {
-        let der = Ca::root("root").svid_for(ID, &key);
+        let der = Ca::root("root").svid_der_for(ID, &key);
         assert_eq!(
             provable_key(&der).unwrap().as_ref(),
             key.subject_public_key_info()
@@ -38,7 +38,7 @@ fn keys_of_the_handshakes_algorithms_can_be_proved() {
         assert!(Leaf::parse(&der).is_ok());
     }
     assert!(
-        provable_key(&Ca::root("root").svid_for(ID, &MadeUp::rsa(1024))).is_ok(),
+        provable_key(&Ca::root("root").svid_der_for(ID, &MadeUp::rsa(1024))).is_ok(),
         "8192 bits"
     );
 }
@@ -71,7 +71,7 @@ fn other_keys_cannot_be_proved() {
     );
     // secp256k1 and Ed448, by patching the identifiers of P-256 and Ed25519.
     let patched = |key: &KeyPair, from: &[u8], to: &[u8]| {
-        let mut der = Ca::root("root").svid_for(ID, key).to_vec();
+        let mut der = Ca::root("root").svid_der_for(ID, key).to_vec();
         let place = der
             .windows(from.len())
             .rposition(|window| window == from)
@@ -96,7 +96,7 @@ fn other_keys_cannot_be_proved() {
 #[test]
 fn a_certificate_that_no_chain_can_save_is_proved_and_rejected_with_its_own_reason() {
     let root = Ca::root("root");
-    let critical = root.svid_with(ID, unknown_critical);
+    let critical = root.svid_der_with(ID, unknown_critical);
     assert!(provable_key(&critical).is_ok());
     let refused = verify_svid(&leaf(&critical), &[], &holding(&[&root]), NOW).unwrap_err();
     assert_eq!(
@@ -105,14 +105,14 @@ fn a_certificate_that_no_chain_can_save_is_proved_and_rejected_with_its_own_reas
             oid: "1.2.3.4".into()
         }
     );
-    let old = root.version_1(&root.svid(ID));
+    let old = version_1(&root, &root.svid_der(ID));
     assert!(provable_key(&old).is_ok());
     assert_eq!(Leaf::parse(&old).unwrap_err(), Rejected::Version { found: 1 });
 }
 
 #[test]
 fn an_unreadable_certificate_is_rejected() {
-    let good = Ca::root("root").svid(ID);
+    let good = Ca::root("root").svid_der(ID);
     for der in [
         &[][..],
         b"no certificate",

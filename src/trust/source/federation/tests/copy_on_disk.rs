@@ -4,8 +4,8 @@ use super::*;
 
 #[tokio::test]
 async fn f_6_the_bundle_that_was_fetched_last_survives_a_restart() {
-    let old = ca("old");
-    let new = ca("new");
+    let old = Ca::root("old");
+    let new = Ca::root("new");
     let site = Site::tls(&svid(&old, ENDPOINT, &[ServerAuth])).await;
     site.answer(PATH, 200, bundle(1, &[old.element(), new.element()]));
     let home = Home::with(&old);
@@ -20,7 +20,7 @@ async fn f_6_the_bundle_that_was_fetched_last_survives_a_restart() {
 
 #[tokio::test]
 async fn the_copy_on_disk_is_used_while_the_endpoint_is_unreachable_at_the_start() {
-    let web = ca("web");
+    let web = Ca::root("web");
     let site = Site::tls(&server(&web)).await;
     site.answer(PATH, 200, bundle(3, &[web.element()]));
     let home = Home::with(&web);
@@ -55,8 +55,8 @@ async fn the_copy_on_disk_is_used_while_the_endpoint_is_unreachable_at_the_start
 
 #[tokio::test]
 async fn a_copy_on_disk_of_another_authority_or_proxy_is_not_used() {
-    let web = ca("web");
-    let other = ca("other");
+    let web = Ca::root("web");
+    let other = Ca::root("other");
     let site = Site::tls(&server(&web)).await;
     site.answer(PATH, 200, bundle(3, &[web.element()]));
     let home = Home::with(&web);
@@ -81,7 +81,7 @@ async fn a_copy_on_disk_of_another_authority_or_proxy_is_not_used() {
 
 #[tokio::test]
 async fn the_copy_on_disk_is_used_before_a_hanging_endpoint_times_out() {
-    let web = ca("web");
+    let web = Ca::root("web");
     let site = Site::tls(&server(&web)).await;
     site.answer(PATH, 200, bundle(3, &[web.element()]));
     let home = Home::with(&web);

@@ -8,10 +8,10 @@ use rcgen::ExtendedKeyUsagePurpose::ClientAuth;
 
 #[tokio::test]
 async fn f_1_f_4_with_https_web_the_server_is_verified_by_its_host_name() {
-    let web = ca("web");
-    let other = ca("other");
+    let web = Ca::root("web");
+    let other = Ca::root("other");
     let site = Site::tls(&server(&web)).await;
-    site.answer(PATH, 200, bundle(1, &[ca("root").element(), jwt_key("k1")]));
+    site.answer(PATH, 200, bundle(1, &[Ca::root("root").element(), jwt_key("k1")]));
     let client = Client::of(web_settings(&site, &web));
     client.fetched().await;
     assert_eq!(
@@ -36,8 +36,8 @@ async fn f_1_f_4_with_https_web_the_server_is_verified_by_its_host_name() {
 
 #[tokio::test]
 async fn f_1_f_5_with_https_spiffe_the_server_is_verified_by_its_exact_spiffe_id() {
-    let root = ca("root");
-    let stranger = ca("stranger");
+    let root = Ca::root("root");
+    let stranger = Ca::root("stranger");
     let site = Site::tls(&svid(&root, ENDPOINT, &[ServerAuth, ClientAuth])).await;
     site.answer(PATH, 200, bundle(1, &[root.element()]));
     let home = Home::with(&root);
@@ -71,7 +71,7 @@ async fn f_1_f_5_with_https_spiffe_the_server_is_verified_by_its_exact_spiffe_id
 
 #[tokio::test]
 async fn the_limits_for_clients_do_not_apply_to_the_server() {
-    let root = ca("root");
+    let root = Ca::root("root");
     let names: Vec<_> = (0..2 * CERTIFICATE_NAMES)
         .map(|number| format!("n{number}.test"))
         .collect();
@@ -79,7 +79,7 @@ async fn the_limits_for_clients_do_not_apply_to_the_server() {
     site.answer(PATH, 200, bundle(1, &[root.element()]));
     let home = Home::with(&root);
     Client::of(home.settings(&site)).fetched().await;
-    site.present(&svid(&ca("stranger"), ENDPOINT, &[ServerAuth]));
+    site.present(&svid(&Ca::root("stranger"), ENDPOINT, &[ServerAuth]));
     let why = Client::of(home.settings(&site)).refused().await;
     assert!(
         why.contains("must be sent with its intermediates") && !why.contains("the client"),
@@ -89,8 +89,8 @@ async fn the_limits_for_clients_do_not_apply_to_the_server() {
 
 #[tokio::test]
 async fn f_2_the_endpoint_of_another_trust_domain_is_always_verified_by_that_ones_bundle() {
-    let root = ca("root");
-    let others = ca("others");
+    let root = Ca::root("root");
+    let others = Ca::root("others");
     let id = "spiffe://bundles.example/server";
     let site = Site::tls(&svid(&others, id, &[ServerAuth])).await;
     site.answer(PATH, 200, bundle(1, &[root.element()]));
@@ -136,7 +136,7 @@ async fn f_3_only_https_urls_without_a_user() {
 
 #[tokio::test]
 async fn f_9_redirects_lead_to_https_only_and_are_not_remembered() {
-    let root = ca("root");
+    let root = Ca::root("root");
     let site = Site::tls(&svid(&root, ENDPOINT, &[ServerAuth])).await;
     let home = Home::with(&root);
     let redirect = |target: &str| {
@@ -172,7 +172,7 @@ async fn f_9_redirects_lead_to_https_only_and_are_not_remembered() {
             .contains("more than 5 redirects")
     );
     // The same rules apply to the target: a server that is not the endpoint is rejected.
-    let other = Site::tls(&svid(&ca("stranger"), ENDPOINT, &[ServerAuth])).await;
+    let other = Site::tls(&svid(&Ca::root("stranger"), ENDPOINT, &[ServerAuth])).await;
     other.answer("/moved", 200, bundle(9, &[root.element()]));
     redirect(&other.url("/moved").replace("site.test", "127.0.0.1"));
     assert!(

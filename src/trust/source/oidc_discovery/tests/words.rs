@@ -1,7 +1,7 @@
 //! Tests of the messages about unusable keys and the server's certificate.
 
 use super::*;
-use crate::trust::source::testing::site::Identity;
+use wharfinger_testkit::DerPair;
 
 #[tokio::test]
 async fn an_unusable_key_says_why_even_if_it_is_the_only_one() {
@@ -61,14 +61,14 @@ async fn a_self_signed_certificate_that_is_configured_as_its_own_authority_is_ac
         let certificate = params.self_signed(&key).unwrap();
         (
             certificate.pem(),
-            Identity {
+            DerPair {
                 certificate: certificate.der().clone(),
                 key: key.serialize_der(),
             },
         )
     };
     let (pem, itself) = certify(&["site.test"]);
-    let issuer = TestIssuer::start_tls(&ca("any")).await;
+    let issuer = TestIssuer::start_tls(&Ca::root("any")).await;
     issuer.present(&itself);
     let over = |pem: &str| OidcSettings {
         ca: Some(CaSource::Inline(pem.into())),
@@ -76,7 +76,10 @@ async fn a_self_signed_certificate_that_is_configured_as_its_own_authority_is_ac
         ..settings(&issuer.base)
     };
     assert_eq!(Client::of(over(&pem)).fetched().await, Ok("k1".to_owned()));
-    let why = Client::of(over(&ca("other").pem)).fetched().await.unwrap_err();
+    let why = Client::of(over(&Ca::root("other").pem))
+        .fetched()
+        .await
+        .unwrap_err();
     assert!(
         why.contains(
             "CN=issuer of site.test is self-signed, is marked as an authority's (cA true), and is not among"

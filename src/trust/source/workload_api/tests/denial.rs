@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn w_7_a_denial_on_an_open_stream_withdraws_at_once_and_only_what_it_carries() {
     let mut agent = Agent::new();
-    agent.x509(&[(A, ca("root").der)]);
+    agent.x509(&[(A, Ca::root("root").der.to_vec())]);
     agent.jwt(&[(A, jwk_set(&["k1"]))]);
     agent.start();
     let followed = Followed::new(

@@ -2,14 +2,14 @@
 
 use super::PACE;
 use crate::limits::CERTIFICATE_NAMES;
-use crate::trust::source::testing::{Ca, ca, eventually};
+use crate::trust::source::testing::eventually;
 use crate::trust::source::workload_api::follow::{Follower as _, Pace};
 use crate::trust::source::workload_api::own_svid::Presenter;
 use crate::trust::source::workload_api::wire::{X509Svid, X509SvidResponse};
 use crate::trust::source::{OwnSvid, OwnSvids};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use wharfinger_testkit::Agent;
+use wharfinger_testkit::{Agent, Ca, uri};
 
 const REGISTRY: &str = "spiffe://a.example/registry";
 
@@ -36,10 +36,9 @@ fn svid(ca: &Ca, id: &str, called: &str) -> X509Svid {
     // More names than a client's certificate may have.
     let dns = (0..2 * CERTIFICATE_NAMES)
         .map(|number| rcgen::SanType::DnsName(format!("n{number}.test").try_into().unwrap()));
-    params.subject_alt_names = dns.chain([rcgen::SanType::URI(id.try_into().unwrap())]).collect();
-    let issuer = rcgen::Issuer::from_params(&ca.params, &ca.key);
-    let leaf = params.signed_by(&key, &issuer).unwrap();
-    let chain = [leaf.der().as_ref(), &ca.der].concat();
+    params.subject_alt_names = dns.chain([uri(id)]).collect();
+    let leaf = ca.certify(&params, &key);
+    let chain = [leaf.der().as_ref(), ca.der.as_ref()].concat();
     X509Svid {
         spiffe_id: called.to_owned(),
         x509_svid: chain,
@@ -80,7 +79,7 @@ impl Count for Presented {
 #[tokio::test]
 async fn w_12_the_first_svid_is_presented_whenever_the_agent_comes_and_each_rotation_once() {
     let mut agent = Agent::new();
-    let ca = ca("a");
+    let ca = Ca::root("a");
     let first = svid(&ca, REGISTRY, REGISTRY);
     let other = svid(&ca, "spiffe://a.example/other", "spiffe://a.example/other");
     let second = svid(&ca, REGISTRY, REGISTRY);
@@ -110,7 +109,7 @@ async fn w_12_the_first_svid_is_presented_whenever_the_agent_comes_and_each_rota
 
 #[test]
 fn w_8_an_unusable_message_leaves_the_svid_unchanged() {
-    let ca = ca("a");
+    let ca = Ca::root("a");
     let good = svid(&ca, REGISTRY, REGISTRY);
     let broken = X509Svid {
         x509_svid: b"no DER".to_vec(),
@@ -146,7 +145,7 @@ fn w_8_an_unusable_message_leaves_the_svid_unchanged() {
 #[tokio::test]
 async fn w_7_a_denial_on_an_open_stream_withdraws_it() {
     let mut agent = Agent::new();
-    let ca = ca("a");
+    let ca = Ca::root("a");
     let own = svid(&ca, REGISTRY, REGISTRY);
     agent.svids(vec![sent(&own)]);
     agent.start();

@@ -17,7 +17,7 @@ fn x_18_uri_name_constraints_are_rejected() {
         authority: "CN=signer".into(),
     };
     assert_eq!(
-        judge(&signer.svid(ID), &[&signer], &holding(&[&root]), NOW),
+        judge(&signer.svid_der(ID), &[&signer], &holding(&[&root]), NOW),
         Err(why)
     );
     let constraining = Ca::root_with("root", |params| {
@@ -29,7 +29,7 @@ fn x_18_uri_name_constraints_are_rejected() {
         authority: "CN=root".into(),
     };
     assert_eq!(
-        judge(&constraining.svid(ID), &[], &holding(&[&constraining]), NOW),
+        judge(&constraining.svid_der(ID), &[], &holding(&[&constraining]), NOW),
         Err(why),
         "of the authority itself"
     );
@@ -53,7 +53,7 @@ fn x_18_directory_name_constraints_are_rejected_by_name() {
             .custom_extensions
             .push(extension(&[2, 5, 29, 30], &constraint))
     });
-    let why = judge(&signer.svid(ID), &[&signer], &holding(&[&root]), NOW).unwrap_err();
+    let why = judge(&signer.svid_der(ID), &[&signer], &holding(&[&root]), NOW).unwrap_err();
     assert_eq!(
         why,
         Rejected::DirectoryConstraints {
@@ -78,7 +78,7 @@ fn x_18_a_forbidden_name_is_distinguished_from_constraints_that_cannot_be_checke
         });
     });
     let with = |name: &str| {
-        root.svid_with(ID, |params| {
+        root.svid_der_with(ID, |params| {
             params
                 .subject_alt_names
                 .push(SanType::DnsName(name.try_into().unwrap()))

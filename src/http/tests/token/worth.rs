@@ -67,8 +67,8 @@ async fn a_token_is_never_widened() {
     );
     assert_eq!(site.with_token(Method::GET, TAGS, &widened).await.error().0, 401);
     let others = Signer::new(Algorithm::ES256, "k1").token_of(
-        &json!({"alg": "ES256", "kid": "k1", "typ": "wharfinger-access+jwt"}).to_string(),
-        &claims(&minted).to_string(),
+        json!({"alg": "ES256", "kid": "k1", "typ": "wharfinger-access+jwt"}).to_string(),
+        claims(&minted).to_string(),
     );
     assert_eq!(
         site.with_token(Method::GET, TAGS, &others).await.error().0,

@@ -74,8 +74,8 @@ fn claims() -> Value {
 
 fn without_kid(signer: &Signer) -> String {
     signer.token_of(
-        &with(signer.header(), json!({"kid": null})).to_string(),
-        &claims().to_string(),
+        with(signer.header(), json!({"kid": null})).to_string(),
+        claims().to_string(),
     )
 }
 
@@ -243,8 +243,8 @@ async fn a_token_whose_key_has_a_number_as_kid_is_rejected_with_that_reason() {
     ];
     let set = jwks::parse(&key_set(&elements), UseRule::Oidc).unwrap().value;
     let token = signer().token_of(
-        &with(signer().header(), json!({"kid": "5"})).to_string(),
-        &claims().to_string(),
+        with(signer().header(), json!({"kid": "5"})).to_string(),
+        claims().to_string(),
     );
     let why = judge(&token, Some(set), None).await.0.unwrap_err().to_string();
     assert_eq!(

@@ -80,8 +80,8 @@ async fn t_7_2_eddsa_and_ed25519_are_one_algorithm() {
     ];
     for name in ["EdDSA", "Ed25519"] {
         let token = signer.token_of(
-            &with(signer.header(), json!({"alg": name})).to_string(),
-            &claims(json!({})).to_string(),
+            with(signer.header(), json!({"alg": name})).to_string(),
+            claims(json!({})).to_string(),
         );
         for jwk in &all {
             let only = OidcRules {
@@ -127,8 +127,8 @@ async fn t_7_2_a_header_that_locates_a_key_is_ignored() {
     ] {
         let token = |by: &Signer| {
             by.token_of(
-                &with(by.header(), hint.clone()).to_string(),
-                &claims(json!({})).to_string(),
+                with(by.header(), hint.clone()).to_string(),
+                claims(json!({})).to_string(),
             )
         };
         verify(&token(signer()), rules()).await.unwrap();
@@ -237,8 +237,8 @@ async fn t_7_3_subject_audience_and_expiry_are_needed() {
 async fn t_7_2_typ_in_any_case_but_no_access_token() {
     let typed = |typ: &str| {
         signer().token_of(
-            &with(signer().header(), json!({"typ": typ})).to_string(),
-            &claims(json!({})).to_string(),
+            with(signer().header(), json!({"typ": typ})).to_string(),
+            claims(json!({})).to_string(),
         )
     };
     for good in ["JWT", "jwt", "Jwt", "jose"] {
@@ -273,8 +273,8 @@ async fn t_7_2_tokens_that_only_jsonwebtoken_accepts_are_rejected() {
         (json!({"b64": false}), Rejected::ForbiddenHeader { name: "b64" }),
     ] {
         let token = signer().token_of(
-            &with(signer().header(), header).to_string(),
-            &claims(json!({})).to_string(),
+            with(signer().header(), header).to_string(),
+            claims(json!({})).to_string(),
         );
         assert_eq!(rejected(verify(&token, rules()).await), why);
     }

@@ -168,7 +168,7 @@ async fn j_10_one_of_our_audiences_is_in_aud() {
         mixed
     );
     let literal_null = signer().token_of(
-        &signer().header().to_string(),
+        signer().header().to_string(),
         r#"{"sub":"spiffe://prod.example/a","aud":null,"exp":1800000300}"#,
     );
     assert_eq!(rejected(verify(&literal_null).await), refuse("null"));
@@ -272,7 +272,7 @@ async fn j_13_exp_is_required_and_not_past_except_for_the_skew() {
         );
     }
     let literal_null = signer().token_of(
-        &signer().header().to_string(),
+        signer().header().to_string(),
         r#"{"sub":"spiffe://prod.example/a","aud":"registry.example.com","exp":null}"#,
     );
     assert_eq!(
@@ -287,7 +287,7 @@ async fn j_14_a_date_is_any_json_number() {
         let payload = format!(
             r#"{{"sub":"spiffe://prod.example/a","aud":"registry.example.com","exp":{date},"iat":1.7e9,"nbf":1.7e9}}"#
         );
-        let verified = verify(&signer().token_of(&signer().header().to_string(), &payload))
+        let verified = verify(&signer().token_of(signer().header().to_string(), &payload))
             .await
             .unwrap();
         assert_eq!(verified["exp"].as_i64(), Some(EXP), "{date}");

@@ -10,7 +10,7 @@ use crate::trust::jwt::testing::encode;
 
 async fn with_header(changes: Value) -> Result<Map<String, Value>, Failure> {
     let header = with(signer().header(), changes);
-    verify(&signer().token_of(&header.to_string(), &claims(json!({})).to_string())).await
+    verify(&signer().token_of(header.to_string(), claims(json!({})).to_string())).await
 }
 
 async fn verify_by(token: &str, signer: &Signer) -> Result<Map<String, Value>, Failure> {
@@ -109,7 +109,7 @@ async fn j_02_only_the_nine_algorithms() {
     let header = with(edwards.header(), json!({"alg": "Ed25519"})).to_string();
     let why = rejected(
         verify_by(
-            &edwards.token_of(&header, &claims(json!({})).to_string()),
+            &edwards.token_of(&header, claims(json!({})).to_string()),
             &edwards,
         )
         .await,
@@ -179,7 +179,7 @@ async fn j_04_the_algorithm_fits_the_key() {
         (&p256, Algorithm::ES512),
     ] {
         let header = with(signer.header(), json!({"alg": lie.as_str()}));
-        let token = signer.token_of(&header.to_string(), &claims(json!({})).to_string());
+        let token = signer.token_of(header.to_string(), claims(json!({})).to_string());
         let why = Rejected::AlgorithmDoesNotFitKey {
             algorithm: lie,
             key_id: "k".into(),
@@ -203,7 +203,7 @@ async fn j_04_the_algorithm_fits_the_key() {
 #[tokio::test]
 async fn j_05_a_kid_may_be_absent_and_is_compared_exactly() {
     with_header(json!({"kid": null})).await.unwrap();
-    let anonymous = signer().token_of(r#"{"alg":"ES256"}"#, &claims(json!({})).to_string());
+    let anonymous = signer().token_of(r#"{"alg":"ES256"}"#, claims(json!({})).to_string());
     let others: Vec<_> = (0..3)
         .map(|n| Signer::new(Algorithm::ES256, &n.to_string()).jwk())
         .collect();
@@ -252,7 +252,7 @@ async fn j_06_typ_is_absent_or_jwt_or_jose() {
     );
     let null = signer().token_of(
         r#"{"alg":"ES256","kid":"one","typ":null}"#,
-        &claims(json!({})).to_string(),
+        claims(json!({})).to_string(),
     );
     assert_eq!(
         rejected(verify(&null).await),
@@ -305,7 +305,7 @@ async fn j_07_headers_that_change_the_rules_are_rejected_and_harmless_ones_ignor
     ] {
         with_header(json!({name: value})).await.unwrap();
         let header = with(impostor.header(), json!({name: value})).to_string();
-        let forged = impostor.token_of(&header, &claims(json!({})).to_string());
+        let forged = impostor.token_of(&header, claims(json!({})).to_string());
         assert_eq!(
             rejected(verify(&forged).await),
             Rejected::Signature,

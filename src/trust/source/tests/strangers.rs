@@ -424,8 +424,8 @@ async fn keys_of_two_replicas_verify_side_by_side_for_ten_minutes_and_never_afte
     };
     let until = async |signer: &Signer| {
         let token = signer.token_of(
-            &signer.header().to_string(),
-            &json!({"iss": site.base, "sub": "s", "aud": "registry", "exp": START.as_secs() + 10_000})
+            signer.header().to_string(),
+            json!({"iss": site.base, "sub": "s", "aud": "registry", "exp": START.as_secs() + 10_000})
                 .to_string(),
         );
         let verified =

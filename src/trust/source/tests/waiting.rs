@@ -85,7 +85,7 @@ async fn a_token_that_expires_while_it_waits_is_rejected() {
         json!({"iss": world.site.base, "sub": "s", "aud": "registry", "exp": START.as_secs() + exp})
             .to_string()
     };
-    let until = |exp| Unverified::parse(&fresh.token_of(&fresh.header().to_string(), &claims(exp))).unwrap();
+    let until = |exp| Unverified::parse(&fresh.token_of(fresh.header().to_string(), claims(exp))).unwrap();
     let short = world.present_token(until(5), VICTIM);
     let long = world.present_token(until(50), VICTIM);
     world.wait_for(2).await;

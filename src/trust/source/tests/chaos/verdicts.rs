@@ -104,7 +104,7 @@ impl World {
         let forged = other
             .newest()
             .signer
-            .token_of(&kid.to_string(), &self.claims(who).to_string());
+            .token_of(kid.to_string(), self.claims(who).to_string());
         assert!(!self.verify_token(who, &forged).await, "{when}");
         let leaf = svid(
             &other.newest().authority,

@@ -7,8 +7,7 @@ use crate::access::{Policy, Repositories};
 use crate::exchange::Terms;
 use crate::http::{Cors, StrangerBounds, TrustedProxies};
 use crate::identity::{DenyList, Mapping};
-use crate::registry::collect::{Options, Pace};
-use crate::registry::retention::Retention;
+use crate::registry::collect::{Options, Pace, Rules};
 use crate::registry::scrub::Rate;
 use crate::server::TlsSettings;
 use crate::spiffe_id::TrustDomain;
@@ -97,8 +96,6 @@ pub struct FixedSettings {
     /// The repositories where a manifest's blobs and children may be missing.
     pub sparse: Repositories,
     pub unchecked_descriptors: Repositories,
-    /// `storage.retention`
-    pub retention: Retention,
     pub collecting: Collecting,
     /// The folder for state that must survive the process: the last good answer of every network source,
     /// signing keys, and the control socket. Only the owner has access.
@@ -124,9 +121,8 @@ impl FixedSettings {
                 "storage.uncheckedDescriptors",
                 self.unchecked_descriptors != other.unchecked_descriptors,
             ),
-            ("storage.retention", self.retention != other.retention),
             (
-                "storage.gc, gcDelay, gcInterval, gcTimeWindow, gcPace",
+                "storage.gc, gcDelay, gcInterval, gcTimeWindow, gcPace, retention",
                 self.collecting != other.collecting,
             ),
             ("stateDirectory", self.state_directory != other.state_directory),
@@ -154,6 +150,8 @@ pub struct Collecting {
     /// The time of day in which anything is removed.
     pub window: Option<Window>,
     pub pace: Pace,
+    /// What `storage.retention` gives up.
+    pub rules: Rules,
 }
 
 impl Collecting {
@@ -163,6 +161,10 @@ impl Collecting {
     pub fn by_hand(&self, beside_requests: bool) -> Options {
         Options {
             grace: self.delay,
+            rules: Rules {
+                by_hand: true,
+                ..self.rules.clone()
+            },
             pace: if beside_requests {
                 self.pace
             } else {
@@ -178,6 +180,7 @@ impl Collecting {
     pub fn options(&self) -> Options {
         Options {
             grace: self.delay,
+            rules: self.rules.clone(),
             pace: self.pace,
             resume: true,
             ..Options::default()

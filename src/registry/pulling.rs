@@ -138,7 +138,6 @@ impl Registry {
 
     /// When the manifest was last pulled. If no pull of it is known, that is when pulls began to be recorded:
     /// one may have come before.
-    #[cfg_attr(not(test), expect(dead_code, reason = "retention will read it"))]
     pub(super) async fn last_pull(
         &self,
         repository: &RepositoryName,

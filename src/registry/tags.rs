@@ -9,6 +9,7 @@ use super::typed_store::{change, until_settled};
 use super::{Error, Registry, UploadId, keys, records, to_its_end};
 use crate::access::{Delete, Permit, Unmovable, Write};
 use crate::oci::{Condition, Digest, RepositoryName, Tag};
+use crate::storage::Version;
 
 impl Registry {
     /// Points a tag at a manifest that the repository has. The digest may have any algorithm.
@@ -311,6 +312,21 @@ impl Registry {
         let candidate = Candidate::Manifest(repository.clone(), digest.clone());
         self.garbage.note(self.records.now(), [candidate]);
         self.clear_back_reference(repository, digest, tag).await
+    }
+
+    /// Deletes a tag that retention gives up, in the state in which it was read. `false` if it has changed.
+    pub(super) async fn take_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+        version: &Version,
+    ) -> Result<bool, Error> {
+        if !self.records.delete(&keys::tag(repository, tag), version).await? {
+            return Ok(false);
+        }
+        self.is_off(repository, digest, tag).await?;
+        Ok(true)
     }
 
     /// Whether the tag leads to the manifest or is announced. An announced tag may soon lead to any manifest,

@@ -74,7 +74,7 @@ fn that_load() -> Vec<(usize, Value, &'static [&'static str])> {
             file(
                 json!({"storage": {"retention": {"policies": [{"repositories": ["**"], "deleteReferrers": true}]}}}),
             ),
-            &["storage.retention", "http.auth"],
+            &["http.auth"],
         ),
         (
             1,

@@ -189,6 +189,40 @@ async fn without_a_registry_the_command_removes_what_the_dry_run_said() {
     untagged.must_be(&app.anonymous(), &untagged.digest()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_deletes_the_tags_and_manifests_that_the_dry_run_named() {
+    let mut setup = at_once();
+    let keep_tags = json!([{"patterns": ["^v"], "mostRecentlyPushedCount": 1}, {"patterns": ["keep"]}]);
+    setup.config["storage"]["retention"] =
+        json!({"policies": [{"repositories": ["team/**"], "keepTags": keep_tags}]});
+    let app = setup.start().await;
+    answers(&app).await;
+    let client = app.anonymous();
+    let mut images = Vec::new();
+    for tag in ["v1", "v2", "keep", "nightly"] {
+        let image = Image::new("team/app", tag, false);
+        image.push(&client, tag).await;
+        images.push(image);
+    }
+    let untagged = Image::new("team/app", "untagged", false);
+    untagged.push(&client, &untagged.digest()).await;
+    let done = twice(&app.setup).await;
+    let mut manifests = [&images[0], &images[3], &untagged].map(Image::digest);
+    manifests.sort();
+    assert_eq!(
+        done["repositories"]["team/app"]["givenUp"],
+        json!({
+            "storage.retention.policies[0].keepTags: no entry matches the tag": ["nightly"],
+            "storage.retention.policies[0].keepTags[0]: none of its rules keeps the tag": ["v1"],
+            "storage.retention.policies[0].deleteUntagged: it has no tag": manifests,
+        })
+    );
+    let tags: Value = serde_json::from_slice(&client.get("/v2/team/app/tags/list").await.body).unwrap();
+    assert_eq!(tags["tags"], json!(["keep", "v2"]));
+    images[1].must_be(&client, "v2").await;
+    images[2].must_be(&client, "keep").await;
+}
+
 /// The default of `storage.gcDelay` protects blobs whose manifest is still to come.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_is_being_pushed_survives() {

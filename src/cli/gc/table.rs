@@ -53,7 +53,13 @@ pub(super) fn table(report: &Report, store: &Path) -> String {
 
 /// The rows of a section. The first has the name.
 fn part(name: &str, section: &Section) -> Vec<(Row, Option<String>)> {
-    let Section { goes, stays, stopped } = section;
+    let Section {
+        goes,
+        stays,
+        stopped,
+        exceeds,
+        given_up,
+    } = section;
     let row = |what: &str, amount: &Amount, why: &str| {
         let (count, bytes) = (amount.count.to_string(), amount.bytes.to_string());
         (
@@ -66,16 +72,21 @@ fn part(name: &str, section: &Section) -> Vec<(Row, Option<String>)> {
         .iter()
         .map(|(why, amount)| row("stays", amount, why.words()));
     let mut rows: Vec<(Row, Option<String>)> = goes.chain(stays).collect();
+    let mut note = |what: &str, why: String, note: String| {
+        let empty = String::new;
+        let row = [empty(), what.to_owned(), empty(), empty(), why];
+        rows.push((row, Some(note)));
+    };
     if let Some(why) = stopped {
         let what = "everything, because a manifest cannot be read".to_owned();
-        let row = [
-            String::new(),
-            "stays".to_owned(),
-            String::new(),
-            String::new(),
-            what,
-        ];
-        rows.push((row, Some(why.clone())));
+        note("stays", what, why.clone());
+    }
+    for (why, names) in given_up {
+        note("of these", why.clone(), names.join(", "));
+    }
+    if let Some(why) = exceeds {
+        let what = "tags and manifests, in a pass that nobody asked for".to_owned();
+        note("stays", what, why.clone());
     }
     if let Some(([first, ..], _)) = rows.first_mut() {
         name.clone_into(first);
@@ -113,18 +124,29 @@ mod tests {
         let app = report.repositories.entry("team/app".into()).or_default();
         app.goes.insert(Goes::UnneededLink, amount(12, 3400));
         app.stays.insert(Stays::Young, amount(1, 5));
+        app.goes.insert(Goes::ExpiredTag, amount(2, 0));
+        app.given_up.insert(
+            "storage.retention.policies[0].keepTags[0]: none of its rules keeps the tag".into(),
+            vec!["v1".into(), "v2".into()],
+        );
+        app.exceeds = Some("60 of 100 tags".into());
         report.repositories.entry("b".into()).or_default().stopped = Some("m/b is damaged".into());
         report.store.goes.insert(Goes::UnlinkedBlob, amount(3, 700));
         report.dry_run = true;
         let wanted = "\
-REPOSITORY          COUNT  BYTES  WHAT
-b            stays                everything, because a manifest cannot be read
+REPOSITORY             COUNT  BYTES  WHAT
+b            stays                   everything, because a manifest cannot be read
     m/b is damaged
-team/app     goes      12   3400  blobs that no manifest of the repository needs
-             stays      1      5  younger than the grace period
-(the store)  goes       3    700  blobs that no repository has
+team/app     goes          2      0  tags that no rule of keepTags keeps
+             goes         12   3400  blobs that no manifest of the repository needs
+             stays         1      5  younger than the grace period
+             of these                storage.retention.policies[0].keepTags[0]: none of its rules keeps the tag
+    v1, v2
+             stays                   tags and manifests, in a pass that nobody asked for
+    60 of 100 tags
+(the store)  goes          3    700  blobs that no repository has
 
-/s: dry run INCOMPLETE: 15 to remove, 700 bytes to free, 1 to keep";
+/s: dry run INCOMPLETE: 17 to remove, 700 bytes to free, 1 to keep";
         assert_eq!(table(&report, Path::new("/s")), wanted);
     }
 }

@@ -33,6 +33,7 @@ use shared::Granted;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Information from outside the file.
@@ -170,8 +171,8 @@ pub(super) fn interpret(
         "storage.uncheckedDescriptors",
         &file.storage.unchecked_descriptors,
     );
-    let collecting = interpreter.collecting(&file.storage);
-    let retention = interpreter.retention(file.storage.retention);
+    let mut collecting = interpreter.collecting(&file.storage);
+    collecting.rules.retention = Arc::new(interpreter.retention(file.storage.retention, collecting.runs));
     let scrubbing = interpreter.scrubbing(file.storage.scrub.as_ref());
     let commit = file.storage.commit.unwrap_or(true);
     if !commit {
@@ -221,7 +222,6 @@ pub(super) fn interpret(
             sparse,
             unchecked_descriptors,
             collecting,
-            retention,
             state_directory,
             token_keys,
             level: file.log.as_ref().and_then(|log| log.level).unwrap_or(Level::Info),

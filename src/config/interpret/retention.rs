@@ -13,7 +13,8 @@ struct Rules {
 }
 
 impl Interpreter<'_> {
-    pub(super) fn retention(&mut self, raw: Option<raw::Retention>) -> Retention {
+    /// `applies` says whether the registry collects garbage while it serves.
+    pub(super) fn retention(&mut self, raw: Option<raw::Retention>, applies: bool) -> Retention {
         let raw = raw.unwrap_or_default();
         let delay = self.optional_duration(format!("{KEY}.delay"), raw.delay.as_deref());
         let max_share = self.share(format!("{KEY}.maxShare"), raw.max_share);
@@ -35,8 +36,11 @@ impl Interpreter<'_> {
             }
             policies.push(self.policy(&key, policy));
         }
-        if !policies.is_empty() {
-            self.warn(KEY, "is not applied yet, because there is no garbage collection");
+        if !policies.is_empty() && !applies {
+            self.warn(
+                KEY,
+                "is not applied while the registry serves, because storage.gc is false",
+            );
         }
         Retention {
             dry_run: raw.dry_run.unwrap_or(false),

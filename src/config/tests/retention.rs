@@ -9,13 +9,14 @@ fn retention(value: Value) -> Value {
 }
 
 fn loaded(value: Value) -> Retention {
-    load(&retention(value)).unwrap().fixed.retention
+    let config = load(&retention(value)).unwrap();
+    config.fixed.collecting.rules.retention.as_ref().clone()
 }
 
 #[test]
 fn without_the_key_everything_is_kept() {
     let absent = load(&minimal()).unwrap();
-    assert_eq!(absent.fixed.retention, Retention::default());
+    assert_eq!(*absent.fixed.collecting.rules.retention, Retention::default());
     for nothing in [
         json!(null),
         json!({}),
@@ -23,7 +24,11 @@ fn without_the_key_everything_is_kept() {
         json!({"dryRun": "false"}),
     ] {
         let config = load(&retention(nothing.clone())).unwrap();
-        assert_eq!(config.fixed.retention, Retention::default(), "{nothing}");
+        assert_eq!(
+            *config.fixed.collecting.rules.retention,
+            Retention::default(),
+            "{nothing}"
+        );
         assert_eq!(config.warnings, [], "{nothing}");
     }
 }
@@ -141,4 +146,18 @@ fn what_is_never_used_is_warned_of() {
     ] {
         assert!(warned.contains(&key), "{key} in {warned:?}");
     }
+}
+
+#[test]
+fn without_a_collector_the_policies_wait() {
+    let policies = json!({"policies": [{"repositories": ["**"]}]});
+    let warned = |gc: bool| {
+        let document = with(&[
+            ("/storage/retention", policies.clone()),
+            ("/storage/gc", json!(gc)),
+        ]);
+        let warnings = load(&document).unwrap().warnings;
+        warnings.iter().any(|warning| warning.key == "storage.retention")
+    };
+    assert_eq!((warned(true), warned(false)), (false, true));
 }

@@ -44,12 +44,43 @@ impl Collector {
                 let is_dying = || self.is_dying(repository, digest);
                 self.clear_entry(repository, &key, is_dying, notes).await
             }
+            Entry::Pulls(repository, digest) => self.stale_pulls(repository, digest, notes).await,
             Entry::Catalog(repository) => {
                 let is_in_use = || self.registry.is_in_use(repository);
                 self.clear_entry(repository, &key, is_in_use, notes).await
             }
             _ => Ok(()),
         }
+    }
+
+    /// Deletes the record of the pulls of a manifest that is gone.
+    async fn stale_pulls(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Error> {
+        let manifest = keys::manifest(repository, digest);
+        let is_there = match self.registry.protects_references(&manifest).await {
+            Err(why) if is_unknown(&why) => true,
+            protects => protects?,
+        };
+        if is_there {
+            return Ok(());
+        }
+        if !self.is_dry() {
+            let forgetting = self.registry.forgetting_pulls(repository, digest).await?;
+            let changes = forgetting.into_iter().collect();
+            self.registry.records.change_all(changes).await?;
+        }
+        let key = keys::pulls(repository, digest);
+        let item = Item {
+            repository: Some(repository),
+            name: key.as_str(),
+            bytes: 0,
+        };
+        notes.goes(&item, Goes::StaleEntry);
+        Ok(())
     }
 
     async fn clear_entry<F>(

@@ -55,9 +55,10 @@ impl Collector {
     async fn look_at(&self, candidates: &[Candidate], notes: &mut Notes<'_>) -> Result<(), Error> {
         let due = self.sort(candidates).await?;
         for (repository, digests) in &due.manifests {
-            if self.may_give_up(repository, notes).await? {
+            let survey = self.rules.survey_of_one(repository, self.grace);
+            if survey.is_some() && self.can_judge(repository, notes).await? {
                 for digest in digests {
-                    self.examine(repository, digest, notes).await?;
+                    self.examine(repository, digest, survey.as_ref(), notes).await?;
                 }
             }
         }

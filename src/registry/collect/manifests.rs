@@ -1,8 +1,9 @@
-//! Manifests that the rules give up, and what interrupted pushes and deletions left.
+//! Manifests that the policies give up, and what interrupted pushes and deletions left.
 
 use super::super::Error;
 use super::super::garbage::Candidate;
 use super::super::keys::{self, Key};
+use super::super::retention::{GivenUp, Kept, Subject, Survey, Times, UntaggedFacts, Verdict};
 use super::super::states::manifest::{ManifestRecord, ManifestState};
 use super::super::states::mark::Mark;
 use super::super::typed_store::Found;
@@ -10,22 +11,18 @@ use super::Collector;
 use super::omitted::Step;
 use super::references::is_unknown;
 use super::report::{Goes, Item, Notes, Stays};
-use super::rules::Subject;
+use crate::clock::Timestamp;
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::storage::Show;
 use std::collections::HashSet;
 
 impl Collector {
-    /// Whether the rules may give up manifests of this repository. They do not while one of its manifests cannot
-    /// be read.
-    pub(super) async fn may_give_up(
+    /// Whether the manifests of this repository can be judged. They cannot while one of them cannot be read.
+    pub(super) async fn can_judge(
         &self,
         repository: &RepositoryName,
         notes: &mut Notes<'_>,
     ) -> Result<bool, Error> {
-        if !self.rules.apply_to(repository) {
-            return Ok(false);
-        }
         match self.needed(repository, &HashSet::new()).await {
             Err(why) if is_unknown(&why) => {
                 notes.stopped(repository, &why.to_string());
@@ -35,12 +32,13 @@ impl Collector {
         }
     }
 
-    /// Looks whether a tag or an index leads to the manifest, and takes it if none does and the rules say so.
-    /// Returns the manifests that may follow if it went: its children and its referrers.
+    /// Looks whether a tag or an index leads to the manifest, and takes it if none does and the policy gives it
+    /// up. Returns the manifests that may follow if it went: its children and its referrers.
     pub(super) async fn examine(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        survey: Option<&Survey<'_>>,
         notes: &mut Notes<'_>,
     ) -> Result<Vec<Digest>, Error> {
         let key = keys::manifest(repository, digest);
@@ -55,28 +53,100 @@ impl Collector {
             found => found?,
         };
         let Some(found) = found else { return Ok(Vec::new()) };
-        if !found.record.is_readable() {
-            return self.take(repository, digest, found, notes).await;
-        }
-        if self.is_led_to(repository, digest, Look::Plain).await? {
+        let case = Case {
+            repository,
+            digest,
+            survey,
+        };
+        if found.record.is_readable() && !self.is_free(case, &found, notes).await? {
             return Ok(Vec::new());
         }
-        let subject = self.subject(repository, &found.record).await?;
-        if !self.rules.give_up(repository, subject) {
-            let why = match subject {
-                Subject::None => Some(Stays::Untagged),
-                Subject::Gone => Some(Stays::WithoutSubject),
-                Subject::There => None,
-            };
-            if let Some(why) = why {
-                notes.stays(&item(repository, digest, &found.record), why);
-            }
-            return Ok(Vec::new());
-        }
-        self.take(repository, digest, found, notes).await
+        self.take(case, found, notes).await
     }
 
-    /// Takes the manifest if it is old, the rules give it up, and nothing leads to it once it is condemned.
+    /// Whether nothing leads to the manifest, and the policy gives it up. As in zot, the tags of a referrer whose
+    /// subject is gone do not keep it.
+    async fn is_free(
+        &self,
+        case: Case<'_>,
+        found: &Found<ManifestRecord>,
+        notes: &mut Notes<'_>,
+    ) -> Result<bool, Error> {
+        let Case {
+            repository, digest, ..
+        } = case;
+        if self.is_listed(repository, digest, Look::Plain).await? {
+            return Ok(false);
+        }
+        let is_tagged = self.has_tag(repository, digest).await?;
+        if is_tagged && found.record.header.subject.is_none() {
+            return Ok(false);
+        }
+        let verdict = self.verdict(case, &found.record, found.written).await?;
+        match verdict {
+            Some(Verdict::GiveUp(why @ GivenUp::SubjectGone { .. })) if is_tagged => Ok(!self
+                .is_young(found.written)
+                && self.take_tags_of(repository, digest, why, notes).await?),
+            Some(Verdict::GiveUp(_)) => Ok(!is_tagged),
+            kept => {
+                let is_young = self.is_young(found.written);
+                let why = match (kept, self.subject(repository, &found.record).await?) {
+                    _ if is_tagged => None,
+                    (Some(Verdict::Keep(Kept::Recent)), _) if is_young => {
+                        let candidate = Candidate::Manifest(repository.clone(), digest.clone());
+                        self.wait_for(found.written, candidate);
+                        Some(Stays::Young)
+                    }
+                    (Some(Verdict::Keep(Kept::UntaggedRule { .. } | Kept::Recent)), _) => {
+                        Some(Stays::KeptByPolicy)
+                    }
+                    (_, Subject::None) => Some(Stays::Untagged),
+                    (_, Subject::Gone) => Some(Stays::WithoutSubject),
+                    (_, Subject::There) => None,
+                };
+                if let Some(why) = why {
+                    notes.stays(&item(repository, digest, &found.record), why);
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// What the policy says of the manifest, which was pushed at this time. A pull can only keep it, so pulls are
+    /// read only if it would be given up without them.
+    async fn verdict(
+        &self,
+        case: Case<'_>,
+        record: &ManifestRecord,
+        pushed: Timestamp,
+    ) -> Result<Option<Verdict>, Error> {
+        let Case {
+            repository,
+            digest,
+            survey: Some(survey),
+        } = case
+        else {
+            return Ok(None);
+        };
+        let subject = self.subject(repository, record).await?;
+        let now = self.registry.records.now();
+        let judge = |pulled| {
+            let times = Times { pushed, pulled };
+            let facts = UntaggedFacts {
+                digest,
+                times,
+                subject,
+            };
+            survey.judge_untagged(&facts, now)
+        };
+        let mut verdict = judge(None);
+        if verdict.gives_up() {
+            verdict = judge(Some(self.registry.last_pull(repository, digest).await?));
+        }
+        Ok(Some(verdict))
+    }
+
+    /// Takes the manifest if it is old, the policy gives it up, and nothing leads to it once it is condemned.
     /// Returns the same as [`examine`](Self::examine).
     #[cfg(test)]
     pub(in crate::registry) async fn manifest(
@@ -86,38 +156,46 @@ impl Collector {
         notes: &mut Notes<'_>,
     ) -> Result<Vec<Digest>, Error> {
         let key = keys::manifest(repository, digest);
+        let survey = self.rules.survey(repository, self.grace);
+        let case = Case {
+            repository,
+            digest,
+            survey: survey.as_ref(),
+        };
         match self.registry.records.read(&key).await? {
-            Some(found) => self.take(repository, digest, found, notes).await,
+            Some(found) => self.take(case, found, notes).await,
             None => Ok(Vec::new()),
         }
     }
 
     async fn take(
         &self,
-        repository: &RepositoryName,
-        digest: &Digest,
+        case: Case<'_>,
         found: Found<ManifestRecord>,
         notes: &mut Notes<'_>,
     ) -> Result<Vec<Digest>, Error> {
-        let why = match (
-            found.record.header.state,
-            self.subject(repository, &found.record).await?,
-        ) {
-            (ManifestState::Pend, _) => Goes::InterruptedPush,
-            (ManifestState::Dying, _) => Goes::InterruptedDeletion,
-            (_, subject) if !self.rules.give_up(repository, subject) => return Ok(Vec::new()),
-            (_, Subject::None) => Goes::UntaggedManifest,
-            (_, Subject::There | Subject::Gone) => Goes::ReferrerWithoutSubject,
+        let Case {
+            repository, digest, ..
+        } = case;
+        let record = found.record.clone();
+        let given_up = match record.header.state {
+            ManifestState::Pend | ManifestState::Dying => None,
+            ManifestState::Com | ManifestState::Cond => {
+                match self.verdict(case, &record, found.written).await? {
+                    Some(Verdict::GiveUp(why)) => Some(why),
+                    _ => return Ok(Vec::new()),
+                }
+            }
         };
+        let item = item(repository, digest, &record);
         if self.is_young(found.written) {
-            notes.stays(&item(repository, digest, &found.record), Stays::Young);
+            notes.stays(&item, Stays::Young);
             let candidate = Candidate::Manifest(repository.clone(), digest.clone());
             self.wait_for(found.written, candidate);
             return Ok(Vec::new());
         }
-        let record = found.record.clone();
         let is_gone = if record.is_readable() {
-            self.bury(repository, digest, found).await?
+            self.bury(case, found).await?
         } else if self.is_dry() {
             true
         } else {
@@ -127,21 +205,29 @@ impl Collector {
                 .await?
         };
         if !is_gone {
-            notes.stays(&item(repository, digest, &record), Stays::Needed);
+            notes.stays(&item, Stays::Needed);
             return Ok(Vec::new());
         }
         self.pretend(keys::manifest(repository, digest).as_str());
-        notes.goes(&item(repository, digest, &record), why);
+        match given_up {
+            Some(why) => {
+                if !self.is_dry() {
+                    tracing::info!(repo.name = %repository, manifest.digest = %digest, "retention deleted a manifest: {why}");
+                }
+                notes.given_up(&item, Goes::of_manifest(why), why);
+            }
+            None if record.protects_references() => notes.goes(&item, Goes::InterruptedPush),
+            None => notes.goes(&item, Goes::InterruptedDeletion),
+        }
         self.followers(repository, digest, &record).await
     }
 
     /// Condemns the manifest, looks, and then restores it or deletes it with all that belongs to it.
-    async fn bury(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        found: Found<ManifestRecord>,
-    ) -> Result<bool, Error> {
+    async fn bury(&self, case: Case<'_>, found: Found<ManifestRecord>) -> Result<bool, Error> {
+        let Case {
+            repository, digest, ..
+        } = case;
+        let pushed = found.written;
         let key = keys::manifest(repository, digest);
         let look = if self.is_dry() {
             Look::Plain
@@ -159,7 +245,7 @@ impl Collector {
         };
         let is_needed = match early {
             Some(early) => Ok(early),
-            None => self.is_needed(repository, digest, &one.record, look).await,
+            None => self.is_needed(case, (&one.record, pushed), look).await,
         };
         match is_needed {
             Ok(false) if self.is_dry() => Ok(true),
@@ -180,13 +266,18 @@ impl Collector {
 
     async fn is_needed(
         &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        record: &ManifestRecord,
+        case: Case<'_>,
+        (record, pushed): (&ManifestRecord, Timestamp),
         look: Look,
     ) -> Result<bool, Error> {
-        let subject = self.subject(repository, record).await?;
-        Ok(!self.rules.give_up(repository, subject) || self.is_led_to(repository, digest, look).await?)
+        let verdict = self.verdict(case, record, pushed).await?;
+        let is_given_up = verdict.is_some_and(Verdict::gives_up);
+        Ok(!is_given_up || self.is_led_to(case.repository, case.digest, look).await?)
+    }
+
+    /// Whether a tag leads to the manifest.
+    pub(super) async fn has_tag(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        self.is_tagged(repository, digest, Look::Plain).await
     }
 
     async fn is_led_to(
@@ -273,6 +364,9 @@ impl Collector {
         digest: &Digest,
     ) -> Result<bool, Error> {
         self.breath.take().await;
+        if self.is_pretended(keys::tag(repository, tag).as_str()) {
+            return Ok(false);
+        }
         match self.registry.may_lead(repository, tag, digest).await {
             Err(why) if is_unknown(&why) => Ok(true),
             leads => leads,
@@ -329,6 +423,14 @@ impl Collector {
         }
         Ok(followers)
     }
+}
+
+/// A manifest, and what is known of its repository if a policy decides about it.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    repository: &'a RepositoryName,
+    digest: &'a Digest,
+    survey: Option<&'a Survey<'a>>,
 }
 
 /// How to look at the entries that lead to a manifest.

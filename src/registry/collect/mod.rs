@@ -18,7 +18,9 @@ mod pace;
 mod pass;
 mod position;
 mod references;
+mod rehearsal;
 mod report;
+mod retain;
 mod rules;
 mod spot;
 mod uploads;
@@ -46,7 +48,7 @@ pub struct Options {
     /// Nothing is taken that was written within this time, by the store's clock. It makes collecting useful
     /// to clients and has no part in its safety.
     pub grace: Duration,
-    /// Which manifests are given up.
+    /// Which tags and manifests are given up.
     pub rules: Rules,
     /// Report what would go, and change nothing.
     pub dry_run: bool,
@@ -151,6 +153,19 @@ impl Collector {
     pub(in crate::registry) fn without(mut self, step: Option<Step>) -> Self {
         self.omitted = Omitted(step);
         self
+    }
+
+    /// The same, for a dry run that remembers nothing of what this one pretends.
+    fn rehearsing(&self) -> Self {
+        Self {
+            registry: self.registry.clone(),
+            grace: self.grace,
+            rules: self.rules.clone(),
+            breath: self.breath.again(),
+            reports_kept: true,
+            pretended: Some(Mutex::default()),
+            omitted: Omitted::NOTHING,
+        }
     }
 
     fn is_young(&self, written: Timestamp) -> bool {

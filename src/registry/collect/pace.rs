@@ -44,6 +44,11 @@ impl Breath {
         }
     }
 
+    /// The same pace, for work that is measured on its own.
+    pub(super) const fn again(&self) -> Self {
+        Self::new(self.pace)
+    }
+
     /// Rests if there was enough work. It is called for each record.
     pub(super) async fn take(&self) {
         if self.pace == Pace::UNBOUNDED {

@@ -7,7 +7,7 @@ use super::super::states::pass::{Part, PassRecord};
 use super::Collector;
 use super::report::{Notes, Phase};
 use super::spot::Spot;
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::RepositoryName;
 use crate::storage::Show;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -106,7 +106,8 @@ impl<'a> Pass<'a> {
         while let Some(key) = hidden.next().await? {
             notes.looked(1);
             if let Some(Entry::Manifest(repository, digest)) = Entry::parse(key.as_str()) {
-                self.collector.examine(&repository, &digest, notes).await?;
+                let examined = self.collector.examine(&repository, &digest, None, notes);
+                examined.await?;
             }
         }
         Ok(())
@@ -114,26 +115,7 @@ impl<'a> Pass<'a> {
 
     async fn repository(&self, repository: &RepositoryName, notes: &mut Notes<'_>) -> Result<(), Error> {
         self.entries(keys::everything_of(repository), notes).await?;
-        let rules = self.collector.rules.apply_to(repository);
-        if self.collector.may_give_up(repository, notes).await? || (self.collector.reports_kept && !rules) {
-            self.manifests(repository, notes).await?;
-        }
-        Ok(())
-    }
-
-    async fn manifests(&self, repository: &RepositoryName, notes: &mut Notes<'_>) -> Result<(), Error> {
-        let records = &self.collector.registry.records;
-        let mut pages = records.pages(keys::manifests(repository), String::new(), Show::Visible);
-        while let Some(page) = pages.next().await? {
-            notes.looked(page.len() as u64);
-            let mut next: Vec<Digest> = page.iter().rev().filter_map(keys::manifest_of).collect();
-            // A child follows its index, wherever its key is.
-            while let Some(digest) = next.pop() {
-                let followers = self.collector.examine(repository, &digest, notes).await?;
-                next.extend(followers);
-            }
-        }
-        Ok(())
+        self.collector.retain(repository, notes).await
     }
 
     async fn entries<T>(&self, prefix: Prefix<T>, notes: &mut Notes<'_>) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! What a pass took, and what it left.
 
+use super::super::retention::GivenUp;
 use crate::oci::RepositoryName;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
@@ -31,6 +32,14 @@ pub struct Section {
     /// Why nothing of this repository could be judged: a manifest cannot be read, and it may need anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
+    /// Why a pass that no operator asked for leaves the tags and manifests of this repository alone: the policies
+    /// would take a larger share than `maxShare`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exceeds: Option<String>,
+    /// The tags and manifests that the policies give up, or would with `dryRun` off, by the reason, which begins with the key that decided. The
+    /// whole report names at most 10,000.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub given_up: BTreeMap<String, Vec<String>>,
 }
 
 /// How many records, and how many bytes of content they stand for.
@@ -50,6 +59,12 @@ pub enum Goes {
     InterruptedPush,
     /// The remains of a deletion of a manifest that was interrupted.
     InterruptedDeletion,
+    /// A tag that no entry of `keepTags` matches.
+    UnmatchedTag,
+    /// A tag that no rule of its entry of `keepTags` keeps.
+    ExpiredTag,
+    /// A tag of a referrer whose subject is gone.
+    TagWithoutSubject,
     /// A manifest without a tag, which no index lists.
     UntaggedManifest,
     /// A referrer whose subject is gone.
@@ -74,6 +89,10 @@ pub enum Stays {
     Untagged,
     /// A referrer whose subject is gone, and no rule gives it up.
     WithoutSubject,
+    /// A rule of `keepUntagged`, or `delay`, keeps it.
+    KeptByPolicy,
+    /// The policies would give it up, and `storage.retention.dryRun` is set.
+    OnlyReported,
     /// Something came to need it while the collector looked.
     Needed,
     /// A manifest of its repository cannot be read, and it may need anything.
@@ -87,6 +106,32 @@ pub enum Stays {
 }
 
 impl Goes {
+    /// For a tag that a policy gives up.
+    pub(super) const fn of_tag(why: GivenUp) -> Self {
+        match why {
+            GivenUp::NoPattern { .. } => Self::UnmatchedTag,
+            GivenUp::NoTagRule { .. } => Self::ExpiredTag,
+            GivenUp::SubjectGone { .. } | GivenUp::Untagged { .. } => Self::TagWithoutSubject,
+        }
+    }
+
+    /// For a manifest that a policy gives up.
+    pub(super) const fn of_manifest(why: GivenUp) -> Self {
+        match why {
+            GivenUp::SubjectGone { .. } => Self::ReferrerWithoutSubject,
+            _ => Self::UntaggedManifest,
+        }
+    }
+
+    /// Whether it is a tag that goes.
+    #[must_use]
+    pub const fn is_of_a_tag(self) -> bool {
+        matches!(
+            self,
+            Self::UnmatchedTag | Self::ExpiredTag | Self::TagWithoutSubject
+        )
+    }
+
     /// In plain words, for people.
     #[must_use]
     pub const fn words(self) -> &'static str {
@@ -94,6 +139,9 @@ impl Goes {
             Self::ExpiredUpload => "expired uploads",
             Self::InterruptedPush => "remains of interrupted pushes",
             Self::InterruptedDeletion => "remains of interrupted deletions",
+            Self::UnmatchedTag => "tags that no entry of keepTags matches",
+            Self::ExpiredTag => "tags that no rule of keepTags keeps",
+            Self::TagWithoutSubject => "tags of referrers whose subject is gone",
             Self::UntaggedManifest => "untagged manifests",
             Self::ReferrerWithoutSubject => "referrers whose subject is gone",
             Self::UnneededLink => "blobs that no manifest of the repository needs",
@@ -110,6 +158,9 @@ impl Goes {
             Self::ExpiredUpload => "expired_upload",
             Self::InterruptedPush => "interrupted_push",
             Self::InterruptedDeletion => "interrupted_deletion",
+            Self::UnmatchedTag => "unmatched_tag",
+            Self::ExpiredTag => "expired_tag",
+            Self::TagWithoutSubject => "tag_without_subject",
             Self::UntaggedManifest => "untagged_manifest",
             Self::ReferrerWithoutSubject => "referrer_without_subject",
             Self::UnneededLink => "unneeded_link",
@@ -142,6 +193,8 @@ impl Stays {
             Self::Young => "younger than the grace period",
             Self::Untagged => "untagged, and no rule gives them up",
             Self::WithoutSubject => "referrers whose subject is gone, and no rule gives them up",
+            Self::KeptByPolicy => "untagged, and keepUntagged or delay keeps them",
+            Self::OnlyReported => "given up by storage.retention, which has dryRun",
             Self::Needed => "needed again while the collector looked",
             Self::Unjudged => "in a repository with a manifest that cannot be read",
             Self::Unreadable => "their records cannot be read",
@@ -203,6 +256,8 @@ pub struct Reached {
 pub trait Observer: Send {
     fn goes(&mut self, _: &Item<'_>, _: Goes) {}
     fn stays(&mut self, _: &Item<'_>, _: Stays) {}
+    /// Called in addition to `goes`, for what a policy gives up.
+    fn given_up(&mut self, _: &Item<'_>, _: Goes, _: GivenUp) {}
     /// How many records were looked at in this phase.
     fn looked(&mut self, _: Phase, _records: u64) {}
     fn reached(&mut self, _: Reached) {}
@@ -220,6 +275,8 @@ pub(in crate::registry) struct Notes<'a> {
     /// How many repositories there are, and how many of them this phase has behind it.
     repositories: u64,
     passed: u64,
+    /// How many tags and manifests that the policies give up are named.
+    named: usize,
     /// Repositories that found no room.
     omitted: HashSet<String>,
 }
@@ -237,6 +294,7 @@ impl<'a> Notes<'a> {
             looked: 0,
             repositories: 0,
             passed: 0,
+            named: 0,
             omitted: HashSet::new(),
         }
     }
@@ -279,6 +337,33 @@ impl<'a> Notes<'a> {
             .or_default()
             .add(item.bytes);
         self.observer.goes(item, why);
+    }
+
+    /// Notes what a policy gave up.
+    pub(super) fn given_up(&mut self, item: &Item<'_>, what: Goes, why: GivenUp) {
+        self.goes(item, what);
+        self.name(item, why);
+        self.observer.given_up(item, what, why);
+    }
+
+    /// Notes what a policy would give up if it did not only report.
+    pub(super) fn only_reported(&mut self, item: &Item<'_>, why: GivenUp) {
+        self.stays(item, Stays::OnlyReported);
+        self.name(item, why);
+    }
+
+    fn name(&mut self, item: &Item<'_>, why: GivenUp) {
+        if self.named < MOST {
+            self.named += 1;
+            let given_up = &mut self.section(item.repository).given_up;
+            let names = given_up.entry(why.to_string()).or_default();
+            names.push(item.name.to_owned());
+        }
+    }
+
+    /// Notes why a pass that no operator asked for leaves the repository alone.
+    pub(super) fn exceeds(&mut self, repository: &RepositoryName, why: &str) {
+        self.section(Some(repository)).exceeds = Some(why.to_owned());
     }
 
     pub(super) fn stays(&mut self, item: &Item<'_>, why: Stays) {
@@ -399,7 +484,7 @@ impl Report {
     }
 }
 
-/// How many repositories a report names.
+/// How many repositories a report names, and how many tags and manifests.
 const MOST: usize = 10_000;
 
 #[cfg(test)]
@@ -407,10 +492,13 @@ mod tests {
     use super::*;
 
     /// Every reason, in the order of the reference.
-    const GOES: [Goes; 9] = [
+    const GOES: [Goes; 12] = [
         Goes::ExpiredUpload,
         Goes::InterruptedPush,
         Goes::InterruptedDeletion,
+        Goes::UnmatchedTag,
+        Goes::ExpiredTag,
+        Goes::TagWithoutSubject,
         Goes::UntaggedManifest,
         Goes::ReferrerWithoutSubject,
         Goes::UnneededLink,
@@ -418,10 +506,12 @@ mod tests {
         Goes::UnlinkedBlob,
         Goes::ReplacedBytes,
     ];
-    const STAYS: [Stays; 8] = [
+    const STAYS: [Stays; 10] = [
         Stays::Young,
         Stays::Untagged,
         Stays::WithoutSubject,
+        Stays::KeptByPolicy,
+        Stays::OnlyReported,
         Stays::Needed,
         Stays::Unjudged,
         Stays::Unreadable,
@@ -461,7 +551,7 @@ mod tests {
             let mut report = report.clone();
             report.others.stays.insert(why, amount);
             assert_eq!(report.is_complete(), complete, "{why:?}");
-            assert_eq!((report.going(), report.staying()), (9, 1));
+            assert_eq!((report.going(), report.staying()), (12, 1));
             let text = serde_json::to_string(&report).unwrap();
             assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
         }

@@ -1,65 +1,53 @@
-//! Which manifests are given up. What no manifest needs is always garbage; a manifest itself is garbage only
-//! if these rules say so.
+//! Which tags and manifests are given up. What nothing needs is always garbage. Tags and manifests go only if a
+//! policy of `storage.retention` gives them up.
 
-use crate::access::Repositories;
+use super::super::retention::{Retention, Survey};
 use crate::oci::RepositoryName;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// By default no manifest is given up.
+/// By default no tag and no manifest is given up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// Repositories that give up manifests that have no tag, no subject, and no index that lists them.
-    pub untagged: Repositories,
-    /// Repositories that give up referrers without a tag whose subject is gone.
-    pub referrers: Repositories,
-}
-
-/// What decides whether a manifest is given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Subject {
-    /// It is not a referrer.
-    None,
-    /// The repository has the manifest that it refers to.
-    There,
-    Gone,
+    pub retention: Arc<Retention>,
+    /// Whether an operator asked for this pass. Then `maxShare` does not hold it back.
+    pub by_hand: bool,
 }
 
 impl Rules {
-    /// Whether a manifest that no tag and no index leads to is given up. This is a pure function, and the
-    /// collector asks again after it has condemned the manifest.
-    pub(super) fn give_up(&self, repository: &RepositoryName, subject: Subject) -> bool {
-        match subject {
-            Subject::None => self.untagged.contain(repository),
-            Subject::There => false,
-            Subject::Gone => self.referrers.contain(repository),
-        }
+    /// What the policy of the repository has to know before it can decide. `None` if the repository keeps
+    /// everything.
+    pub(super) fn survey(&self, repository: &RepositoryName, grace: Duration) -> Option<Survey<'_>> {
+        let found = self.retention.policy(repository)?;
+        let delay = self.retention.delay.unwrap_or(grace);
+        found.1.gives_up().then(|| Survey::new(found, delay))
     }
 
-    /// Whether any manifest of the repository may be given up.
-    pub(super) fn apply_to(&self, repository: &RepositoryName) -> bool {
-        self.untagged.contain(repository) || self.referrers.contain(repository)
+    /// The same, if single manifests can be judged without a look at the whole repository.
+    pub(super) fn survey_of_one(&self, repository: &RepositoryName, grace: Duration) -> Option<Survey<'_>> {
+        let survey = self.survey(repository, grace);
+        survey.filter(|survey| !self.retention.dry_run && !survey.counts_untagged())
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_rule_holds_for_its_repositories_and_its_manifests() {
-        let rules = Rules {
-            untagged: Repositories::parse("a/**").unwrap(),
-            referrers: Repositories::parse("b/**").unwrap(),
+    /// Rules that give up these kinds of manifests in every repository.
+    #[cfg(test)]
+    pub(in crate::registry) fn giving_up(untagged: bool, referrers: bool) -> Self {
+        use super::super::retention::{Keep, Policy, Share};
+        let policy = Policy {
+            repositories: crate::access::Repositories::parse("**").unwrap(),
+            keep_tags: Vec::new(),
+            keep_untagged: Keep::default(),
+            delete_untagged: untagged,
+            delete_referrers: referrers,
+            max_share: Share::of(1.0),
         };
-        for (repository, none, there, gone, any) in [
-            ("a/x", true, false, false, true),
-            ("b/x", false, false, true, true),
-            ("c/x", false, false, false, false),
-        ] {
-            let repository = repository.parse().unwrap();
-            let found = [Subject::None, Subject::There, Subject::Gone]
-                .map(|subject| rules.give_up(&repository, subject));
-            assert_eq!((found, rules.apply_to(&repository)), ([none, there, gone], any));
-            assert!(!Rules::default().apply_to(&repository));
+        let retention = Retention {
+            policies: vec![policy],
+            ..Retention::default()
+        };
+        Self {
+            retention: Arc::new(retention),
+            by_hand: false,
         }
     }
 }

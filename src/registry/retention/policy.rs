@@ -3,6 +3,7 @@
 use crate::access::Repositories;
 use crate::expr;
 use crate::oci::{RepositoryName, Tag};
+use std::fmt;
 use std::time::Duration;
 
 /// `storage.retention`. By default there is no policy, and everything is kept.
@@ -140,6 +141,12 @@ impl Share {
     #[must_use]
     pub fn is_exceeded(self, taken: u64, all: u64) -> bool {
         u128::from(taken) * u128::from(Self::WHOLE) > u128::from(all) * u128::from(self.0)
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", f64::from(self.0) / f64::from(Self::WHOLE))
     }
 }
 

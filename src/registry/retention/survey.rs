@@ -68,6 +68,18 @@ impl<'a> Survey<'a> {
         self.tags.iter().any(Recent::counts)
     }
 
+    /// Whether the pulls of tags matter when they are seen.
+    #[must_use]
+    pub fn counts_pulls_of_tags(&self) -> bool {
+        self.tags.iter().any(|recent| recent.pulled.is_some())
+    }
+
+    /// Whether the pulls of manifests matter when they are seen.
+    #[must_use]
+    pub const fn counts_pulls_of_untagged(&self) -> bool {
+        self.untagged.pulled.is_some()
+    }
+
     /// Whether manifests must be seen before one of them can be judged.
     #[must_use]
     pub fn counts_untagged(&self) -> bool {

@@ -14,10 +14,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 fn options(grace: Duration) -> Options {
     Options {
         grace,
-        rules: Rules {
-            untagged: Repositories::parse("**").unwrap(),
-            referrers: Repositories::parse("**").unwrap(),
-        },
+        rules: Rules::giving_up(true, true),
         ..Options::default()
     }
 }

@@ -22,6 +22,7 @@ mod probe;
 mod pulls;
 mod referrers;
 mod relying;
+mod retaining;
 mod scrub;
 mod suspect;
 mod tags;

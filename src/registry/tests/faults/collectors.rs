@@ -24,10 +24,7 @@ impl Conduct {
     fn options(&self) -> Options {
         Options {
             grace: self.grace,
-            rules: Rules {
-                untagged: Repositories::parse("**").unwrap(),
-                ..Rules::default()
-            },
+            rules: Rules::giving_up(true, false),
             ..Options::default()
         }
     }

@@ -106,6 +106,7 @@ impl Crowd {
     /// some runs there is also a manifest with all tags or without tags.
     async fn prepare(self, world: &Arc<World>, history: &Arc<History>) {
         let quiet = Registry::new(world.store.clone(), world.store.clone()).with(any_sizes());
+        quiet.begin_recording_pulls().await.unwrap();
         for (number, repository) in REPOSITORIES.into_iter().enumerate().take(world.roll(4) as usize) {
             push_blob(&quiet, repository, CONTENT).await;
             match world.roll(4) {

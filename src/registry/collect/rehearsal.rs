@@ -1,0 +1,62 @@
+//! Counts what the policies would take from a repository, before they take it.
+
+use super::super::retention::GivenUp;
+use super::report::{Goes, Item, Notes, Observer, Stays};
+use crate::oci::RepositoryName;
+
+/// How much the policies would take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) tags: u64,
+    pub(super) manifests: u64,
+    /// What looks as if it could go.
+    pub(super) stays: u64,
+}
+
+impl Tally {
+    pub(super) const fn is_empty(self) -> bool {
+        self.tags == 0 && self.manifests == 0 && self.stays == 0
+    }
+}
+
+/// Sees a dry run of the policies.
+pub(super) struct Rehearsal<'a, 'n> {
+    tally: Tally,
+    /// With `storage.retention.dryRun`: hears what would go and stays for now.
+    told: Option<&'a mut Notes<'n>>,
+}
+
+impl<'a, 'n> Rehearsal<'a, 'n> {
+    pub(super) fn new(told: Option<&'a mut Notes<'n>>) -> Self {
+        Self {
+            tally: Tally::default(),
+            told,
+        }
+    }
+
+    pub(super) const fn tally(&self) -> Tally {
+        self.tally
+    }
+}
+
+impl Observer for Rehearsal<'_, '_> {
+    fn stays(&mut self, _: &Item<'_>, _: Stays) {
+        self.tally.stays += 1;
+    }
+
+    fn given_up(&mut self, item: &Item<'_>, what: Goes, why: GivenUp) {
+        if what.is_of_a_tag() {
+            self.tally.tags += 1;
+        } else {
+            self.tally.manifests += 1;
+        }
+        let Some(told) = &mut self.told else { return };
+        let repository = item.repository.map_or("", RepositoryName::as_str);
+        tracing::info!(
+            repo.name = repository,
+            manifest.reference = item.name,
+            "retention would delete this if storage.retention.dryRun were false: {why}"
+        );
+        told.only_reported(item, why);
+    }
+}

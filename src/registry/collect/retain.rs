@@ -1,0 +1,328 @@
+//! What the policies of `storage.retention` take from a repository: first tags, then manifests. Each pass is
+//! rehearsed before, so that a policy that would take too much takes nothing.
+
+use super::super::Error;
+use super::super::keys::{self, Entry, Key, Prefix};
+use super::super::retention::{GivenUp, Subject, Survey, TagFacts, Times, Verdict};
+use super::super::states::tag::TagRecord;
+use super::super::typed_store::Found;
+use super::Collector;
+use super::references::is_unknown;
+use super::rehearsal::{Rehearsal, Tally};
+use super::report::{Goes, Item, Notes, Stays};
+use crate::clock::Timestamp;
+use crate::oci::{Digest, RepositoryName, Tag};
+use crate::storage::Show;
+
+impl Collector {
+    /// Takes what the policy of the repository gives up, unless that is more than its share, or the policies
+    /// only report.
+    pub(super) async fn retain(
+        &self,
+        repository: &RepositoryName,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Error> {
+        let Some(survey) = self.rules.survey(repository, self.grace) else {
+            return if self.reports_kept {
+                self.manifests(repository, None, notes).await
+            } else {
+                Ok(())
+            };
+        };
+        if !self.can_judge(repository, notes).await? {
+            return Ok(());
+        }
+        let only_reports = self.rules.retention.dry_run;
+        let mut rehearsal = Rehearsal::new(if only_reports { Some(&mut *notes) } else { None });
+        let again = self.rules.survey(repository, self.grace);
+        self.rehearsing()
+            .apply(repository, again, &mut Notes::new(true, &mut rehearsal))
+            .await?;
+        let tally = rehearsal.tally();
+        if only_reports || tally.is_empty() {
+            return Ok(());
+        }
+        if let Some(why) = self.exceeded(repository, tally).await? {
+            notes.exceeds(repository, &why);
+            if !self.rules.by_hand {
+                tracing::error!(repo.name = %repository, "retention leaves a repository alone: {why}");
+                return Ok(());
+            }
+        }
+        self.apply(repository, Some(survey), notes).await
+    }
+
+    async fn apply(
+        &self,
+        repository: &RepositoryName,
+        survey: Option<Survey<'_>>,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Error> {
+        let Some(mut survey) = survey else { return Ok(()) };
+        if survey.counts_tags() {
+            self.see_tags(repository, &mut survey).await?;
+        }
+        self.tags(repository, &survey, notes).await?;
+        if survey.counts_untagged() {
+            self.see_untagged(repository, &mut survey).await?;
+        }
+        self.manifests(repository, Some(&survey), notes).await
+    }
+
+    /// Looks at every manifest of the repository.
+    async fn manifests(
+        &self,
+        repository: &RepositoryName,
+        survey: Option<&Survey<'_>>,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Error> {
+        let records = &self.registry.records;
+        let mut pages = records.pages(keys::manifests(repository), String::new(), Show::Visible);
+        while let Some(page) = pages.next().await? {
+            notes.looked(page.len() as u64);
+            let mut next: Vec<Digest> = page.iter().rev().filter_map(keys::manifest_of).collect();
+            // A child follows its index, wherever its key is.
+            while let Some(digest) = next.pop() {
+                let followers = self.examine(repository, &digest, survey, notes).await?;
+                next.extend(followers);
+            }
+        }
+        Ok(())
+    }
+
+    async fn see_tags(&self, repository: &RepositoryName, survey: &mut Survey<'_>) -> Result<(), Error> {
+        let mut tags = self.registry.records.keys(keys::tags(repository), Show::Visible);
+        while let Some(key) = tags.next().await? {
+            if let Some((tag, digest, found)) = self.tag(&key).await? {
+                let times = self
+                    .times(repository, &digest, pushed(&found), survey.counts_pulls_of_tags())
+                    .await?;
+                let subject = self.named_after(repository, &tag).await?;
+                survey.see_tag(&TagFacts {
+                    tag: &tag,
+                    times,
+                    subject,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn see_untagged(&self, repository: &RepositoryName, survey: &mut Survey<'_>) -> Result<(), Error> {
+        let records = &self.registry.records;
+        let mut pages = records.pages(keys::manifests(repository), String::new(), Show::Visible);
+        while let Some(page) = pages.next_written().await? {
+            for (key, written) in page {
+                let Some(digest) = keys::manifest_of(&key) else {
+                    continue;
+                };
+                if !self.has_tag(repository, &digest).await? {
+                    let pulls = survey.counts_pulls_of_untagged();
+                    survey.see_untagged(&digest, self.times(repository, &digest, written, pulls).await?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// With `pulls`, reads when the manifest was pulled.
+    async fn times(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        pushed: Timestamp,
+        pulls: bool,
+    ) -> Result<Times, Error> {
+        let pulled = if pulls {
+            Some(self.registry.last_pull(repository, digest).await?)
+        } else {
+            None
+        };
+        Ok(Times { pushed, pulled })
+    }
+
+    async fn tags(
+        &self,
+        repository: &RepositoryName,
+        survey: &Survey<'_>,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Error> {
+        let mut pages = self
+            .registry
+            .records
+            .pages(keys::tags(repository), String::new(), Show::Visible);
+        while let Some(page) = pages.next().await? {
+            notes.looked(page.len() as u64);
+            for key in page {
+                let Some((tag, digest, found)) = self.tag(&key).await? else {
+                    continue;
+                };
+                let verdict = self
+                    .judge_tag(repository, (&tag, &digest), &found, survey)
+                    .await?;
+                if let Verdict::GiveUp(why) = verdict {
+                    self.take_tag(repository, (&tag, &digest), &found, why, notes)
+                        .await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `None` if the tag leads nowhere, or cannot be read.
+    async fn tag(&self, key: &Key<TagRecord>) -> Result<Option<(Tag, Digest, Found<TagRecord>)>, Error> {
+        self.breath.take().await;
+        let found = match self.registry.records.read(key).await {
+            Err(why) if is_unknown(&why) => return Ok(None),
+            found => found?,
+        };
+        let Some(Entry::Tag(_, tag)) = Entry::parse(key.as_str()) else {
+            return Ok(None);
+        };
+        Ok(found.and_then(|found| Some((tag, found.record.target()?.clone(), found))))
+    }
+
+    /// A pull can only keep a tag, so it is read only if the tag would be given up without it.
+    async fn judge_tag(
+        &self,
+        repository: &RepositoryName,
+        (tag, digest): (&Tag, &Digest),
+        found: &Found<TagRecord>,
+        survey: &Survey<'_>,
+    ) -> Result<Verdict, Error> {
+        let now = self.registry.records.now();
+        let subject = self.named_after(repository, tag).await?;
+        let judge = async |pulls| -> Result<Verdict, Error> {
+            let times = self.times(repository, digest, pushed(found), pulls).await?;
+            Ok(survey.judge_tag(&TagFacts { tag, times, subject }, now))
+        };
+        let mut verdict = judge(false).await?;
+        if verdict.gives_up() {
+            verdict = judge(true).await?;
+        }
+        Ok(verdict)
+    }
+
+    /// Returns whether the tag is gone.
+    pub(super) async fn take_tag(
+        &self,
+        repository: &RepositoryName,
+        (tag, digest): (&Tag, &Digest),
+        found: &Found<TagRecord>,
+        why: GivenUp,
+        notes: &mut Notes<'_>,
+    ) -> Result<bool, Error> {
+        let item = Item {
+            repository: Some(repository),
+            name: tag.as_str(),
+            bytes: 0,
+        };
+        // A push or a HEAD told a client lately that the tag is there.
+        if self.is_young(found.written) {
+            notes.stays(&item, Stays::Young);
+            return Ok(false);
+        }
+        if self.is_dry() {
+            self.pretend(keys::tag(repository, tag).as_str());
+        } else if self
+            .registry
+            .take_tag(repository, tag, digest, &found.version)
+            .await?
+        {
+            tracing::info!(repo.name = %repository, manifest.tag = tag.as_str(), manifest.digest = %digest, "retention deleted a tag: {why}");
+        } else {
+            notes.stays(&item, Stays::Needed);
+            return Ok(false);
+        }
+        notes.given_up(&item, Goes::of_tag(why), why);
+        Ok(true)
+    }
+
+    /// Takes all tags of a referrer whose subject is gone. Returns whether none is left.
+    pub(super) async fn take_tags_of(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        why: GivenUp,
+        notes: &mut Notes<'_>,
+    ) -> Result<bool, Error> {
+        let prefix = keys::back_references(repository, digest);
+        let mut entries = self.registry.records.keys(prefix.clone(), Show::All);
+        let mut all = true;
+        while let Some(key) = entries.next().await? {
+            let Ok(tag) = prefix.rest(&key).parse::<Tag>() else {
+                return Ok(false);
+            };
+            let key = keys::tag(repository, &tag);
+            if let Some((tag, target, found)) = self.tag(&key).await?
+                && target == *digest
+                && !self.is_pretended(key.as_str())
+            {
+                all &= self
+                    .take_tag(repository, (&tag, digest), &found, why, notes)
+                    .await?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// The manifest after which the tag is named.
+    async fn named_after(&self, repository: &RepositoryName, tag: &Tag) -> Result<Subject, Error> {
+        if !tag.is_named_after_a_digest() {
+            return Ok(Subject::None);
+        }
+        // A tag has room for 64 characters of a digest, which may be longer.
+        let start = tag.as_str().get(.."sha256-".len() + 64).unwrap_or_default();
+        let start = start.replacen('-', "/", 1);
+        let prefix = Prefix::new(format!("{}{start}", keys::manifests(repository).as_str()));
+        let mut manifests = self.registry.records.keys(prefix, Show::All);
+        while let Some(key) = manifests.next().await? {
+            let is_there = match self.registry.protects_references(&key).await {
+                Err(why) if is_unknown(&why) => true,
+                protects => protects? && !self.is_pretended(key.as_str()),
+            };
+            if is_there {
+                return Ok(Subject::There);
+            }
+        }
+        Ok(Subject::Gone)
+    }
+
+    /// Why the pass leaves the repository alone, if it would take too much of it.
+    async fn exceeded(&self, repository: &RepositoryName, tally: Tally) -> Result<Option<String>, Error> {
+        let retention = &self.rules.retention;
+        let Some((_, policy)) = retention.policy(repository) else {
+            return Ok(None);
+        };
+        let share = retention.max_share(policy);
+        for (taken, all, what) in [
+            (tally.tags, self.count(keys::tags(repository)).await?, "tags"),
+            (
+                tally.manifests,
+                self.count(keys::manifests(repository)).await?,
+                "manifests",
+            ),
+        ] {
+            if share.is_exceeded(taken, all) {
+                return Ok(Some(format!(
+                    "storage.retention would delete {taken} of {all} {what}, more than the share {share} of maxShare: check the \
+                     policy, then run `wharfinger gc`, or raise maxShare"
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn count<T>(&self, prefix: Prefix<T>) -> Result<u64, Error> {
+        let mut pages = self.registry.records.pages(prefix, String::new(), Show::Visible);
+        let mut count = 0;
+        while let Some(page) = pages.next().await? {
+            count += page.len() as u64;
+        }
+        Ok(count)
+    }
+}
+
+fn pushed(found: &Found<TagRecord>) -> Timestamp {
+    Timestamp::from_millis(found.record.at)
+}

@@ -1,0 +1,343 @@
+//! What the policies of `storage.retention` take from a store, beside the pure tests in `retention/`.
+
+use super::super::collect::{Goes, Options, Report, Rules, Stays};
+use super::super::retention::Retention;
+use super::*;
+use crate::access::Maintenance;
+use std::future::ready;
+use std::path::Path;
+use std::time::Duration;
+
+const R: &str = "team/app";
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// As in a configuration file.
+fn retention(written: &Value) -> Arc<Retention> {
+    let file = json!({
+        "storage": {"rootDirectory": "store", "retention": written},
+        "http": {"auth": {"bearer": {"oidc": [{"issuer": "https://issuer.example.org", "audiences": ["registry"]}]}}},
+    });
+    let config = crate::config::parse(&file.to_string(), Path::new("/"), None).unwrap();
+    config.fixed.collecting.rules.retention
+}
+
+fn options(written: &Value) -> Options {
+    Options {
+        grace: HOUR,
+        rules: Rules {
+            retention: retention(written),
+            by_hand: false,
+        },
+        ..Options::default()
+    }
+}
+
+/// Policies for all repositories, with no limit of their share.
+fn policy(keys: &Value) -> Options {
+    let mut policy = json!({"repositories": ["**"], "maxShare": 1});
+    for (key, value) in keys.as_object().unwrap() {
+        policy[key] = value.clone();
+    }
+    options(&json!({"policies": [policy]}))
+}
+
+/// A pass, after a dry run that must say the same and change nothing.
+async fn pass(bench: &Bench, options: &Options) -> Report {
+    let dry = Options {
+        dry_run: true,
+        ..options.clone()
+    };
+    let owner = Maintenance::by_the_stores_owner();
+    let before = bench.keys("").await;
+    let told = bench.registry.collect(&owner, &dry, &mut ()).await.unwrap();
+    assert_eq!(bench.keys("").await, before);
+    let done = bench.registry.collect(&owner, options, &mut ()).await.unwrap();
+    assert_eq!(told.goes(), done.goes());
+    done
+}
+
+fn count(report: &Report, why: Goes) -> u64 {
+    report.goes().get(&why).map_or(0, |amount| amount.count)
+}
+
+async fn started() -> Bench {
+    let bench = Bench::new();
+    bench.registry.begin_recording_pulls().await.unwrap();
+    bench
+}
+
+async fn write_pulls(bench: &Bench) -> usize {
+    let owner = Maintenance::by_the_stores_owner();
+    bench.registry.write_pulls(&owner, || ready(())).await.unwrap()
+}
+
+async fn push(bench: &Bench, name: &str) -> Digest {
+    push_image(&bench.registry, R, name, &json!({})).await
+}
+
+async fn push_tagged(bench: &Bench, name: &str) -> Digest {
+    let digest = push(bench, name).await;
+    put_tag(bench, name, &digest).await;
+    digest
+}
+
+async fn put_tag(bench: &Bench, name: &str, digest: &Digest) {
+    let tag = name.parse().unwrap();
+    bench.registry.put_tag(&write(R), &tag, digest).await.unwrap();
+}
+
+async fn tags(bench: &Bench) -> Vec<String> {
+    let keys = bench.keys("r/team/app!/t/").await;
+    keys.iter()
+        .map(|key| key.rsplit('/').next().unwrap().to_owned())
+        .collect()
+}
+
+async fn has(bench: &Bench, digest: &Digest) -> bool {
+    let reference = Reference::Digest(digest.clone());
+    bench.registry.manifest(&read(R), &reference).await.is_ok()
+}
+
+/// A tag for each of the last ten days. The oldest is `t0`.
+async fn ten_tags(bench: &Bench) {
+    for number in 0..10 {
+        push_tagged(bench, &format!("t{number}")).await;
+        bench.hand.advance(DAY);
+    }
+}
+
+#[tokio::test]
+async fn tags_go_by_their_policy_and_their_manifests_with_them() {
+    for (keep_tags, kept) in [
+        (
+            json!([{"patterns": ["[0-4]$"]}]),
+            &["t0", "t1", "t2", "t3", "t4"][..],
+        ),
+        (json!([{"pushedWithin": "60h"}]), &["t8", "t9"]),
+        (json!([{"mostRecentlyPushedCount": 3}]), &["t7", "t8", "t9"]),
+        (
+            json!([{"patterns": ["0$"]}, {"mostRecentlyPushedCount": 1}]),
+            &["t0", "t9"],
+        ),
+    ] {
+        let bench = started().await;
+        ten_tags(&bench).await;
+        let options = policy(&json!({"keepTags": keep_tags}));
+        let report = pass(&bench, &options).await;
+        assert_eq!(tags(&bench).await, kept, "{keep_tags}");
+        let gone = 10 - kept.len() as u64;
+        assert_eq!(
+            count(&report, Goes::UnmatchedTag) + count(&report, Goes::ExpiredTag),
+            gone
+        );
+        assert_eq!(count(&report, Goes::UntaggedManifest), gone);
+        assert_eq!(bench.keys("r/team/app!/m/").await.len(), kept.len());
+        let again = pass(&bench, &options).await;
+        assert_eq!(again.goes().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_was_pulled_stays_and_pulls_before_they_were_recorded_may_have_been() {
+    let bench = started().await;
+    ten_tags(&bench).await;
+    let keep = json!({"keepTags": [{"pulledWithin": "48h"}]});
+    let mut first = policy(&keep);
+    first.rules.retention = retention(
+        &json!({"policies": [{"repositories": ["**"], "maxShare": 1, "keepTags": [{"pulledWithin": "480h"}]}]}),
+    );
+    assert_eq!(
+        pass(&bench, &first).await.goes().len(),
+        0,
+        "pulls are recorded for ten days only"
+    );
+    let pulled = sha256(&image(&sha256(b"t3"), &json!({})));
+    bench.registry.note_pull(&read(R), &pulled);
+    pass(&bench, &policy(&keep)).await;
+    assert_eq!(
+        tags(&bench).await,
+        ["t3", "t9"],
+        "one was pulled just now, one was pushed yesterday"
+    );
+    assert_eq!(write_pulls(&bench).await, 1);
+    bench.hand.advance(DAY);
+    pass(&bench, &policy(&keep)).await;
+    assert_eq!(tags(&bench).await, ["t3"]);
+    bench.hand.advance(DAY * 2);
+    pass(&bench, &policy(&keep)).await;
+    assert_eq!(tags(&bench).await, [""; 0]);
+}
+
+/// What a client was told lately stays for the grace period (C-13).
+#[tokio::test]
+async fn a_tag_that_was_pushed_again_lately_stays() {
+    let bench = started().await;
+    let digest = push_tagged(&bench, "old").await;
+    bench.hand.advance(DAY * 10);
+    put_tag(&bench, "old", &digest).await;
+    let options = policy(&json!({"keepTags": [{"pushedWithin": "24h"}]}));
+    let report = pass(&bench, &options).await;
+    assert!(report.stays().contains_key(&Stays::Young));
+    assert_eq!(tags(&bench).await, ["old"]);
+    bench.hand.advance(HOUR);
+    pass(&bench, &options).await;
+    assert_eq!(tags(&bench).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn untagged_manifests_stay_for_the_delay_after_a_pull_by_digest() {
+    let bench = started().await;
+    let pulled = push(&bench, "pulled").await;
+    let other = push(&bench, "other").await;
+    bench.hand.advance(DAY * 10);
+    bench.registry.note_pull(&read(R), &pulled);
+    let mut options = policy(&json!({}));
+    let with_delay = json!({"delay": "24h", "policies": [{"repositories": ["**"], "maxShare": 1}]});
+    options.rules.retention = retention(&with_delay);
+    let report = pass(&bench, &options).await;
+    assert_eq!(count(&report, Goes::UntaggedManifest), 1);
+    assert!(has(&bench, &pulled).await && !has(&bench, &other).await);
+    bench.hand.advance(DAY);
+    pass(&bench, &options).await;
+    assert!(!has(&bench, &pulled).await);
+}
+
+#[tokio::test]
+async fn without_a_policy_nothing_goes() {
+    let bench = started().await;
+    push(&bench, "untagged").await;
+    push_tagged(&bench, "t").await;
+    bench.hand.advance(DAY * 1000);
+    for options in [
+        options(&json!({})),
+        options(&json!({"policies": [{"repositories": ["other/**"], "keepTags": [{"patterns": ["x"]}]}]})),
+        policy(&json!({"deleteUntagged": false})),
+    ] {
+        assert_eq!(pass(&bench, &options).await.goes().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn keep_untagged_counts_manifests_without_a_tag_only() {
+    let bench = started().await;
+    for number in 0..5 {
+        push(&bench, &format!("u{number}")).await;
+        push_tagged(&bench, &format!("t{number}")).await;
+        bench.hand.advance(DAY);
+    }
+    let options = policy(&json!({"keepUntagged": {"mostRecentlyPushedCount": 2}}));
+    let report = pass(&bench, &options).await;
+    assert_eq!(count(&report, Goes::UntaggedManifest), 3);
+    assert_eq!(report.stays()[&Stays::KeptByPolicy].count, 2);
+}
+
+/// Signatures, both those that clients find by their tag and those that refer to a subject.
+#[tokio::test]
+async fn signatures_go_after_their_image_if_the_policy_says_so() {
+    for delete_referrers in [false, true] {
+        let bench = started().await;
+        let image = push_tagged(&bench, "t").await;
+        let subject = json!({"subject": descriptor(IMAGE, &image)});
+        let referrer = push_image(&bench.registry, R, "referrer", &subject).await;
+        let tagged = push_image(&bench.registry, R, "tagged referrer", &subject).await;
+        put_tag(&bench, "keep", &tagged).await;
+        let signature = push(&bench, "signature").await;
+        let name = format!("sha256-{}.sig", image.hex());
+        put_tag(&bench, &name, &signature).await;
+        bench.hand.advance(DAY * 10);
+        let keeping =
+            json!({"keepTags": [{"patterns": ["^t$", "^keep$"]}], "deleteReferrers": delete_referrers});
+        assert_eq!(
+            pass(&bench, &policy(&keeping)).await.goes().len(),
+            0,
+            "the image is there"
+        );
+        let losing = json!({"keepTags": [{"patterns": ["^keep$"]}], "deleteReferrers": delete_referrers});
+        let first = pass(&bench, &policy(&losing)).await;
+        assert!(!has(&bench, &image).await);
+        assert_eq!(count(&first, Goes::UnmatchedTag), 1);
+        // The tag of the signature comes before the image in a pass.
+        pass(&bench, &policy(&losing)).await;
+        for digest in [&referrer, &tagged, &signature] {
+            assert_eq!(has(&bench, digest).await, !delete_referrers, "{digest}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pass_that_would_take_too_much_leaves_the_repository_alone() {
+    let bench = started().await;
+    ten_tags(&bench).await;
+    let keeping = |count: u64, share: Value| {
+        options(
+            &json!({"maxShare": share, "policies": [{"repositories": ["**"], "keepTags": [{"mostRecentlyPushedCount": count}]}]}),
+        )
+    };
+    let held = bench
+        .registry
+        .collect(
+            &Maintenance::by_the_stores_owner(),
+            &keeping(4, json!(null)),
+            &mut (),
+        )
+        .await
+        .unwrap();
+    let why = held.repositories[R].exceeds.as_deref().unwrap();
+    assert!(
+        why.contains("would delete 6 of 10 tags") && why.contains("0.5"),
+        "{why}"
+    );
+    assert_eq!((held.goes().len(), tags(&bench).await.len()), (0, 10));
+    let owner = Maintenance::by_the_stores_owner();
+    let half = bench
+        .registry
+        .collect(&owner, &keeping(5, json!(null)), &mut ())
+        .await
+        .unwrap();
+    assert_eq!(
+        (half.repositories[R].exceeds.clone(), tags(&bench).await.len()),
+        (None, 5)
+    );
+    let mut by_hand = keeping(2, json!(0.1));
+    by_hand.rules.by_hand = true;
+    let report = pass(&bench, &by_hand).await;
+    assert!(report.repositories[R].exceeds.is_some());
+    assert_eq!(tags(&bench).await.len(), 2);
+    pass(&bench, &keeping(1, json!(0.5))).await;
+    assert_eq!(tags(&bench).await.len(), 1);
+    assert!(has(&bench, &sha256(&image(&sha256(b"t9"), &json!({})))).await);
+}
+
+#[tokio::test]
+async fn a_policy_that_only_reports_changes_nothing() {
+    let bench = started().await;
+    ten_tags(&bench).await;
+    let policies = json!([{"repositories": ["**"], "keepTags": [{"patterns": ["x"]}]}]);
+    let options = options(&json!({"dryRun": true, "policies": policies}));
+    let report = pass(&bench, &options).await;
+    assert_eq!((report.goes().len(), tags(&bench).await.len()), (0, 10));
+    let names: usize = report.repositories[R].given_up.values().map(Vec::len).sum();
+    assert_eq!(names, 20);
+    assert_eq!(
+        report.stays()[&Stays::OnlyReported].count,
+        20,
+        "ten tags and their manifests"
+    );
+}
+
+#[tokio::test]
+async fn pulls_of_a_manifest_that_is_gone_are_cleared() {
+    let bench = started().await;
+    let digest = push_tagged(&bench, "t").await;
+    bench.registry.note_pull(&read(R), &digest);
+    assert_eq!(write_pulls(&bench).await, 1);
+    let key = bench.keys("r/team/app!/p/").await.remove(0);
+    let record = bench.store.get(&key).await.unwrap().unwrap();
+    let gone = key.replace(digest.hex(), &"0".repeat(64));
+    bench.store.create(&gone, record.value.into()).await.unwrap();
+    bench.hand.advance(DAY);
+    let report = pass(&bench, &options(&json!({}))).await;
+    assert_eq!(count(&report, Goes::StaleEntry), 1);
+    assert_eq!(bench.keys("r/team/app!/p/").await, [key]);
+}

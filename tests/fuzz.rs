@@ -94,7 +94,15 @@ fn valid_input_is_accepted() {
         .flat_map(|record| registry::records_read(record.as_bytes()))
         .collect();
     let kinds = [
-        "blob", "link", "manifest", "mark", "pulls", "session", "tag", "usage",
+        "blob",
+        "link",
+        "manifest",
+        "mark",
+        "pulls",
+        "pulls began",
+        "session",
+        "tag",
+        "usage",
     ]
     .map(|kind| (kind, true));
     assert_eq!(records, BTreeSet::from(kinds));

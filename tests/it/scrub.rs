@@ -67,7 +67,7 @@ async fn changed_content_is_found_while_the_registry_serves_and_repaired_by_a_pu
         assert!(
             lines
                 .iter()
-                .any(|line| line[field] == *expected && line["level"] == "error"),
+                .any(|line| line[field] == *expected && line["level"] == "ERROR"),
             "{field}: {lines:#?}"
         );
     }

@@ -60,6 +60,7 @@ fn report(done: &Scrubbed, period: Duration) {
         took,
     } = *done;
     let seconds = took.as_secs();
+    metrics::gauge!("wharfinger_scrub_age_seconds").set(0);
     tracing::info!(
         scrub.blobs = blobs,
         scrub.manifests = manifests,

@@ -28,19 +28,22 @@ async fn record(registry: &Registry, digest: &Digest) -> BlobRecord {
     found.unwrap().record
 }
 
-/// The only file in the folder.
+/// The only file below the folder.
 fn the_file(folder: &Path) -> PathBuf {
-    let mut path = folder.to_owned();
-    while path.is_dir() {
-        let mut entries: Vec<_> = std::fs::read_dir(&path)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|entry| !entry.ends_with("held"))
-            .collect();
-        assert_eq!(entries.len(), 1, "{entries:?}");
-        path = entries.remove(0);
+    let mut folders = vec![folder.to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push(path);
+            }
+        }
     }
-    path
+    assert_eq!(files.len(), 1, "{files:?}");
+    files.remove(0)
 }
 
 /// Changes the last letter `x`.

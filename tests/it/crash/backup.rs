@@ -71,7 +71,7 @@ async fn a_killed_backup_cannot_be_opened_and_the_next_run_finishes_it() {
     let stops = |line: &serde_json::Value| {
         line["message"]
             .as_str()
-            .is_some_and(|said| said.starts_with("the backup stopped"))
+            .is_some_and(|said| said.starts_with("`wharfinger backup` ended before the registry finished"))
     };
     app.log.wait("the backup stops", 0, stops).await;
     shim.heal();

@@ -202,7 +202,8 @@ impl Failure {
 ///   is left, the store accepts deletions, values that [free](Value::frees) space, and the removal of bytes.
 ///   Any other change fails with [`Failure::Full`].
 /// * Times come from the store: [`Record::written`] and [`RecordStore::now`] use one clock. If several
-///   processes share the store, it is none of their clocks. It may be limited to whole seconds.
+///   processes share the store, this is the store's clock and not that of a process. It may be limited to
+///   whole seconds.
 ///   [`Record::written`] may lie a little after `now`; the age is zero then. To compute an age, subtract
 ///   these two.
 ///

@@ -252,7 +252,7 @@ pub struct Reached {
     pub of: u64,
 }
 
-/// Sees what a pass does. A method that is not implemented ignores it.
+/// Sees what a pass does. Each method ignores its event by default, so an observer writes only those it needs.
 pub trait Observer: Send {
     fn goes(&mut self, _: &Item<'_>, _: Goes) {}
     fn stays(&mut self, _: &Item<'_>, _: Stays) {}

@@ -15,6 +15,8 @@ use wharfinger_testkit::{ServerProcess, free};
 /// A running server.
 pub(crate) struct Server {
     pub(crate) program: ServerProcess,
+    /// The seconds from its start to its first answer. Ours answers 503 before its store is open.
+    pub(crate) ready: f64,
     pub(crate) plain: SocketAddr,
     pub(crate) tls: Option<SocketAddr>,
     /// The folder of its blobs.
@@ -45,8 +47,10 @@ impl Server {
             "http": {"address": "127.0.0.1", "port": address.port(), "auth": {"spiffe": {"trustDomains": [domain]}}},
             "accessControl": {"repositories": {"**": {"anonymousPolicy": everything, "defaultPolicy": everything}}},
         });
+        let health = free();
         if with_tls {
             config["http"]["tls"] = json!({"cert": "server.crt", "key": "server.key"});
+            config["http"]["health"] = json!({"address": "127.0.0.1", "port": health.port()});
         }
         fs::write(folder.join("config.json"), config.to_string()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
@@ -56,8 +60,10 @@ impl Server {
             .env_remove("RUST_LOG")
             .env_remove("SPIFFE_ENDPOINT_SOCKET");
         let program = ServerProcess::start(command, log, address);
+        let ready = program.first_answer(if with_tls { health } else { address }, "/readyz");
         Self {
             program,
+            ready,
             plain: address,
             tls: with_tls.then_some(address),
             store: folder.join("store/d"),
@@ -94,6 +100,7 @@ impl Server {
         let program = ServerProcess::start(command, Some(&folder.join("log")), plain);
         Self {
             program,
+            ready: f64::NAN,
             plain,
             tls: Some(tls),
             store: root.to_owned(),
@@ -120,6 +127,11 @@ impl Server {
         command.arg("serve").arg(folder.join("config.yml"));
         let program = ServerProcess::start(command, Some(&folder.join("log")), address);
         Self {
+            ready: if with_tls {
+                f64::NAN
+            } else {
+                program.first_answer(address, "/")
+            },
             program,
             plain: address,
             tls: with_tls.then_some(address),
@@ -134,6 +146,7 @@ impl Server {
         let program = ServerProcess::start(command, Some(&folder.join("log")), address);
         Self {
             program,
+            ready: f64::NAN,
             plain: address,
             tls: Some(address),
             store: folder.to_owned(),

@@ -12,23 +12,13 @@ pub(crate) fn start(site: &Site) -> Vec<Line> {
     let fresh = || site.path(&format!("start-{}", fastrand::u64(..)));
     let ours = fresh();
     let theirs = fresh();
-    let starting = |folder: &Path| {
-        Server::wharfinger(folder, &site.pki, false)
-            .program
-            .first_answer("/livez")
-            * 1e3
-    };
+    let starting = |folder: &Path| Server::wharfinger(folder, &site.pki, false).ready * 1e3;
     // The first round creates the stores.
     let compared = compare(
         3 * site.rounds(),
         vec![
             Box::new(|| starting(&ours)),
-            Box::new(|| {
-                Server::docker_registry(&theirs, &site.pki, false)
-                    .program
-                    .first_answer("/")
-                    * 1e3
-            }),
+            Box::new(|| Server::docker_registry(&theirs, &site.pki, false).ready * 1e3),
             Box::new(|| starting(&fresh())),
         ],
     );

@@ -63,11 +63,12 @@ fn permits() -> Permits {
     }
 }
 
-/// An index without children, which differs for each number.
-fn manifest(number: usize, subject: Option<&Digest>) -> (Digest, Bytes) {
+/// An index without children, which differs for each number. A referrer has the first one as its subject.
+fn manifest(number: usize, is_referrer: bool) -> (Digest, Bytes) {
     let mut manifest = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [], "annotations": {"number": number.to_string()}});
-    if let Some(subject) = subject {
-        manifest["subject"] = json!({"mediaType": INDEX, "digest": subject.as_str(), "size": 1});
+    if is_referrer {
+        let (digest, subject) = self::manifest(0, false);
+        manifest["subject"] = json!({"mediaType": INDEX, "digest": digest.as_str(), "size": subject.len()});
     }
     let bytes = Bytes::from(manifest.to_string());
     let hex: String = Sha256::digest(&bytes)
@@ -96,9 +97,9 @@ async fn push(
     permits: &Permits,
     reference: &str,
     number: usize,
-    subject: Option<&Digest>,
+    is_referrer: bool,
 ) -> Digest {
-    let (digest, bytes) = manifest(number, subject);
+    let (digest, bytes) = manifest(number, is_referrer);
     let reference = if reference.is_empty() {
         Reference::Digest(digest)
     } else {
@@ -115,9 +116,9 @@ async fn push(
 async fn fill(folder: &Path, tags: usize) {
     let registry = open(folder, false);
     let permits = permits();
-    let subject = push(&registry, &permits, "", 0, None).await;
+    let subject = push(&registry, &permits, "", 0, false).await;
     for number in 0..REFERRERS {
-        push(&registry, &permits, "", number, Some(&subject)).await;
+        push(&registry, &permits, "", number, true).await;
     }
     let tag = |number: usize| {
         let registry = &registry;
@@ -174,7 +175,7 @@ fn starts(folder: &Path, tag: &str) -> Duration {
             .env_remove("RUST_LOG")
             .env_remove("SPIFFE_ENDPOINT_SOCKET");
         let program = ServerProcess::start(command, Some(&folder.join("log")), address);
-        Duration::from_secs_f64(program.first_answer(&format!("/v2/team/app/manifests/{tag}")))
+        Duration::from_secs_f64(program.first_answer(address, &format!("/v2/team/app/manifests/{tag}")))
     };
     // The first run has more to write.
     start();
@@ -201,7 +202,7 @@ async fn measure(tags: usize) -> BTreeMap<&'static str, Duration> {
     );
     let registry = open(&store, true);
     let permits = permits();
-    let (subject, _) = manifest(0, None);
+    let (subject, _) = manifest(0, false);
     let page = async |_| {
         let page = registry.tags(&permits.read, &middle, PAGE).await.unwrap();
         assert_eq!((page.entries.len(), page.more), (PAGE, true));
@@ -225,12 +226,12 @@ async fn measure(tags: usize) -> BTreeMap<&'static str, Duration> {
             &permits,
             &format!("new-{number}"),
             1_000_000 + number,
-            None,
+            false,
         )
         .await
     };
     found.insert("a push with a new tag", timed(new).await);
-    let moved = async |number| push(&registry, &permits, "latest", 2_000_000 + number, None).await;
+    let moved = async |number| push(&registry, &permits, "latest", 2_000_000 + number, false).await;
     found.insert("a push that moves a tag", timed(moved).await);
     let pull = async |_| {
         registry

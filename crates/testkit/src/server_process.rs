@@ -13,7 +13,6 @@ pub struct ServerProcess {
     child: Child,
     /// The time at which the process was started.
     begun: Instant,
-    address: SocketAddr,
 }
 
 impl ServerProcess {
@@ -36,11 +35,7 @@ impl ServerProcess {
         let child = child.unwrap_or_else(|why| {
             panic!("{name} cannot be started: {why}; apt-get install nginx docker-registry")
         });
-        let mut program = Self {
-            child,
-            begun,
-            address,
-        };
+        let mut program = Self { child, begun };
         while TcpStream::connect(address).is_err() {
             if let Some(status) = program.child.try_wait().unwrap() {
                 panic!("{name} ended before it served, with {status}: its log is {log:?}");
@@ -67,10 +62,11 @@ impl ServerProcess {
         pids
     }
 
-    /// The seconds from its start to its first answer for `path`. Call it right after the start.
-    pub fn first_answer(&self, path: &str) -> f64 {
+    /// The seconds from its start to its first `200` for `path` at `address`, which may be another listener of
+    /// the process. Call it right after the start.
+    pub fn first_answer(&self, address: SocketAddr, path: &str) -> f64 {
         loop {
-            if let Ok(mut stream) = TcpStream::connect(self.address) {
+            if let Ok(mut stream) = TcpStream::connect(address) {
                 let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
                 let mut answer = Vec::new();
                 if stream.write_all(request.as_bytes()).is_ok()

@@ -18,7 +18,7 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0 | [`oci`], [`budget`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`source_address`], [`telemetry`], [`file_error`], [`shell`], [`descriptors`], [`object`], [`tls_failure`], `owner_file`: shared vocabulary, no I/O but for files of one owner |
+//! | 0 | [`oci`], [`budget`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`source_address`], [`telemetry`], [`file_error`], [`shell`], [`descriptors`], [`object`], [`tls_failure`], `owner_file`: shared vocabulary, and no I/O except the files that only their owner may read |
 //! | 1 | [`trust`] verifies, [`storage`] keeps records and bytes, [`expr`] wraps CEL, [`workload`] finds a workload's own token |
 //! | 2 | [`identity`]: from a credential to an identity; [`client`]: pushes to a registry and pulls from it |
 //! | 3 | [`access`]: from an identity to a permit; [`login_check`]: why a client cannot log in |

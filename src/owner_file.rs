@@ -5,7 +5,7 @@
 //! another user could have written.
 
 use crate::file_error::FileError;
-use rustix::fs::OFlags;
+use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
@@ -18,8 +18,7 @@ use std::path::{Path, PathBuf};
 /// bring the old one back. Links are not followed.
 ///
 /// The content is first written beside the file, under the same name each time. Two processes that replace one
-/// file at the same time could publish half of it, so only one process may use a folder. `dev` locks its folder.
-/// A registry does not lock its state directory: each registry needs its own.
+/// file at the same time could publish half of it, so a process locks the folder with [`lock_folder`].
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let new = beside(path);
     remove_leftover(path)?;
@@ -63,6 +62,17 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     missing
         .into_iter()
         .try_for_each(|made| File::open(folder_of(made))?.sync_all())
+}
+
+/// Locks a folder that exists, until the returned file is dropped or the process ends. Returns `None` if another
+/// process has the lock. It also excludes processes in other containers, whose ids may be the same.
+pub(crate) fn lock_folder(path: &Path) -> io::Result<Option<File>> {
+    let folder = File::open(path)?;
+    match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(folder)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(why) => Err(why.into()),
+    }
 }
 
 /// Why a file was not read.

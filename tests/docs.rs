@@ -490,7 +490,7 @@ fn snippets_of_configuration_load() {
     for page in pages() {
         for block in blocks(&fs::read_to_string(&page).unwrap(), "yaml") {
             let mut document: Value = serde_saphyr::from_str(&block).unwrap();
-            document["storage"] = json!({"rootDirectory": "s"});
+            document["storage"]["rootDirectory"] = json!("s");
             if document.pointer("/http/auth").is_none() {
                 document["http"] = json!({"auth": {"bearer": {"oidc": [{"issuer": "https://issuer.example.org", "audiences": ["a"]}]}}});
             }

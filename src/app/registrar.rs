@@ -22,6 +22,7 @@ use crate::trust::LastGood;
 use arc_swap::ArcSwap;
 use rustix::process::{Resource, getrlimit};
 use std::fmt;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub struct Registrar {
     health: Option<TcpListener>,
     app: http::App,
     background: Background,
+    /// Held until the end.
+    _state_lock: Option<File>,
 }
 
 impl Registrar {
@@ -106,6 +109,7 @@ impl Registrar {
             local,
             registry,
             tokens,
+            state_lock,
         } = starting.open(probed).await.map_err(|why| vec![why])?;
         let opened_by = settings.opened;
         let scrubbing = watch::Sender::new(settings.scrubbing);
@@ -162,6 +166,7 @@ impl Registrar {
             health,
             app,
             background,
+            _state_lock: state_lock,
         })
     }
 
@@ -185,6 +190,7 @@ impl Registrar {
             health,
             app,
             background,
+            _state_lock,
         } = self;
         let reload = &background.reload;
         let settings = server::Settings {

@@ -6,11 +6,15 @@ use super::tokens;
 use crate::clock::Clock;
 use crate::config::{FixedSettings, Mistake};
 use crate::exchange::Tokens;
+use crate::file_error::FileError;
 use crate::http;
+use crate::owner_file;
 use crate::registry::{self, Registry};
 use crate::server;
 use crate::storage::local::{self, Local};
+use std::fs::File;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -26,6 +30,7 @@ pub(super) struct Store {
     pub(super) local: Arc<Local>,
     pub(super) registry: Registry,
     pub(super) tokens: Tokens,
+    pub(super) state_lock: Option<File>,
 }
 
 impl Starting<'_> {
@@ -79,6 +84,7 @@ impl Starting<'_> {
             },
         );
         let store = Arc::new(store.map_err(|why| Mistake::new("storage.rootDirectory", why.to_string()))?);
+        let state_lock = lock_state(&fixed.state_directory)?;
         let tokens = tokens::open(&fixed.token_keys, &*store, session_lifetime, clock.now()).await?;
         let settings = registry::Settings {
             sparse: fixed.sparse.clone(),
@@ -93,7 +99,28 @@ impl Starting<'_> {
             local: store,
             registry,
             tokens,
+            state_lock,
         })
+    }
+}
+
+/// Two registries in one state directory would take each other's control socket and half-written files. Where
+/// the folder cannot be locked, as on some network file systems, the registry starts without the lock.
+fn lock_state(folder: &Path) -> Result<Option<File>, Mistake> {
+    match owner_file::make_folder(folder).and_then(|()| owner_file::lock_folder(folder)) {
+        Ok(Some(lock)) => Ok(Some(lock)),
+        Ok(None) => Err(Mistake::new(
+            "stateDirectory",
+            format!(
+                "{} is used by another registry: stop that one, or name another folder",
+                folder.display()
+            ),
+        )),
+        Err(why) => {
+            let error = FileError::new(folder, &why);
+            tracing::warn!(state.directory = %folder.display(), "cannot lock the state directory: {error}");
+            Ok(None)
+        }
     }
 }
 

@@ -112,6 +112,25 @@ async fn a_store_in_use_is_reported_with_its_process() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_registries_cannot_share_a_state_directory() {
+    let mut setup = Setup::plain();
+    setup.config["stateDirectory"] = "shared-state".into();
+    let app = setup.start().await;
+    let folder = app.setup.folder.path();
+    let mut config = app.setup.config.clone();
+    config["storage"]["rootDirectory"] = "another-store".into();
+    config["http"]["port"] = 0.into();
+    std::fs::write(folder.join("another.json"), config.to_string()).unwrap();
+    let (code, _, err) = output(&["serve", "another.json"], folder);
+    assert!(
+        code == 2
+            && err.contains("stateDirectory: ")
+            && err.contains("shared-state is used by another registry"),
+        "{code}: {err}"
+    );
+}
+
 #[test]
 fn wrong_arguments_end_with_2_and_help_with_0() {
     let folder = tempfile::tempdir().unwrap();

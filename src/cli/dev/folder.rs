@@ -7,10 +7,9 @@ use super::pki::{
 };
 use crate::clock::Timestamp;
 use crate::file_error::FileError;
+use crate::owner_file;
 use pki_types::CertificateDer;
 use pki_types::pem::PemObject;
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
@@ -23,15 +22,13 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Locks a folder that exists. The lock also excludes processes in other containers, whose ids may be the
-    /// same.
+    /// Locks a folder that exists.
     fn lock(path: &Path) -> Result<Self, FolderError> {
-        let opened = fs::canonicalize(path).and_then(|path| Ok((File::open(&path)?, path)));
-        let (lock, path) = opened.map_err(|why| failed(path, &why))?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path, _lock: lock }),
-            Err(Errno::WOULDBLOCK) => Err(FolderError::InUse { path }),
-            Err(why) => Err(failed(&path, &why.into())),
+        let path = fs::canonicalize(path).map_err(|why| failed(path, &why))?;
+        match owner_file::lock_folder(&path) {
+            Ok(Some(lock)) => Ok(Self { path, _lock: lock }),
+            Ok(None) => Err(FolderError::InUse { path }),
+            Err(why) => Err(failed(&path, &why)),
         }
     }
 

@@ -42,8 +42,8 @@ pub struct File {
     /// The store for records and blobs.
     pub storage: Storage,
     /// The folder for state that must survive a restart, such as signing keys and the cached keys of issuers
-    /// and trust domains. The registry creates it if it is missing, with access for its owner only. Default
-    /// `state` inside `storage.rootDirectory`.
+    /// and trust domains. The registry creates it if it is missing, with access for its owner only. Each
+    /// registry needs its own. Default `state` inside `storage.rootDirectory`.
     pub state_directory: Option<PathBuf>,
     /// The listener, TLS and logins.
     #[serde(default)]

@@ -13,9 +13,9 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Replaces the file, or creates it with mode 0600. When it returns, the new content survives a power cut. An
-/// error leaves the old file, except an error of the folder's sync: then the file is replaced, but a power cut may
-/// bring the old one back. Links are not followed.
+/// Replaces the file, or creates it with mode 0600. When it returns, the new content survives a power cut.
+/// After an error the old file is unchanged, with one exception: if syncing the folder fails, the file is
+/// replaced, but a power cut may bring back the old one. Links are not followed.
 ///
 /// The content is first written beside the file, under the same name each time. Two processes that replace one
 /// file at the same time could publish half of it, so a process locks the folder with [`lock_folder`].
@@ -32,7 +32,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     let replaced = written.and_then(|()| fs::rename(&new, path));
     if let Err(why) = replaced {
-        // The first error is reported, not this one.
+        // The first error is reported. An error of this clean-up is not.
         drop(fs::remove_file(&new));
         return Err(FileError::new(path, &why));
     }
@@ -42,7 +42,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         .map_err(|why| FileError::new(folder, &why))
 }
 
-/// Removes what a killed [`replace`] of this file left beside it.
+/// Removes what a killed [`replace`] of this file left behind.
 pub(crate) fn remove_leftover(path: &Path) -> Result<(), FileError> {
     let new = beside(path);
     match fs::remove_file(&new) {
@@ -51,8 +51,8 @@ pub(crate) fn remove_leftover(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Creates a folder that only its owner can enter, with missing folders above it. They survive a power cut. An
-/// existing one stays as it is.
+/// Creates a folder that only its owner can enter, with missing folders above it. They survive a power cut. A
+/// folder that exists is left unchanged.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     let missing: Vec<_> = path
         .ancestors()
@@ -86,7 +86,7 @@ pub(crate) enum Unreadable {
     Shared,
 }
 
-/// Reads at most `largest` bytes of the file. Returns `None` if there is none. Links are not followed.
+/// Reads at most `largest` bytes of the file. Returns `None` if there is no file. Links are not followed.
 pub(crate) fn read(path: &Path, largest: u64) -> Result<Option<Vec<u8>>, Unreadable> {
     let unreadable = |why: io::Error| Unreadable::Io(FileError::new(path, &why));
     // Without NONBLOCK, opening a pipe would wait for its writer.
@@ -115,7 +115,7 @@ pub(crate) fn is_shared(about: &Metadata) -> bool {
     about.mode() & 0o022 != 0 || about.uid() != rustix::process::geteuid().as_raw()
 }
 
-/// The name says who left the file there.
+/// The name shows which program left the file behind.
 fn beside(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_write_left_is_replaced_whoever_may_read_it() {
+    fn remains_of_a_killed_write_are_replaced_whatever_their_mode() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         let mine = folder.path().join("mine");
@@ -170,7 +170,11 @@ mod tests {
             replace(&path, b"new").unwrap();
             assert_eq!(path.symlink_metadata().unwrap().mode() & 0o777, 0o600);
             assert_eq!(names(folder.path()), ["key", "mine"]);
-            assert_eq!(fs::read_to_string(&mine).unwrap(), "mine", "no link is followed");
+            assert_eq!(
+                fs::read_to_string(&mine).unwrap(),
+                "mine",
+                "links are not followed"
+            );
         }
     }
 

@@ -82,7 +82,7 @@ pub(crate) enum Bar {
     AtMost(f64, f64),
     AtLeast(f64, f64),
     /// The figure has no bar.
-    Told,
+    Reported,
 }
 
 impl fmt::Display for Line {
@@ -103,7 +103,7 @@ impl fmt::Display for Line {
                 format!("≥ {fail} / {aim}"),
                 verdict(*found >= fail, *found >= aim),
             ),
-            Bar::Told => (String::new(), ""),
+            Bar::Reported => (String::new(), ""),
         };
         write!(
             f,

@@ -75,7 +75,7 @@ pub(crate) fn bytes_written(site: &Site) -> Vec<Line> {
             "",
             "the same in two requests: bytes written, all for its session",
             in_two,
-            Bar::Told,
+            Bar::Reported,
             "",
         ),
     ]

@@ -77,11 +77,11 @@ pub(crate) fn small(site: &Site) -> Vec<Line> {
             "",
             what("time"),
             times.ratios[0],
-            Bar::Told,
+            Bar::Reported,
             format!("{:.1} ms", times.medians[0]),
         ));
         let cpu = Compared::by(&rows, |(_, cpu)| *cpu);
-        lines.push(line("", what("CPU"), cpu.ratios[0], Bar::Told, micros(&cpu)));
+        lines.push(line("", what("CPU"), cpu.ratios[0], Bar::Reported, micros(&cpu)));
     }
     lines
 }

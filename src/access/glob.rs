@@ -70,7 +70,7 @@ impl Glob {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidGlob {
-    #[error("the pattern is empty; `**` matches every repository")]
+    #[error("the pattern is empty; use `**` to match every repository")]
     Empty,
     #[error("the pattern is longer than {PATTERN_BYTES} bytes")]
     TooLong,

@@ -1,6 +1,6 @@
-//! Tags that stay on their manifest: `immutableTags` of a repository pattern. A tag that matches can be
-//! created once. Afterwards only a caller with the right `override` can move or delete it. The registry asks
-//! the [`Permit`](super::Permit) in the write of the tag.
+//! Immutable tags: `immutableTags` of a repository pattern. A tag that matches can be created once. After
+//! that only a caller with the right `override` can move or delete it. The registry asks the
+//! [`Permit`](super::Permit) when it writes the tag.
 
 use super::glob::{Glob, InvalidGlob};
 use crate::oci::Tag;
@@ -11,7 +11,7 @@ use std::fmt;
 pub struct ImmutableTags {
     /// The pattern of `accessControl.repositories`.
     repositories: String,
-    /// Each pattern as it is written, and compiled.
+    /// Each pattern as it was written, and compiled.
     patterns: Vec<(String, Glob)>,
     exceptions: Vec<(String, Glob)>,
 }
@@ -102,7 +102,7 @@ pub struct ImmutableTag {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTagPattern {
-    #[error("the pattern is empty; `*` matches every tag")]
+    #[error("the pattern is empty; use `*` to match every tag")]
     Empty,
     #[error(
         "no tag contains `{0}`; a tag pattern is a glob, in which `*` matches any text, and not a regular expression"
@@ -114,7 +114,7 @@ pub enum InvalidTagPattern {
     Glob(#[from] InvalidGlob),
 }
 
-/// Parses the pattern. A regular expression is rejected in most cases, because it has characters that no tag
+/// Parses the pattern. Most regular expressions are rejected, because they contain characters that no tag
 /// contains.
 fn tag_pattern(pattern: &str) -> Result<Glob, InvalidTagPattern> {
     let mut before = None;
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_rejected_with_its_place() {
+    fn mistaken_patterns_are_rejected_with_their_position() {
         use InvalidTagPattern::{Empty, NotOfATag, OnlyExceptions};
         for (written, place, why) in [
             (["v*", ""], Some(1), Empty),

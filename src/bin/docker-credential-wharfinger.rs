@@ -1,4 +1,4 @@
-//! The credential helper for docker and other clients. It links the crate of the workload's side alone.
+//! The credential helper for docker and other clients. It links only the `workload` crate.
 
 use std::process::ExitCode;
 

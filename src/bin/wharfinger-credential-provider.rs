@@ -1,4 +1,4 @@
-//! The kubelet's image credential provider. It links the crate of the workload's side alone.
+//! The kubelet's image credential provider. It links only the `workload` crate.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What a registry answers, or why it does not.
+//! A registry's answer, or why there is none.
 
 use crate::tls_failure::Failure;
 use http::{HeaderMap, StatusCode};
@@ -27,8 +27,8 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The registry's own message, from an error of the distribution-spec or of OAuth. It is cut if it is long.
-    /// A careless registry could put a secret into it.
+    /// The registry's own message, from an error of the distribution-spec or of OAuth. A long one is cut. A
+    /// badly written registry could put a secret into it.
     #[must_use]
     pub fn message(&self) -> Option<String> {
         let body = self.json();

@@ -1,6 +1,6 @@
-//! Sends requests to one registry. It follows no redirects, uses no proxy, and bounds the time and the size of an
-//! answer. A registry can name other addresses, which may belong to anyone. They get no credential and no client
-//! certificate.
+//! Sends requests to one registry. It follows no redirects, uses no proxy, and limits the time and the size
+//! of an answer. A registry can name other addresses, which may belong to anyone. They get neither a
+//! credential nor a client certificate.
 
 use super::answer::{Answer, Outcome, Unanswered};
 use super::request::{Authorization, Request};
@@ -14,7 +14,7 @@ use std::time::Duration;
 pub struct Connection {
     base: Url,
     client: Client,
-    /// For other origins: it has no certificate.
+    /// For other origins. It has no client certificate.
     elsewhere: Client,
 }
 
@@ -69,9 +69,9 @@ impl Connection {
         url
     }
 
-    /// Sends a request. The URL may have another origin than the registry, such as that of a token endpoint. The
-    /// request then presents neither its `authorization` nor the certificate. An https registry cannot lead to an
-    /// address that is not https: that is an error, and nothing is sent.
+    /// Sends a request. The URL may have another origin than the registry, such as that of a token endpoint.
+    /// The request then has neither its `authorization` nor the client certificate. If the registry uses
+    /// https and the URL does not, it returns an error and sends nothing.
     ///
     /// If the answer's body is longer than `largest` bytes, it is not read to its end, and is longer than that in
     /// the answer as well.
@@ -129,7 +129,7 @@ fn client(
         .timeout(timeout)
         .no_proxy();
     let builder = if base.scheme() == "http" {
-        // There is nothing to verify, and a minimal container may have no authorities.
+        // Plain HTTP verifies no server, and a minimal container may have no root certificates.
         builder.tls_certs_only([])
     } else {
         builder.tls_backend_preconfigured(tls::client(authorities, certificate)?)

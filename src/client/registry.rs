@@ -135,7 +135,7 @@ impl Registry {
             largest: MANIFEST_BYTES,
             ..Step::new("pull a manifest", StatusCode::OK)
         };
-        // Without this, a registry may convert the manifest to another type.
+        // Without this header, a registry may convert the manifest to another type.
         let types = ManifestType::ALL.map(ManifestType::as_str).join(", ");
         let accept = HeaderValue::from_str(&types).map_err(|_| ClientError::MediaType)?;
         let get = Request::get(self.manifest_url(repository, reference)).with(header::ACCEPT, accept);
@@ -178,7 +178,7 @@ impl Registry {
 /// A request as part of a push or pull.
 #[derive(Clone, Copy)]
 struct Step {
-    /// For messages.
+    /// What the request does, for messages.
     name: &'static str,
     wanted: StatusCode,
     largest: usize,

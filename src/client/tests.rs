@@ -1,4 +1,4 @@
-//! Pushes and pulls against a registry that answers by a script, and what the connection shows of odd answers.
+//! Pushes and pulls against a scripted registry, and how the connection reports unusual answers.
 
 use super::*;
 use crate::oci::ManifestType;
@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use wharfinger_testkit::Ca;
 
-/// An answer of the script: the status, the `Location`, and the body.
+/// One scripted answer: the status, the `Location`, and the body.
 type Scripted = (u16, String, &'static str);
 
 #[derive(Clone, Default)]
@@ -63,7 +63,8 @@ impl Script {
         base
     }
 
-    /// Like `serve`, over TLS. It asks clients for a certificate of the same authority, and accepts them without.
+    /// Like `serve`, over TLS. Asks clients for a certificate of the same authority, and also accepts clients
+    /// without one.
     async fn serve_tls(&self, ca: &Ca) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("https://{}", listener.local_addr().unwrap());
@@ -291,7 +292,7 @@ fn requests_and_answers_never_print_what_they_hold() {
         format!("{answer:?}"),
     ] {
         assert!(!shown.contains(hidden), "{shown}");
-        // As a list of numbers it would be as readable.
+        // The body would also be readable as a list of numbers.
         assert!(!shown.contains("104, 105"), "{shown}");
     }
 }

@@ -13,7 +13,7 @@ impl Challenge {
         let mut url = self.realm().clone();
         let all = self.service_parameter().into_iter();
         let mut all = all.chain(parameters.iter().copied()).peekable();
-        // Without this test, a URL without parameters would end in `?`.
+        // A URL without parameters must not end in `?`.
         if all.peek().is_some() {
             url.query_pairs_mut().extend_pairs(all);
         }
@@ -34,12 +34,12 @@ impl Challenge {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuedToken {
     pub token: Secret,
-    /// Its lifetime in seconds, if the endpoint says it.
+    /// Its lifetime in seconds, if the endpoint sent it.
     pub expires_in: Option<i64>,
 }
 
 impl IssuedToken {
-    /// Reads the body of a successful answer. Returns `None` if there is no token in it.
+    /// Reads the body of a successful answer. Returns `None` if it contains no token.
     #[must_use]
     pub fn read(answer: &Answer) -> Option<Self> {
         let body = answer.json();

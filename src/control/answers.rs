@@ -19,8 +19,8 @@ struct Row {
 type Answer = dyn Fn(&[u8]) -> Option<mpsc::Receiver<Bytes>> + Send + Sync;
 
 impl Answers {
-    /// Adds a question with its handler. The error of the handler is a message for the operator. When the
-    /// command ends, the handler's future is dropped.
+    /// Adds a question with its handler. The handler's error is a message for the operator. If the command
+    /// ends, the handler's future is dropped.
     #[must_use]
     pub fn with<Q: Question, F>(
         mut self,
@@ -81,7 +81,7 @@ pub struct Updates<Q> {
 }
 
 impl<Q: Question> Updates<Q> {
-    /// A command that reads slowly misses some progress.
+    /// Sends progress. If the command reads too slowly, some progress is dropped.
     pub fn send(&self, progress: Q::Progress) {
         let line: LineOf<Q> = Line::Progress(progress);
         drop(line.encode().map(|line| self.lines.try_send(line)));
@@ -112,7 +112,7 @@ async fn finish<Q: Question>(
         Err(why) => Line::Failed(why),
     };
     if let Some(line) = line.encode() {
-        // The command may have ended.
+        // The command may have ended already.
         drop(lines.send(line).await);
     }
 }

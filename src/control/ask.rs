@@ -12,11 +12,9 @@ use std::path::{Path, PathBuf};
 pub enum AskError {
     #[error("{}: {why}", socket.display())]
     Unreachable { socket: PathBuf, why: String },
-    #[error("the path is not text in UTF-8")]
+    #[error("the path is not valid UTF-8")]
     NotText,
-    #[error(
-        "the registry has another version than this command; use the wharfinger binary that the registry runs"
-    )]
+    #[error("the registry runs another version than this command; use the registry's wharfinger binary")]
     OtherVersion,
     /// With the reason.
     #[error("the registry stopped before its answer was complete ({0})")]
@@ -26,8 +24,8 @@ pub enum AskError {
     Failed(String),
 }
 
-/// Asks the server of this state directory. Calls `on_progress` while the server works. The server stops when
-/// this future is dropped.
+/// Asks the server of this state directory. Calls `on_progress` while the server works. If this future is
+/// dropped, the server stops the work.
 pub async fn ask<Q: Question>(
     state_directory: &Path,
     question: &Q,
@@ -36,7 +34,7 @@ pub async fn ask<Q: Question>(
     let mut response = request(state_directory, question).await?;
     let mut text = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(cut_short)? {
-        // A line may be many chunks long. Each byte is looked at once.
+        // A line may span many chunks. Each byte is searched only once.
         let mut seen = text.len();
         text.extend_from_slice(&chunk);
         while let Some(end) = text.iter().skip(seen).position(|byte| *byte == b'\n') {
@@ -78,7 +76,7 @@ async fn request<Q: Question>(state_directory: &Path, question: &Q) -> Result<Re
         .map_err(failed)?;
     match response.status() {
         StatusCode::OK => Ok(response),
-        // It knows no such question, or does not understand it.
+        // The server does not know this question, or does not understand it.
         StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => Err(AskError::OtherVersion),
         status => Err(unreachable(format!("the registry answered {status}"))),
     }

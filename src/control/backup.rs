@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A request for a backup. The path is absolute, and the registry resolves it: a command in another container may
-/// see other folders.
+/// A request for a backup. The path is absolute. The registry resolves it, because a command in another
+/// container may see other folders.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupRequest {

@@ -1,9 +1,9 @@
-//! The operator's view of the running registry: a unix socket that only the registry's user and root may open, and
-//! metrics. The socket reports trust, makes backups and collects what nothing needs. It changes
-//! nothing else.
+//! The operator's view of the running registry: metrics, and a unix socket that only the registry's user and
+//! root may open. Over the socket the registry reports trust, makes backups and collects garbage. The socket
+//! can change nothing else.
 //!
-//! A [`Question`] is a type that says what its command sends, what the server reports while it works and what it
-//! answers. [`Answers`] is the table of a server's handlers, and [`ask()`] is the command's side.
+//! The type that implements [`Question`] defines what its command sends, what the server reports while it
+//! works, and what it answers. [`Answers`] has a server's handlers, and [`ask()`] is the command's side.
 
 mod answers;
 mod ask;

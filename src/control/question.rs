@@ -8,17 +8,18 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// A question. A new one implements this, and gets a line in the table of the app's answers.
+/// A question. A new one implements this trait, and its handler is added to the app's
+/// [`Answers`](super::Answers).
 pub trait Question: Serialize + DeserializeOwned + Send + 'static {
     /// The name of the command that asks it.
     const NAME: &'static str;
-    /// How long the server may be silent before the command gives up.
+    /// How long the server may be silent before the command stops waiting.
     const PATIENCE: Duration;
-    /// What the server says while it works. `()` if it answers at once.
+    /// What the server reports while it works. `()` if it answers at once.
     type Progress: Serialize + DeserializeOwned + Send + 'static;
     type Answer: Serialize + DeserializeOwned + Send + 'static;
 
-    /// Whether the server can answer what was asked.
+    /// Whether the question can be answered as it was asked.
     fn is_valid(&self) -> bool {
         true
     }

@@ -184,8 +184,8 @@ impl Report {
             .any(|trusted| trusted.sources.iter().any(|source| source.pending))
     }
 
-    /// Whether a trusted issuer or trust domain has no keys although no answer is pending, or two trust domains hold
-    /// the same key.
+    /// Whether a trusted issuer or trust domain has no keys although no answer is pending, or two trust
+    /// domains have the same key.
     #[must_use]
     pub fn is_alarming(&self) -> bool {
         self.trusted.iter().any(|trusted| {
@@ -268,7 +268,7 @@ fn key_report(key: &KeyStatus, now: Timestamp) -> KeyReport {
     }
 }
 
-/// In whole seconds; zero if `to` is past.
+/// In whole seconds. Zero if `to` is in the past.
 fn between(from: Timestamp, to: Timestamp) -> i64 {
     to.as_secs().saturating_sub(from.as_secs()).max(0)
 }

@@ -61,7 +61,8 @@ pub async fn serve(state_directory: &Path, answers: Answers) -> io::Result<Infal
     }
 }
 
-/// Serves a connection. A request has a time limit. Its answer ends at the latest when the command disconnects.
+/// Serves a connection. Each request has a time limit. An answer ends at the latest when the command
+/// disconnects.
 async fn converse(stream: UnixStream, answers: &Answers) {
     let answering = AtomicBool::new(false);
     let service =

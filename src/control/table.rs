@@ -108,7 +108,7 @@ fn state(source: &SourceReport) -> String {
     state.to_owned()
 }
 
-/// The largest useful units, for example `5d` or `3h20m`. A time in the past is `0s`.
+/// At most the two largest units, such as `5d` or `3h20m`. A time in the past is `0s`.
 fn length(seconds: Option<i64>) -> String {
     let Some(seconds) = seconds else {
         return "-".to_owned();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_a_source_with_what_is_wrong_under_it() {
+    fn each_source_has_one_line_with_its_problems_below() {
         let key = KeyReport {
             id: Some("CN=a".into()),
             algorithms: vec![],

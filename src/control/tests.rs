@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Asks the server to count. The tests know no other question.
+/// Asks the server to count. It is the only question in these tests.
 #[derive(Debug, Serialize, Deserialize)]
 struct Count {
     to: u8,

@@ -1,13 +1,14 @@
-//! What may have become garbage since a collector last looked: a bounded set in memory. A request that gives
-//! something up notes it here, which takes no more than a lock. If the process dies, or the set is full, what is
-//! lost costs only space until the next full pass.
+//! A bounded set in memory of what may have become garbage. A request that removes a reference notes here
+//! what it referred to, which takes only a lock. If the process dies or the set is full, the lost candidates
+//! only take up space until the next full pass.
 
 use crate::clock::Timestamp;
 use crate::oci::{Digest, RepositoryName};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Something to look at. They sort by kind and repository, so that one look answers for several.
+/// Something that a collector should check. Candidates sort by kind and repository, so that one check answers
+/// for several.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Candidate {
     /// A manifest that may have lost its last tag, index or subject.
@@ -25,10 +26,10 @@ pub(super) enum Candidate {
 pub(super) struct Garbage(Arc<Mutex<State>>);
 
 struct State {
-    /// Whether somebody will look. Otherwise nothing is kept.
+    /// Whether a collector reads the set. Otherwise nothing is kept.
     is_wanted: bool,
     most: usize,
-    /// Each with the time from which it may be looked at.
+    /// The candidates, each with the time from which it may be checked.
     waiting: BTreeMap<Candidate, Timestamp>,
     dropped: u64,
 }
@@ -45,13 +46,13 @@ impl Default for Garbage {
 }
 
 impl Garbage {
-    /// From now on candidates are kept.
+    /// Keeps candidates from now on.
     pub(super) fn want(&self) {
         self.state().is_wanted = true;
     }
 
-    /// Notes candidates that may be looked at from `due` on. The earlier time counts for one that waits
-    /// already.
+    /// Notes candidates that may be checked from `due` on. A candidate that is already noted keeps the
+    /// earlier of its two times.
     pub(super) fn note(&self, due: Timestamp, candidates: impl IntoIterator<Item = Candidate>) {
         let mut state = self.state();
         if !state.is_wanted {
@@ -62,7 +63,7 @@ impl Garbage {
         }
     }
 
-    /// Takes out the candidates that may be looked at now.
+    /// Takes out the candidates that may be checked now.
     pub(super) fn take_due(&self, now: Timestamp) -> Vec<Candidate> {
         let mut state = self.state();
         let due = state.waiting.iter().filter(|(_, due)| **due <= now);
@@ -73,7 +74,7 @@ impl Garbage {
         due
     }
 
-    /// How many candidates wait, and how many found no room since the start.
+    /// How many candidates wait, and how many were dropped since the start because the set was full.
     pub(super) fn counts(&self) -> (usize, u64) {
         let state = self.state();
         (state.waiting.len(), state.dropped)
@@ -109,11 +110,11 @@ mod tests {
     }
 
     #[test]
-    fn each_waits_once_for_its_earliest_time() {
+    fn each_candidate_waits_once_until_its_earliest_time() {
         let garbage = Garbage::default();
         let at = Timestamp::from_secs;
         garbage.note(at(5), [blob(1)]);
-        assert_eq!(garbage.counts(), (0, 0), "nobody will look");
+        assert_eq!(garbage.counts(), (0, 0), "no collector reads the set");
         garbage.want();
         garbage.note(at(5), [blob(1), blob(2)]);
         garbage.note(at(9), [blob(1), blob(3)]);
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_set_drops_what_is_new_and_counts_it() {
+    fn a_full_set_drops_new_candidates_and_counts_them() {
         let garbage = Garbage::default();
         garbage.want();
         garbage.state().most = 2;

@@ -1,6 +1,6 @@
 //! Limits how many large manifests are processed at the same time. Pushing, reading or listing one takes
-//! several times its size in memory, so their total size is bounded. Reading one takes milliseconds of
-//! processor time, so it runs on a thread where it does not delay other requests.
+//! several times its size in memory, so the total size is bounded. Reading one takes milliseconds of CPU
+//! time, so it runs on a thread where it delays no other request.
 
 use super::Error;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ pub(super) const LARGE: usize = 64 * 1024;
 const IN_HAND: usize = 2 * crate::limits::MANIFEST_BYTES;
 const UNIT: usize = 1024;
 
-/// Cheap to clone; all clones share the turns.
+/// Cheap to clone. All clones share the same limit.
 #[derive(Clone)]
 pub(super) struct Turns(Arc<Semaphore>);
 
-/// A turn ends when it is dropped. `None` if the manifest is not large.
+/// Permission to process one manifest. It ends when it is dropped. `None` if the manifest is not large.
 pub(super) type Turn = Option<OwnedSemaphorePermit>;
 
 impl Turns {
@@ -42,7 +42,7 @@ impl Turns {
     }
 }
 
-/// Runs `work`, which processes this many bytes. Many bytes are processed on a blocking thread.
+/// Runs `work`, which processes this many bytes. If they are many, it runs on a blocking thread.
 pub(super) async fn worked<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> T + Send + 'static,

@@ -1,4 +1,4 @@
-//! The parts of a manifest that lists need. Caching these instead of whole manifests saves memory.
+//! The parts of a manifest that are needed for lists. Caching these instead of whole manifests saves memory.
 
 use super::Error;
 use super::keys::Key;
@@ -8,14 +8,14 @@ use super::typed_store::{Extract, Room};
 use crate::oci::{Annotations, Digest};
 use bytes::Bytes;
 
-/// A longer header is read without its annotations.
+/// The annotations of a header that is longer than this are not cached.
 const SHORT: usize = 8 * 1024;
 
 /// Enough to decide whether a manifest is listed.
 pub(super) struct Listed {
-    /// Bytes of the record.
+    /// The size of the record in bytes.
     pub(super) length: usize,
-    /// `None` if the manifest has no subject or is not readable.
+    /// `None` if the manifest has no subject or cannot be read by clients yet.
     pub(super) referring: Option<Referring>,
 }
 
@@ -23,10 +23,10 @@ pub(super) struct Listed {
 pub(super) struct Referring {
     pub(super) subject: Digest,
     pub(super) media_type: String,
-    /// Bytes of the manifest.
+    /// The size of the manifest in bytes.
     pub(super) size: u64,
     pub(super) artifact_type: Option<String>,
-    /// `None` if the header is long. Then they are read only for an answer that includes them.
+    /// `None` if the header is long. Then the annotations are read only for an answer that includes them.
     pub(super) annotations: Option<Annotations>,
 }
 
@@ -61,7 +61,7 @@ impl Extract for Listed {
 }
 
 impl Listed {
-    /// `None` if it has another subject or artifact type.
+    /// `None` if the manifest has another subject or artifact type.
     pub(super) fn wanted(&self, subject: &Digest, artifact_type: Option<&str>) -> Option<&Referring> {
         let is_wanted = |text: Option<&str>| artifact_type.is_none_or(|wanted| text == Some(wanted));
         let referring = self
@@ -72,7 +72,7 @@ impl Listed {
     }
 }
 
-/// The annotations of a manifest whose header is long. The content was compared with the digest when
+/// The annotations of a manifest with a long header. The content was already compared with the digest when
 /// [`Listed`] was made.
 pub(super) struct Annotated(pub(super) Annotations);
 
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_that_is_kept_is_weighed() {
+    fn the_weight_includes_every_cached_text() {
         let weight = |artifact_type: &str, note: &str| {
             let (key, value, _) = written(artifact_type, note);
             (
@@ -156,12 +156,12 @@ mod tests {
         assert_eq!(
             weight(&"t".repeat(50_001), "n").0,
             listed + 50_000 - annotated,
-            "without the annotations"
+            "its annotations are not cached"
         );
     }
 
     #[test]
-    fn only_what_readers_see_is_listed_and_only_content_of_the_digest() {
+    fn only_committed_manifests_with_the_right_content_are_listed() {
         let (key, _, record) = written("a/type", "n");
         for (readable, record) in [(true, record.clone()), (false, record.dying())] {
             let value = records::encode(&key, &record, &records::More::default())

@@ -1,5 +1,5 @@
 //! When each manifest was last pulled. A pull only notes its time in memory. The times are written to records
-//! later, many at once, so a process that is killed loses those of the last minutes.
+//! later, many at once, so a killed process loses those of its last minutes.
 
 use super::keys;
 use super::states::pulls::{PullRecord, PullsBegan};
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Notify;
 
-/// How many manifests are remembered between two writes. About 200 bytes each.
+/// How many manifests are remembered between two writes. Each takes about 200 bytes.
 const MOST: usize = 64 * 1024;
 const SHARDS: usize = 16;
 /// How many records are written with one commit.
@@ -26,11 +26,11 @@ pub(super) struct Pulls {
     shards: [Mutex<Shard>; SHARDS],
     /// How many manifests the shards hold.
     held: AtomicUsize,
-    /// Pulls that found no room.
+    /// How many pulls were dropped because there was no room.
     dropped: AtomicUsize,
-    /// Woken when the room is half full.
+    /// Notified when half of the room is used.
     crowded: Notify,
-    /// Since when this store's pulls are recorded.
+    /// When this store's pulls began to be recorded.
     since: OnceLock<Timestamp>,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Pulls {
 type Shard = HashMap<RepositoryName, HashMap<Digest, Timestamp>>;
 
 impl Pulls {
-    /// Most pulls are of a manifest that is held already, and allocate nothing.
+    /// Notes a pull. Most pulls are of a manifest that is already noted, and allocate nothing.
     fn note(&self, repository: &RepositoryName, digest: &Digest, now: Timestamp) {
         let mut shard = self.shard(digest);
         if let Some(last) = shard.get_mut(repository).and_then(|all| all.get_mut(digest)) {
@@ -79,7 +79,7 @@ impl Pulls {
         shard.iter().flat_map(of_one).collect()
     }
 
-    /// Forgets a pull that was written, unless there was another one since.
+    /// Forgets a pull that was written, unless the manifest was pulled again since.
     fn written(&self, repository: &RepositoryName, digest: &Digest, last: Timestamp) {
         let mut shard = self.shard(digest);
         let Some(all) = shard.get_mut(repository) else {
@@ -117,14 +117,14 @@ impl Registry {
         self.pulls.note(permit.repository(), digest, self.records.now());
     }
 
-    /// Remembers since when pulls are recorded. Before that time, everything may have been pulled.
+    /// Records when pulls began to be recorded. Before that time, any manifest may have been pulled.
     pub async fn begin_recording_pulls(&self) -> Result<(), Error> {
         let key = keys::pulls_began();
         self.records.create(&key, &PullsBegan {}).await?;
         self.pulls_recorded_since().await.map(drop)
     }
 
-    /// The present time if they are not recorded yet.
+    /// When pulls began to be recorded. The present time if they are not recorded yet.
     async fn pulls_recorded_since(&self) -> Result<Timestamp, Error> {
         if let Some(since) = self.pulls.since.get() {
             return Ok(*since);
@@ -136,8 +136,8 @@ impl Registry {
         })
     }
 
-    /// When the manifest was last pulled. If no pull of it is known, that is when pulls began to be recorded:
-    /// one may have come before.
+    /// When the manifest was last pulled. If no pull is known, the time at which pulls began to be recorded,
+    /// because there may have been one before it.
     pub(super) async fn last_pull(
         &self,
         repository: &RepositoryName,
@@ -150,18 +150,18 @@ impl Registry {
         Ok(since.max(noted.unwrap_or(since)).max(found.unwrap_or(since)))
     }
 
-    /// Resolves when pulls should be written before their time, because there is little room for more.
+    /// Resolves when pulls should be written early, because half of the room is used.
     pub async fn pulls_are_crowded(&self) {
         self.pulls.crowded.notified().await;
     }
 
-    /// How many pulls found no room since the last question.
+    /// How many pulls were dropped for lack of room since the last call.
     pub fn take_dropped_pulls(&self) -> usize {
         self.pulls.dropped.swap(0, Ordering::Relaxed)
     }
 
-    /// Writes the times of all pulls that were noted. Waits for `pause` after each commit. If it fails or is
-    /// dropped, what was not written stays for the next time. Returns how many records were written.
+    /// Writes the times of all noted pulls. Waits for `pause` after each commit. If it fails or is dropped,
+    /// the next call writes the rest. Returns how many records were written.
     pub async fn write_pulls<F>(&self, _: &Maintenance, pause: impl Fn() -> F) -> Result<usize, Error>
     where
         F: Future<Output = ()>,
@@ -183,7 +183,7 @@ impl Registry {
             let (repository, digest, last) = one;
             let key = keys::pulls(repository, digest);
             let found = match self.records.read(&key).await {
-                // Nothing can be compared with it, and the next pull would meet it again.
+                // The record is damaged. Nothing depends on it, and every later write would fail on it.
                 Err(why) if why.is_damage() => {
                     self.records.delete_damaged(&key).await?;
                     None
@@ -210,7 +210,7 @@ impl Registry {
             }
             count += 1;
             self.pulls.written(repository, digest, *last);
-            // A deletion that came meanwhile may not have seen the record.
+            // The manifest may have been deleted meanwhile, by a deletion that did not see this record.
             if !self
                 .protects_references(&keys::manifest(repository, digest))
                 .await?
@@ -222,8 +222,8 @@ impl Registry {
         Ok(count)
     }
 
-    /// The change that deletes the record of the pulls of a manifest that is dying or gone. If pulls are written
-    /// at the same moment, the change may fail, and the writer of the pulls deletes the record.
+    /// The change that deletes the pull record of a manifest that is dying or gone. If pulls are written at
+    /// the same moment, the change may fail. The writer of the pulls then deletes the record.
     pub(super) async fn forgetting_pulls(
         &self,
         repository: &RepositoryName,
@@ -235,7 +235,7 @@ impl Registry {
                 self.records.delete_damaged(&key).await?;
                 Ok(None)
             }
-            // A later version wrote it, and nothing depends on it.
+            // A later version wrote the record, and nothing depends on it.
             Err(Error::Unreadable { .. }) => Ok(None),
             found => found?
                 .map(|found| change(&key, Some(&found.base()), None))
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn pulls_of_one_manifest_take_one_place_and_a_flood_has_a_bound() {
+    fn pulls_of_one_manifest_take_one_place_and_the_memory_is_bounded() {
         let pulls = Pulls::default();
         let repository: RepositoryName = "a".parse().unwrap();
         let at = Timestamp::from_millis;
@@ -275,12 +275,12 @@ mod tests {
         assert_eq!(
             pulls.last(&repository, &digest(0)),
             Some(at(30)),
-            "its place is taken already"
+            "this manifest is already noted"
         );
     }
 
     #[test]
-    fn a_pull_during_the_write_is_not_forgotten() {
+    fn a_pull_during_a_write_is_kept() {
         let pulls = Pulls::default();
         let repository: RepositoryName = "a".parse().unwrap();
         let at = Timestamp::from_millis;
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_crowd_asks_for_a_write() {
+    async fn many_pulled_manifests_cause_an_early_write() {
         let pulls = Pulls::default();
         let repository: RepositoryName = "a".parse().unwrap();
         for n in 0..=MOST / 2 {

@@ -1,4 +1,4 @@
-//! Hashes stored bytes again, to find out whether they are still those of their digest.
+//! Hashes stored bytes again, to check whether they still have their digest.
 
 use super::hashing::Hasher;
 use super::large::worked;
@@ -10,9 +10,9 @@ use crate::recent::Recent;
 use crate::storage::{BlobFile, Failure};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Follows a hash that is being computed.
+/// Observes a hash that is being computed.
 pub(super) trait Follower: Send {
-    /// Called after each read. The hash continues when the future ends.
+    /// Called after each read. Hashing continues when the future ends.
     fn has_read(&mut self, bytes: u64) -> impl Future<Output = ()> + Send;
 }
 
@@ -21,7 +21,7 @@ impl Follower for () {
 }
 
 impl Registry {
-    /// Hashes the blob's bytes, and returns how they are damaged, if they are. Changes nothing.
+    /// Hashes the blob's bytes, and returns their damage if there is any. Changes nothing.
     pub(super) async fn rehash(
         &self,
         digest: &Digest,
@@ -82,14 +82,14 @@ impl Registry {
         Ok(Ok(hasher))
     }
 
-    /// Whether the bytes of a blob that is marked as damaged are good after all, for a caller that would
-    /// serve them. If they are, the mark is cleared. Damaged bytes are hashed once in the life of the
-    /// process, even if many clients ask for them.
+    /// Whether the bytes of a blob that is marked as damaged turn out to be good. If so, clears the mark, and
+    /// the caller can serve them. Damaged bytes are hashed only once in the life of the process, even if many
+    /// clients ask for them.
     pub(super) async fn is_good_after_all(&self, digest: &Digest, blob: &BlobRecord) -> Result<bool, Error> {
         let registry = self.clone();
         let digest = digest.clone();
         let blob = blob.clone();
-        // A client that disconnects must not make the next one begin again.
+        // If the client disconnects, the work continues, so that the next client need not repeat it.
         to_its_end(async move {
             let _turn = registry.rechecks.turn.lock().await;
             if registry.rechecks.has_failed(&blob.generation) {
@@ -97,7 +97,7 @@ impl Registry {
             }
             if let Err(damage) = registry.rehash(&digest, &blob, &mut ()).await? {
                 let certain = registry.suspect(&digest, &blob.generation, &damage).await;
-                // Other damage is found at once, and it may pass.
+                // Other damage is found without hashing, and it may be temporary.
                 if certain && matches!(damage, Damage::Digest(_) | Damage::Unreadable { .. }) {
                     registry.rechecks.failed(&blob.generation);
                 }
@@ -114,11 +114,11 @@ impl Registry {
     }
 }
 
-/// Marked bytes that were hashed again for a reader.
+/// The marked blobs whose bytes were hashed again because a client asked for them.
 pub(super) struct Rechecks {
-    /// One blob at a time is hashed for readers.
+    /// Only one blob at a time is hashed for clients.
     turn: tokio::sync::Mutex<()>,
-    /// The names of those that are damaged.
+    /// The names of the bytes that turned out to be damaged.
     failed: Mutex<Recent<String, ()>>,
 }
 

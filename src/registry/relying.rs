@@ -1,5 +1,5 @@
-//! HEAD by a caller who may push. Such a client asks what exists in order to skip it, so the answer must stay
-//! true until a manifest can refer to the content: an old record is written again, and a condemned one is
+//! HEAD by a caller who may push. Such a client asks what exists so that it can skip it. The answer must stay
+//! true until a manifest can refer to the content, so an old record is refreshed and a condemned one is
 //! rescued. This never creates a record.
 
 use super::keys::Key;
@@ -37,7 +37,7 @@ impl Registry {
         }
     }
 
-    /// The manifest of a reference. If the reference is a tag, the tag is protected too.
+    /// The manifest of a reference. If the reference is a tag, the tag is refreshed too.
     pub async fn keep_manifest(
         &self,
         read: &Permit<Read>,
@@ -61,13 +61,13 @@ impl Registry {
                     .relied_on(&keys::tag(repository, tag), rely, |_| true)
                     .await?;
             }
-            // Otherwise it was deleted or the tag was moved meanwhile.
+            // If not, the manifest was deleted or the tag was moved meanwhile.
             Ok(kept.then_some(stored))
         })
         .await
     }
 
-    /// Protects the repository's link to the blob and returns whether it exists.
+    /// Refreshes or rescues the repository's link to the blob, and returns whether it exists.
     pub(super) async fn keep_link(
         &self,
         repository: &RepositoryName,
@@ -78,9 +78,9 @@ impl Registry {
             .await
     }
 
-    /// Applies the step that makes a record safe to rely on. If the store accepts no changes, the record is
-    /// used as it is. A full store still accepts deletions, so there the record must also be `safe` from
-    /// deletions that are under way.
+    /// Refreshes or rescues a record by `step`. If the store accepts no changes, the record is used as it is.
+    /// A full store still accepts deletions, so there the record must also be `safe` from deletions that are
+    /// in progress.
     async fn relied_on<T: Stored + Clone + Send + Sync + 'static>(
         &self,
         key: &Key<T>,
@@ -100,7 +100,7 @@ impl Registry {
         {
             return Err(why);
         }
-        tracing::warn!(record.key = %key, "could not refresh a blob, manifest or tag, so a collector may delete it earlier: {why}");
+        tracing::warn!(record.key = %key, "cannot refresh a blob, manifest or tag, so the garbage collector may delete it earlier: {why}");
         Ok(true)
     }
 }

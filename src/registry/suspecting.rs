@@ -1,6 +1,6 @@
-//! Damaged bytes. When a blob's bytes are found to be missing or wrong, the blob's record is marked. From
-//! then on, clients that push do not learn that the blob exists. So they push it again, and that push
-//! replaces the bytes.
+//! Damaged bytes. If a blob's bytes are missing or wrong, the blob's record is marked. From then on the
+//! registry reports the blob as missing to clients that push. So they push it again, and that push replaces
+//! the bytes.
 
 use super::states::blob::{BlobRecord, Own};
 use super::typed_store::Found;
@@ -77,8 +77,8 @@ impl Registry {
         Ok(if cleared { Marking::Cleared } else { Marking::Kept })
     }
 
-    /// Marks the blob for a caller that continues without the bytes. Returns whether they are certainly
-    /// damaged. A failure to write the mark is logged.
+    /// Marks the blob. Returns whether its bytes are certainly damaged. For a caller that continues without
+    /// the bytes: a failure to write the mark is only logged.
     pub(super) async fn suspect(&self, digest: &Digest, name: &str, damage: &Damage) -> bool {
         match self.mark_suspect(digest, name, damage).await {
             Ok(Marking::Uncertain) => {
@@ -258,8 +258,8 @@ impl Brought {
     }
 }
 
-/// An open blob. Its record is marked if the bytes cannot be read, or turn out to be shorter than when they
-/// were opened.
+/// An open blob. If its bytes cannot be read, or are shorter than when they were opened, its record is
+/// marked.
 pub(super) struct Watched {
     pub registry: Registry,
     pub digest: Digest,
@@ -291,7 +291,7 @@ impl BlobFile for Watched {
     }
 }
 
-/// At most `most` bytes from `at` on, without waiting for a thread if they are at hand.
+/// At most `most` bytes from `at` on. If they are in the page cache, no thread is needed.
 pub(super) async fn part(file: &dyn BlobFile, at: u64, most: usize) -> Result<Bytes, Failure> {
     match file.at_hand(at, most) {
         Some(bytes) => Ok(bytes),

@@ -278,7 +278,7 @@ async fn a_manifest_that_cannot_be_read_stops_its_repository_and_ends_with_1() {
         out.contains("everything, because a manifest cannot be read\n    "),
         "{out}"
     );
-    assert!(errors.contains("could not be judged or removed"), "{errors}");
+    assert!(errors.contains("could not be checked or removed"), "{errors}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::server::{Expiring, Tls};
 use std::time::Duration;
 
-/// Runs for ever.
+/// Never ends.
 pub(super) async fn warn_of_expiry(tls: Tls, clock: Clock) {
     let mut reminders = Reminders::default();
     let mut ticks = every(EVERY);
@@ -29,7 +29,8 @@ pub(super) async fn warn_of_expiry(tls: Tls, clock: Clock) {
 struct Reminders(Vec<(Expiring, Timestamp)>);
 
 impl Reminders {
-    /// Returns the warnings that were not logged within a day. Forgets those that are no longer in `found`.
+    /// Returns the warnings that were not logged within the last day. Forgets those that are no longer in
+    /// `found`.
     fn due(&mut self, found: Vec<Expiring>, now: Timestamp) -> Vec<Expiring> {
         self.0
             .retain(|(said, at)| found.contains(said) && *at <= now && now.since(*at) < DAY);

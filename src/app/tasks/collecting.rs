@@ -1,5 +1,5 @@
-//! Collects garbage beside the requests: what deletions gave up, within minutes, and a walk through the whole
-//! store once in a while.
+//! Collects garbage while the registry serves. Every minute it checks what lost a reference, and once in a
+//! while it walks through the whole store.
 
 use super::super::collect::count;
 use super::every;
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Runs for ever, unless the configuration turns the collector off.
+/// Never ends, unless the configuration turns the collector off.
 pub(super) async fn collect(registry: Registry, settings: Collecting, clock: Clock) {
     if !settings.runs {
         return;
@@ -33,10 +33,10 @@ struct Collector {
 }
 
 impl Collector {
-    /// Looks at what deletions, moved tags and expired uploads gave up.
+    /// Checks what lost a reference by a deletion, a moved tag or an expired upload.
     async fn lately(&self) {
         let mut ticks = every(LATELY_EVERY.min(self.settings.delay.max(SHORTEST)));
-        let mut told = Told::default();
+        let mut logged = Logged::default();
         let owner = Maintenance::by_the_stores_owner();
         let options = self.settings.options();
         loop {
@@ -47,32 +47,32 @@ impl Collector {
             if waiting == 0 || !self.is_open() {
                 continue;
             }
-            let mut nobody = ();
+            let mut observer = ();
             let done = tokio::select! {
-                done = self.registry.collect_lately(&owner, &options, &mut nobody) => done,
+                done = self.registry.collect_lately(&owner, &options, &mut observer) => done,
                 () = self.closes() => continue,
             };
-            told.tell("recent", &done);
+            logged.log("recent", &done);
         }
     }
 
     /// Walks through the whole store.
     async fn everything(&self) {
-        let mut told = Told::default();
+        let mut logged = Logged::default();
         let owner = Maintenance::by_the_stores_owner();
         let options = self.settings.options();
-        // A registry that is started again and again should not begin with this.
+        // A registry that keeps restarting should not begin with this work each time.
         sleep(FIRST_AFTER.min(self.settings.delay)).await;
         loop {
             self.opens().await;
             let began = Instant::now();
-            let mut nobody = ();
+            let mut observer = ();
             let done = tokio::select! {
-                done = self.registry.collect(&owner, &options, &mut nobody) => done,
-                // The walk goes on in the next window.
+                done = self.registry.collect(&owner, &options, &mut observer) => done,
+                // The walk continues in the next window.
                 () = self.closes() => continue,
             };
-            told.tell("full", &done);
+            logged.log("full", &done);
             if done.is_err() {
                 sleep(AGAIN_AFTER.min(self.settings.delay.max(SHORTEST))).await;
                 continue;
@@ -90,7 +90,7 @@ impl Collector {
         window.is_none_or(|window: Window| window.contains(self.clock.now()))
     }
 
-    /// Waits for the time of day in which things may be removed.
+    /// Waits for the time of day in which garbage may be removed.
     async fn opens(&self) {
         while !self.is_open() {
             sleep(SHORTEST).await;
@@ -107,15 +107,15 @@ impl Collector {
     }
 }
 
-/// What was said already, so that each state is one line.
+/// What was logged before, so that each state is logged once.
 #[derive(Default)]
-struct Told {
+struct Logged {
     failed: Option<String>,
     stopped: BTreeSet<String>,
 }
 
-impl Told {
-    fn tell(&mut self, kind: &'static str, done: &Result<Report, Error>) {
+impl Logged {
+    fn log(&mut self, kind: &'static str, done: &Result<Report, Error>) {
         count(kind, done.as_ref().ok());
         match done {
             Ok(report) => {
@@ -127,7 +127,7 @@ impl Told {
                 if self.failed.as_ref() != Some(&why) {
                     tracing::error!(
                         collection.kind = kind,
-                        "garbage collection stopped, and will be tried again: {why}"
+                        "garbage collection failed and will be tried again: {why}"
                     );
                     self.failed = Some(why);
                 }
@@ -143,14 +143,14 @@ impl Told {
                 collection.kind = kind,
                 collection.items = items,
                 collection.bytes = bytes,
-                "removed what nothing needs any more"
+                "garbage collection removed unreferenced content"
             );
         }
         let stopped: BTreeSet<String> = report.stopped().map(|(name, _)| name.to_owned()).collect();
         for (repository, why) in report.stopped().filter(|(name, _)| !self.stopped.contains(*name)) {
             tracing::error!(
                 repo.name = repository,
-                "nothing is collected in a repository, because a manifest that cannot be read may need anything; push the manifest again or delete it: {why}"
+                "no garbage is collected in a repository, because one of its manifests cannot be read and may need anything; push the manifest again or delete it: {why}"
             );
         }
         if kind == "full" {
@@ -167,7 +167,7 @@ const fn number(value: usize) -> f64 {
     value as f64
 }
 
-/// How often candidates are looked at. Those of a minute share one walk through the manifests of their
+/// How often candidates are checked. Those of one minute share one walk through the manifests of their
 /// repository.
 const LATELY_EVERY: Duration = Duration::from_secs(60);
 const FIRST_AFTER: Duration = Duration::from_secs(10 * 60);

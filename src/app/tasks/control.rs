@@ -4,7 +4,7 @@ use crate::control::{self, Answers};
 use crate::file_error::FileError;
 use std::path::PathBuf;
 
-/// Never ends. The registry serves even if the socket cannot be opened.
+/// Never ends. If the socket cannot be opened, the registry still serves.
 pub(super) async fn answer_operator(state_directory: PathBuf, answers: Answers) {
     let commands = answers.commands();
     let Err(why) = control::serve(&state_directory, answers).await;

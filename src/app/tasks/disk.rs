@@ -1,12 +1,12 @@
-//! Measures the store and its disk repeatedly, on other threads than those that serve. A file system may
-//! hang, and counting a large store takes long.
+//! Measures the store and its disk repeatedly. It uses threads that serve no requests, because a file system
+//! may hang, and counting a large store takes long.
 
 use crate::file_error::FileError;
 use crate::storage::local::meter::{Amount, Disk, Meter, Part, count};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Runs for ever.
+/// Never ends.
 pub(super) async fn measure(meter: Meter) {
     tokio::select! {
         never = measure_disk(&meter) => never,
@@ -46,8 +46,8 @@ async fn measure_disk(meter: &Meter) -> ! {
     }
 }
 
-/// Counting uses at most a tenth of the time, and a hundredth overall, because each folder may have to be
-/// read from the disk.
+/// Counting uses at most a tenth of the time while it runs, and a hundredth overall, because each folder may
+/// have to be read from the disk.
 async fn count_files(meter: &Meter) -> ! {
     loop {
         let mut worked = Duration::ZERO;

@@ -1,9 +1,9 @@
-//! Upkeep of the metrics.
+//! Maintains the metrics.
 
 use super::every;
 use crate::telemetry;
 
-/// Runs for ever.
+/// Never ends.
 pub(super) async fn keep_metrics() {
     let mut ticks = every(telemetry::UPKEEP_EVERY);
     loop {

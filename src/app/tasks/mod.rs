@@ -1,4 +1,4 @@
-//! Background tasks, one file each. None of them ends by itself.
+//! Background tasks, one file each. They run as long as the registry.
 
 mod certificates;
 mod collecting;
@@ -33,7 +33,7 @@ pub(super) struct Background {
 }
 
 impl Background {
-    /// Runs for ever.
+    /// Never ends.
     pub(super) async fn run(self, app: &App) {
         let Self {
             reload,
@@ -72,7 +72,7 @@ async fn follow_certificates(tls: Option<Tls>, app: &App) {
     }
 }
 
-/// Ticks at once, and then each time that `period` has passed. A tick that comes late delays those after it.
+/// Ticks at once, and then after each `period`. A late tick delays those after it.
 fn every(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

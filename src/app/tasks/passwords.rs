@@ -1,10 +1,10 @@
-//! Follows the file of names and passwords.
+//! Reloads the password file when it changes.
 
 use super::every;
 use crate::http::Shared;
 use std::time::Duration;
 
-/// Reloads the password file when it has changed. A bad file is ignored, and each cause is logged once.
+/// Never ends. A file with a mistake is ignored, and each cause is logged once.
 pub(super) async fn follow_passwords(live: Shared) {
     let mut ticks = every(EVERY);
     let mut logged = Vec::new();

@@ -1,16 +1,16 @@
-//! Writes the times of pulls.
+//! Writes the times of pulls to the store.
 
 use crate::access::Maintenance;
 use crate::registry::Registry;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Runs for ever.
+/// Never ends.
 pub(super) async fn record_pulls(registry: Registry) {
     let mut fails = false;
     loop {
         let crowded = async {
-            // A full disk, for example, is not written to for each further pull.
+            // After a failure, such as a full disk, do not try again for every pull.
             if fails {
                 std::future::pending::<()>().await;
             }
@@ -24,12 +24,12 @@ pub(super) async fn record_pulls(registry: Registry) {
     }
 }
 
-/// Writes what is left when the last request has ended.
+/// Writes the remaining times after the last request has ended.
 pub(in crate::app) async fn write_last_pulls(registry: &Registry) {
     write(registry, Duration::ZERO, false).await;
 }
 
-/// Logs a failure unless the last write failed as well. What could not be written is tried again.
+/// Logs a failure unless the last write failed too. The next write repeats what was not written.
 async fn write(registry: &Registry, pause: Duration, failed: bool) -> bool {
     let owner = Maintenance::by_the_stores_owner();
     let written = registry.write_pulls(&owner, || sleep(pause)).await;
@@ -37,21 +37,21 @@ async fn write(registry: &Registry, pause: Duration, failed: bool) -> bool {
     if dropped > 0 {
         tracing::warn!(
             dropped,
-            "the times of some pulls were not recorded, because too many manifests were pulled at once"
+            "some pulls were not recorded, because too many different manifests were pulled at once"
         );
     }
     match &written {
         Ok(0) => {}
         Ok(records) => tracing::debug!(records, "wrote the times of pulls"),
         Err(why) if !failed => {
-            tracing::warn!("cannot write the times of pulls, which retention needs; trying again: {why}");
+            tracing::warn!("cannot record pulls, which retention needs, and will try again: {why}");
         }
         Err(_) => {}
     }
     written.is_err()
 }
 
-/// A record is not written more often. A process that is killed loses the pulls of this time.
+/// How often pulls are written. A killed process loses the pulls of this time.
 const EVERY: Duration = Duration::from_secs(5 * 60);
-/// The rest after each commit.
+/// The pause after each commit.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! Hashes all content again beside the requests, as `storage.scrub` says.
+//! Hashes all content again while the registry serves, as configured in `storage.scrub`.
 
 use super::every;
 use crate::access::Maintenance;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// Runs for ever. A change of the settings cuts a walk off, and it goes on with the new ones.
+/// Never ends. A change of the settings interrupts a walk, which then continues with the new settings.
 pub(super) async fn scrub(registry: Registry, mut settings: watch::Receiver<Option<Scrubbing>>) {
     let walks = async {
         loop {
@@ -27,13 +27,13 @@ pub(super) async fn scrub(registry: Registry, mut settings: watch::Receiver<Opti
     tokio::join!(walks, measure(&registry));
 }
 
-/// Runs for ever.
+/// Never ends.
 async fn walk_again_and_again(registry: &Registry, settings: Option<Scrubbing>) {
     let Some(Scrubbing { period, rate }) = settings else {
         return std::future::pending().await;
     };
     let owner = Maintenance::by_the_stores_owner();
-    // A registry that is started again and again should not begin with this.
+    // A registry that keeps restarting should not begin with this work each time.
     sleep(FIRST_AFTER.min(period)).await;
     let mut failed = None;
     loop {
@@ -67,27 +67,27 @@ fn report(done: &Scrubbed, period: Duration) {
         scrub.bytes = bytes,
         scrub.damaged = damaged,
         scrub.seconds = seconds,
-        "all blobs and manifests have been hashed again"
+        "a scrub has checked all blobs and manifests"
     );
     if took > period {
         tracing::warn!(
             config.key = "storage.scrub",
             scrub.seconds = seconds,
-            "hashing all content again took longer than storage.scrub.period: raise the period or storage.scrub.rate"
+            "the scrub took longer than storage.scrub.period: raise the period or storage.scrub.rate"
         );
     }
 }
 
-/// Logs a failure once until its reason changes.
+/// Logs a failure, unless the last one had the same reason.
 fn fail(failed: &mut Option<String>, why: &Error) {
     let why = why.to_string();
     if failed.as_ref() != Some(&why) {
-        tracing::error!("hashing all content again stopped, and will be tried again: {why}");
+        tracing::error!("the scrub failed and will be tried again: {why}");
         *failed = Some(why);
     }
 }
 
-/// Runs for ever.
+/// Never ends.
 async fn measure(registry: &Registry) {
     let owner = Maintenance::by_the_stores_owner();
     let mut ticks = every(MEASURED_EVERY);

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::http::Shared;
 use std::time::Duration;
 
-/// Runs for ever.
+/// Never ends.
 pub(super) async fn warn_of_shared_keys(live: Shared, clock: Clock) {
     let mut ticks = every(EVERY);
     let mut known = Vec::new();

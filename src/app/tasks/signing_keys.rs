@@ -7,7 +7,7 @@ use crate::http::Shared;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Creates, drops and reloads keys when they are due. Runs for ever.
+/// Creates, drops and reloads keys when they are due. Never ends.
 pub(super) async fn rotate_signing_keys(keys: Arc<SigningKeys>, live: Shared, clock: Clock) {
     let mut ticks = every(EVERY);
     loop {

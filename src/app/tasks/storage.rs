@@ -6,7 +6,7 @@ use crate::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Runs for ever.
+/// Never ends.
 pub(super) async fn watch_storage(registry: Registry, ready: Arc<Readiness>) {
     let mut ticks = every(EVERY);
     let mut worked = true;
@@ -48,5 +48,5 @@ pub(super) async fn watch_storage(registry: Registry, ready: Arc<Readiness>) {
 }
 
 const EVERY: Duration = Duration::from_secs(2);
-/// How long the store may take before it is failing.
+/// If the store does not answer within this time, it is reported as failing.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);

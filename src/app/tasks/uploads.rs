@@ -1,10 +1,10 @@
-//! Removes upload sessions that expired.
+//! Removes upload sessions that have expired.
 
 use super::every;
 use crate::registry::Registry;
 use std::time::Duration;
 
-/// Runs for ever.
+/// Never ends.
 pub(super) async fn expire_uploads(registry: Registry) {
     if let Err(why) = registry.count_open_uploads().await {
         tracing::error!("cannot count the open uploads, so http.openUploads limits only new ones: {why}");

@@ -1,5 +1,5 @@
-//! `wharfinger gc FILE`: makes one pass of the collector. A running registry makes it itself; otherwise this
-//! process does.
+//! `wharfinger gc FILE`: makes one pass of the collector. If a registry serves the store, it makes the pass;
+//! otherwise this process does.
 
 mod table;
 
@@ -54,7 +54,7 @@ pub(super) async fn run(options: &Options) -> u8 {
     let mut bar = Bar::new(std::io::stderr().is_terminal());
     let made = tokio::select! {
         made = make(&config.fixed, options.dry_run, &mut bar) => made,
-        () = stopped => Err("stopped before the pass was complete; the next pass removes the rest".to_owned()),
+        () = stopped => Err("interrupted before the pass was complete; the next pass removes the rest".to_owned()),
     };
     bar.end();
     match made {
@@ -106,7 +106,7 @@ fn print(report: &Report, fixed: &FixedSettings, output: Output) -> u8 {
         return SUCCESS;
     }
     say_error(
-        "error: something in the report could not be judged or removed; find the cause with `wharfinger fsck` or in the log",
+        "error: some items in the report could not be checked or removed; `wharfinger fsck` or the log names the cause",
     );
     FAILED
 }

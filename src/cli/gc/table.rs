@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 const HEAD: [&str; 5] = ["REPOSITORY", "", "COUNT", "BYTES", "WHAT"];
-/// Numbers are on the right of their columns.
+/// Numbers are aligned to the right.
 const NUMBERS: [bool; 5] = [false, false, true, true, false];
 
 type Row = [String; 5];
@@ -51,7 +51,7 @@ pub(super) fn table(report: &Report, store: &Path) -> String {
     text
 }
 
-/// The rows of a section. The first has the name.
+/// The rows of a section. The first row has the section's name.
 fn part(name: &str, section: &Section) -> Vec<(Row, Option<String>)> {
     let Section {
         goes,
@@ -85,7 +85,7 @@ fn part(name: &str, section: &Section) -> Vec<(Row, Option<String>)> {
         note("of these", why.clone(), names.join(", "));
     }
     if let Some(why) = exceeds {
-        let what = "tags and manifests, in a pass that nobody asked for".to_owned();
+        let what = "tags and manifests, in a scheduled pass".to_owned();
         note("stays", what, why.clone());
     }
     if let Some(([first, ..], _)) = rows.first_mut() {
@@ -142,7 +142,7 @@ team/app     goes          2      0  tags that no rule of keepTags keeps
              stays         1      5  younger than the grace period
              of these                storage.retention.policies[0].keepTags[0]: none of its rules keeps the tag
     v1, v2
-             stays                   tags and manifests, in a pass that nobody asked for
+             stays                   tags and manifests, in a scheduled pass
     60 of 100 tags
 (the store)  goes          3    700  blobs that no repository has
 

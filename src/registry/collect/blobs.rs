@@ -12,7 +12,7 @@ use super::report::{Goes, Item, Notes, Stays};
 use crate::oci::Digest;
 use crate::storage::{Failure, Resume, Show};
 
-/// A blob whose record is `dying`: nobody can reach its bytes any more.
+/// A blob whose record is `dying`. No reader or writer can reach its bytes any more.
 struct Dying {
     digest: Digest,
     key: Key<BlobRecord>,
@@ -21,8 +21,8 @@ struct Dying {
 }
 
 impl Collector {
-    /// Removes the bytes of those of these blobs that are old and that no repository links, and of all of them
-    /// the bytes that were replaced.
+    /// Removes these blobs if they are old and no repository links them. Also removes the replaced bytes of
+    /// all of these blobs.
     pub(in crate::registry) async fn blobs(
         &self,
         digests: &[Digest],
@@ -41,7 +41,7 @@ impl Collector {
             };
             let Some(found) = found else { continue };
             if found.record.state == BlobState::Dying {
-                // A collector died here, or does the same at this moment.
+                // A collector stopped before it removed this blob, or is removing it right now.
                 dying.push(Dying {
                     digest: digest.clone(),
                     base: found.base(),
@@ -61,7 +61,7 @@ impl Collector {
         self.remove(dying, notes).await
     }
 
-    /// Makes `dying` what still has no link once it is condemned.
+    /// Swaps each of these blobs to `dying` if it still has no link after it was condemned.
     async fn doom(
         &self,
         old: Vec<(Key<BlobRecord>, Found<BlobRecord>)>,
@@ -74,7 +74,8 @@ impl Collector {
             let Some(digest) = digest_of(&one.key) else {
                 continue;
             };
-            // The look comes after the condemnation. A link that is written later finds the record condemned.
+            // Check for links only after condemning. A push that writes a link later then finds the record
+            // condemned.
             if !self.omitted.has(Step::LookAfterwards) && self.is_linked(&digest).await? {
                 notes.stays(&item(&digest, one.record.size), Stays::Needed);
                 linked.push(one);
@@ -120,7 +121,8 @@ impl Collector {
                 self.registry.records.change_all(changes).await?
             };
             for (one, done) in removed.into_iter().zip(done) {
-                // A push that came meanwhile has bytes of its own, and the old ones are gone all the same.
+                // If a push has replaced the record meanwhile, it brought its own bytes. The old ones are
+                // gone anyway.
                 let _ = done;
                 self.pretend(one.key.as_str());
                 notes.goes(&item(&one.digest, one.record.size), Goes::UnlinkedBlob);
@@ -129,7 +131,7 @@ impl Collector {
         Ok(())
     }
 
-    /// Removes the replaced bytes of a living blob, and only then takes their names out of the record.
+    /// Removes the replaced bytes of a live blob. Their names leave the record only after that.
     async fn empty_trash(
         &self,
         digest: &Digest,
@@ -146,7 +148,8 @@ impl Collector {
             return Ok(());
         }
         if !self.is_dry() {
-            // If the record has changed, it names the removed bytes a little longer. That does no harm.
+            // If the record has changed, it keeps naming the removed bytes until the next pass. That does no
+            // harm.
             self.registry
                 .records
                 .swap(key, &found.base(), &blob.emptied())
@@ -156,7 +159,8 @@ impl Collector {
         Ok(())
     }
 
-    /// Returns whether all of them are gone. A failure is logged, so that one blob does not stop the others.
+    /// Returns whether all these bytes are gone. A failure is logged, so that one blob does not stop the
+    /// others.
     async fn remove_all(&self, names: impl Iterator<Item = &String>, digest: &Digest) -> Result<bool, Error> {
         if self.is_dry() {
             return Ok(true);
@@ -167,7 +171,7 @@ impl Collector {
                 Ok(()) => {}
                 Err(why @ Failure::Stopped) => return Err(why.into()),
                 Err(why) => {
-                    tracing::warn!(blob.digest = %digest, blob.bytes = %name, "could not remove bytes that nothing needs; the next pass tries again: {why}");
+                    tracing::warn!(blob.digest = %digest, blob.bytes = %name, "cannot remove the bytes of an unreferenced blob; the next pass tries again: {why}");
                     return Ok(false);
                 }
             }

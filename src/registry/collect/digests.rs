@@ -1,8 +1,8 @@
 //! Links that no manifest needs, and blobs that no repository links, for the whole store.
 //!
-//! The keys of links and of blobs are sorted by digest. What the manifests need is not. So each round keeps the
-//! smallest references of all manifests, up to a fixed number, and judges the part of the keys that they cover.
-//! The memory is bounded, and a small store takes one round.
+//! The keys of links and of blobs are sorted by digest. What the manifests need is not. So each round keeps
+//! the smallest references of all manifests, up to a fixed number, and checks only the range of digests that
+//! they cover. This bounds the memory. A small store takes one round.
 
 use super::super::Error;
 use super::super::keys::{self, Entry, Key};
@@ -16,12 +16,12 @@ use crate::storage::Show;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What manifests need of the digests from `from` up to `end`.
+/// The digests that manifests need, between `from` and `end`.
 struct Needs {
     from: Spot,
-    /// `None` if they are all here.
+    /// `None` if no digest was dropped.
     end: Option<Spot>,
-    /// How many there may be.
+    /// How many references to keep.
     most: usize,
     found: BTreeSet<(Spot, u64)>,
 }
@@ -41,7 +41,7 @@ impl Needs {
         spot >= self.from && self.end.is_none_or(|end| spot < end)
     }
 
-    /// A collision of two names keeps a link that could go, and nothing else.
+    /// If two names collide, a link is kept that could be removed. Nothing is lost.
     fn has(&self, digest: &Digest, repository: &RepositoryName) -> bool {
         self.found.contains(&(Spot::of(digest), short(repository)))
     }
@@ -56,7 +56,7 @@ impl Needs {
                 return;
             };
             if first == last {
-                // Very many repositories have this one blob.
+                // Very many repositories have this blob. One digest cannot be split between rounds.
                 self.most *= 2;
                 return;
             }
@@ -74,7 +74,7 @@ fn short(repository: &RepositoryName) -> u64 {
 }
 
 impl Collector {
-    /// Judges the links and blobs from `from` on. Returns where the next round begins.
+    /// Checks the links and blobs from `from` on. Returns where the next round begins, or `None` at the end.
     pub(super) async fn round(&self, from: Spot, notes: &mut Notes<'_>) -> Result<Option<Spot>, Error> {
         self.round_of(from, MOST, notes).await
     }
@@ -144,21 +144,21 @@ impl Collector {
                     continue;
                 }
                 if notes.is_stopped(&repository) {
-                    self.unjudged(&key, &repository, &digest, notes).await;
+                    self.note_unchecked(&key, &repository, &digest, notes).await;
                     continue;
                 }
                 found.entry(repository).or_default().push(digest);
                 count += 1;
                 if count == LINKS_AT_ONCE {
-                    self.judge_links(std::mem::take(&mut found), notes).await?;
+                    self.check_links(std::mem::take(&mut found), notes).await?;
                     count = 0;
                 }
             }
         }
-        self.judge_links(found, notes).await
+        self.check_links(found, notes).await
     }
 
-    async fn judge_links(
+    async fn check_links(
         &self,
         found: BTreeMap<RepositoryName, Vec<Digest>>,
         notes: &mut Notes<'_>,
@@ -169,7 +169,7 @@ impl Collector {
         Ok(())
     }
 
-    async fn unjudged(
+    async fn note_unchecked(
         &self,
         key: &Key<LinkRecord>,
         repository: &RepositoryName,
@@ -185,7 +185,7 @@ impl Collector {
         notes.stays(&item, Stays::Unjudged);
     }
 
-    /// Merges the keys of blobs with those of links.
+    /// Finds unlinked blobs by merging the keys of blobs with those of links, which have the same order.
     async fn unlinked_blobs(&self, needs: &Needs, notes: &mut Notes<'_>) -> Result<(), Error> {
         let records = &self.registry.records;
         let prefix = keys::all_links();
@@ -232,13 +232,13 @@ impl Collector {
 
     async fn has_trash(&self, key: &Key<super::super::states::blob::BlobRecord>) -> bool {
         self.breath.take().await;
-        // One that cannot be read is noted when it is judged.
+        // An unreadable record is reported when the blob is checked.
         self.registry.records.read(key).await.map_or(true, |found| {
             found.is_some_and(|found| !found.record.trash.is_empty())
         })
     }
 
-    /// The next repository that has records of its own. `after` is where the search goes on.
+    /// The next repository that has records of its own. The search begins after `after`, which is updated.
     pub(super) async fn next_repository(&self, after: &mut String) -> Result<Option<RepositoryName>, Error> {
         loop {
             let mut pages = self
@@ -261,7 +261,7 @@ impl Collector {
 /// The next link in the order of digests.
 enum Linked {
     By(Digest),
-    /// A dry run would have taken it, or its key is not one of a link.
+    /// A dry run would have deleted it, or its key is not that of a link.
     Skip,
     End,
 }
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_rounds_take_what_one_takes() {
+    async fn many_rounds_remove_what_one_round_removes() {
         for most in [2, 5, MOST] {
             let bench = Bench::new();
             let mut kept = Vec::new();
@@ -328,8 +328,8 @@ mod tests {
                 ..Options::default()
             };
             let collector = Collector::new(&bench.registry, &options);
-            let mut nobody = ();
-            let mut notes = Notes::new(false, &mut nobody);
+            let mut observer = ();
+            let mut notes = Notes::new(false, &mut observer);
             let mut from = Some(Spot::BEGIN);
             let mut rounds = 0;
             while let Some(begin) = from {

@@ -1,4 +1,4 @@
-//! Condemns several records with one commit, and decides about them with another.
+//! Condemns several records with one commit, and restores, changes or deletes them with another.
 
 use super::super::Error;
 use super::super::keys::Key;
@@ -8,16 +8,16 @@ use super::super::typed_store::{Base, Changed, Found, change};
 use super::Collector;
 use super::omitted::Step;
 
-/// How many records are changed at once. Other writers wait for one commit of these.
+/// How many records are changed in one commit. Other writers wait for that commit.
 const AT_ONCE: usize = 100;
 
 /// A record that was condemned. In a dry run it was only read.
 pub(super) struct Doomed<T> {
     pub key: Key<T>,
-    /// As it was read.
+    /// The record as it was read.
     pub record: T,
     base: Base,
-    /// Whether it is condemned in the store.
+    /// Whether the record is condemned in the store.
     condemned: bool,
 }
 
@@ -28,8 +28,8 @@ impl<T> Doomed<T> {
 }
 
 impl Collector {
-    /// Condemns these records, which must be old. One that has changed since it was read is left out, because
-    /// its writer may need it.
+    /// Condemns these records, which must be old. A record that has changed since it was read is left out,
+    /// because its writer may need it.
     pub(super) async fn condemn<T>(&self, found: Vec<(Key<T>, Found<T>)>) -> Result<Vec<Doomed<T>>, Error>
     where
         T: Stored + Condemnable + Clone,
@@ -40,8 +40,8 @@ impl Collector {
         for (key, found) in found {
             let one = Doomed {
                 base: found.base(),
-                // Another collector condemned it and died, or decides at this moment. The first to write
-                // decides.
+                // Another collector condemned it, and has stopped or is about to decide. The first of the two
+                // to write decides.
                 condemned: found.record.is_condemned(),
                 record: found.record,
                 key,
@@ -72,7 +72,7 @@ impl Collector {
         Ok(doomed)
     }
 
-    /// Restores condemned records. One that has changed was rescued by a writer.
+    /// Restores condemned records. If a record has changed, a writer has rescued it already.
     pub(super) async fn restore<T>(&self, doomed: &[Doomed<T>]) -> Result<(), Error>
     where
         T: Stored + Condemnable,
@@ -91,8 +91,8 @@ impl Collector {
         Ok(())
     }
 
-    /// Writes the next state of each condemned record, or deletes it if `next` returns `None`. Returns for each
-    /// record its new base, and `None` if a writer rescued it. A deleted record keeps its base.
+    /// Writes the next state of each condemned record, or deletes it if `next` returns `None`. Returns the
+    /// new base of each record, or `None` if a writer rescued it. A deleted record keeps its base.
     pub(super) async fn decide<T: Stored>(
         &self,
         doomed: &[Doomed<T>],

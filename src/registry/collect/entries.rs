@@ -1,4 +1,4 @@
-//! Entries of indexes that lead nowhere. An entry is only a hint: what it leads to decides.
+//! Index entries that point at nothing. An entry is only a hint: the record that it points at decides.
 
 use super::super::Error;
 use super::super::keys::{self, Entry, Key};
@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::oci::{Digest, RepositoryName};
 
 impl Collector {
-    /// Clears the entry if it is old and leads nowhere. Other records are left alone.
+    /// Clears the entry if it is old and points at nothing. Does nothing for other kinds of records.
     pub(super) async fn entry(
         &self,
         entry: &Entry,
@@ -23,14 +23,15 @@ impl Collector {
         let key = Key::new(entry.key());
         match entry {
             Entry::BackReference(repository, digest, tag) => {
-                let leads = || self.leads_to(repository, tag, digest);
-                self.clear_entry(repository, &key, leads, notes).await
+                let points = || self.points_at(repository, tag, digest);
+                self.clear_entry(repository, &key, points, notes).await
             }
             Entry::Referrer(repository, subject, referrer) => {
                 let refers = || self.refers(repository, referrer, subject);
                 self.clear_entry(repository, &key, refers, notes).await
             }
-            // The deletion of an index clears the entries of its children.
+            // A dry run pretends that this index is gone. Deleting an index also clears the entries of its
+            // children.
             Entry::Index(repository, _, index)
                 if self.is_pretended(keys::manifest(repository, index).as_str()) =>
             {
@@ -53,7 +54,7 @@ impl Collector {
         }
     }
 
-    /// Deletes the record of the pulls of a manifest that is gone.
+    /// Deletes the pull record of a manifest that is gone.
     async fn stale_pulls(
         &self,
         repository: &RepositoryName,
@@ -108,7 +109,7 @@ impl Collector {
         Ok(())
     }
 
-    /// Whether the manifest counts and has this subject. One that cannot be read may.
+    /// Whether the manifest exists and has this subject. True if the manifest cannot be read, because it may.
     async fn refers(
         &self,
         repository: &RepositoryName,

@@ -1,5 +1,4 @@
-//! Looks only at what has lost something since the last look: what deletions, moved tags and expired uploads
-//! referred to.
+//! Checks only what lost a reference since the last check, by a deletion, a moved tag or an expired upload.
 
 use super::super::Error;
 use super::super::garbage::Candidate;
@@ -12,7 +11,8 @@ use crate::oci::{Digest, RepositoryName};
 use crate::storage::Show;
 use std::collections::{BTreeMap, HashSet};
 
-/// Candidates, so that one look answers for all of a repository.
+/// Candidates grouped by repository, so that one walk through a repository's manifests answers for all of
+/// them.
 #[derive(Default)]
 struct Due {
     manifests: BTreeMap<RepositoryName, Vec<Digest>>,
@@ -21,8 +21,8 @@ struct Due {
 }
 
 impl Collector {
-    /// Looks at the candidates that are due, and at what they give up in turn. If it fails, they are noted
-    /// again.
+    /// Checks the candidates that are due, and those that these checks add. If it fails, the candidates are
+    /// noted again.
     pub(super) async fn lately(&self, notes: &mut Notes<'_>) -> Result<(), Error> {
         loop {
             let due = self.registry.garbage.take_due(self.registry.records.now());
@@ -36,14 +36,14 @@ impl Collector {
         }
     }
 
-    /// Looks at a young record again when it is old.
+    /// Notes a young record, to check it again when it is old.
     pub(super) fn wait_for(&self, written: Timestamp, candidate: Candidate) {
         if !self.is_dry() {
             self.registry.garbage.note(written.plus(self.grace), [candidate]);
         }
     }
 
-    /// What may go because something else went.
+    /// Notes what may be garbage now that something else was removed.
     pub(super) fn note(&self, candidates: impl IntoIterator<Item = Candidate>) {
         if !self.is_dry() {
             self.registry
@@ -56,7 +56,7 @@ impl Collector {
         let due = self.sort(candidates).await?;
         for (repository, digests) in &due.manifests {
             let survey = self.rules.survey_of_one(repository, self.grace);
-            if survey.is_some() && self.can_judge(repository, notes).await? {
+            if survey.is_some() && self.can_check(repository, notes).await? {
                 for digest in digests {
                     self.examine(repository, digest, survey.as_ref(), notes).await?;
                 }
@@ -97,7 +97,7 @@ impl Collector {
         Ok(due)
     }
 
-    /// Most links are needed by other manifests, so the first look condemns nothing.
+    /// Other manifests need most links, so the links are checked once before any is condemned.
     async fn unneeded(
         &self,
         repository: &RepositoryName,

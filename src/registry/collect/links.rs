@@ -13,7 +13,7 @@ use crate::oci::{Digest, RepositoryName};
 use std::collections::HashSet;
 
 impl Collector {
-    /// Deletes those of the repository's links to these blobs that are old and that no manifest needs. All are
+    /// Deletes the repository's links to these blobs if they are old and no manifest needs them. All are
     /// condemned first. Then one walk through the manifests of the repository answers for all of them.
     pub(in crate::registry) async fn links(
         &self,

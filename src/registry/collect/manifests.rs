@@ -1,4 +1,4 @@
-//! Manifests that the policies give up, and what interrupted pushes and deletions left.
+//! Manifests that a retention policy deletes, and what interrupted pushes and deletions left.
 
 use super::super::Error;
 use super::super::garbage::Candidate;
@@ -17,8 +17,8 @@ use crate::storage::Show;
 use std::collections::HashSet;
 
 impl Collector {
-    /// Whether the manifests of this repository can be judged. They cannot while one of them cannot be read.
-    pub(super) async fn can_judge(
+    /// Whether the manifests of this repository can be checked. They cannot while one of them is unreadable.
+    pub(super) async fn can_check(
         &self,
         repository: &RepositoryName,
         notes: &mut Notes<'_>,
@@ -32,8 +32,8 @@ impl Collector {
         }
     }
 
-    /// Looks whether a tag or an index leads to the manifest, and takes it if none does and the policy gives it
-    /// up. Returns the manifests that may follow if it went: its children and its referrers.
+    /// Deletes the manifest if no tag and no index points at it and the policy does not keep it. If it was
+    /// deleted, returns the manifests to check next: its children and its referrers.
     pub(super) async fn examine(
         &self,
         repository: &RepositoryName,
@@ -64,8 +64,8 @@ impl Collector {
         self.take(case, found, notes).await
     }
 
-    /// Whether nothing leads to the manifest, and the policy gives it up. As in zot, the tags of a referrer whose
-    /// subject is gone do not keep it.
+    /// Whether nothing points at the manifest and the policy deletes it. As in zot, the tags of a referrer do
+    /// not keep it once its subject is gone.
     async fn is_free(
         &self,
         case: Case<'_>,
@@ -112,8 +112,8 @@ impl Collector {
         }
     }
 
-    /// What the policy says of the manifest, which was pushed at this time. A pull can only keep it, so pulls are
-    /// read only if it would be given up without them.
+    /// What the policy decides about the manifest, which was pushed at this time. A pull can only keep a
+    /// manifest, so pulls are read only if the manifest would be deleted without them.
     async fn verdict(
         &self,
         case: Case<'_>,
@@ -130,24 +130,24 @@ impl Collector {
         };
         let subject = self.subject(repository, record).await?;
         let now = self.registry.records.now();
-        let judge = |pulled| {
+        let decide = |pulled| {
             let times = Times { pushed, pulled };
             let facts = UntaggedFacts {
                 digest,
                 times,
                 subject,
             };
-            survey.judge_untagged(&facts, now)
+            survey.untagged_verdict(&facts, now)
         };
-        let mut verdict = judge(None);
+        let mut verdict = decide(None);
         if verdict.gives_up() {
-            verdict = judge(Some(self.registry.last_pull(repository, digest).await?));
+            verdict = decide(Some(self.registry.last_pull(repository, digest).await?));
         }
         Ok(Some(verdict))
     }
 
-    /// Takes the manifest if it is old, the policy gives it up, and nothing leads to it once it is condemned.
-    /// Returns the same as [`examine`](Self::examine).
+    /// Deletes the manifest if it is old, the policy deletes it, and nothing points at it once it is
+    /// condemned. Returns the same as [`examine`](Self::examine).
     #[cfg(test)]
     pub(in crate::registry) async fn manifest(
         &self,
@@ -195,11 +195,11 @@ impl Collector {
             return Ok(Vec::new());
         }
         let is_gone = if record.is_readable() {
-            self.bury(case, found).await?
+            self.remove_unneeded(case, found).await?
         } else if self.is_dry() {
             true
         } else {
-            // Its push or deletion may go on at this moment. Then one of the two does the rest.
+            // Its push or deletion may still be running. Then one of the two finishes the deletion.
             self.registry
                 .give_up(repository, digest, &found.base(), &record)
                 .await?
@@ -222,8 +222,9 @@ impl Collector {
         self.followers(repository, digest, &record).await
     }
 
-    /// Condemns the manifest, looks, and then restores it or deletes it with all that belongs to it.
-    async fn bury(&self, case: Case<'_>, found: Found<ManifestRecord>) -> Result<bool, Error> {
+    /// Condemns the manifest and checks whether anything needs it. Then restores it, or deletes it with all
+    /// records that belong to it.
+    async fn remove_unneeded(&self, case: Case<'_>, found: Found<ManifestRecord>) -> Result<bool, Error> {
         let Case {
             repository, digest, ..
         } = case;
@@ -235,7 +236,7 @@ impl Collector {
             Look::Clearing
         };
         let early = if self.omitted.has(Step::LookAfterwards) {
-            Some(self.is_led_to(repository, digest, look).await?)
+            Some(self.is_referenced(repository, digest, look).await?)
         } else {
             None
         };
@@ -272,15 +273,15 @@ impl Collector {
     ) -> Result<bool, Error> {
         let verdict = self.verdict(case, record, pushed).await?;
         let is_given_up = verdict.is_some_and(Verdict::gives_up);
-        Ok(!is_given_up || self.is_led_to(case.repository, case.digest, look).await?)
+        Ok(!is_given_up || self.is_referenced(case.repository, case.digest, look).await?)
     }
 
-    /// Whether a tag leads to the manifest.
+    /// Whether a tag points at the manifest.
     pub(super) async fn has_tag(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         self.is_tagged(repository, digest, Look::Plain).await
     }
 
-    async fn is_led_to(
+    async fn is_referenced(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
@@ -290,8 +291,9 @@ impl Collector {
             || self.is_tagged(repository, digest, look).await?)
     }
 
-    /// Whether a tag leads to the manifest. A push may leave a back reference behind when its tag moves away at
-    /// the same moment; [`Look::Clearing`] clears those. Any that is left counts, live or condemned.
+    /// Whether a tag points at the manifest. If a tag moves away during a push, a back reference may be left
+    /// behind; [`Look::Clearing`] clears it. A back reference that still exists after that, live or
+    /// condemned, protects the manifest.
     async fn is_tagged(
         &self,
         repository: &RepositoryName,
@@ -304,16 +306,16 @@ impl Collector {
             let Ok(tag) = prefix.rest(&key).parse::<Tag>() else {
                 return Ok(true);
             };
-            let leads_here = || self.leads_to(repository, &tag, digest);
-            if leads_here().await? {
+            let points_here = || self.points_at(repository, &tag, digest);
+            if points_here().await? {
                 return Ok(true);
             }
-            self.clear(look, &key, leads_here).await?;
+            self.clear(look, &key, points_here).await?;
         }
         Ok(look == Look::Clearing && !self.registry.records.is_empty(&prefix, Show::All).await?)
     }
 
-    /// The same for the indexes that list it, including those that are being pushed.
+    /// Whether an index lists the manifest. An index that is being pushed protects it too.
     async fn is_listed(
         &self,
         repository: &RepositoryName,
@@ -355,9 +357,9 @@ impl Collector {
         }
     }
 
-    /// Whether the tag leads to the manifest. One that cannot be read may, and so may the announcement of an
-    /// immutable tag.
-    pub(super) async fn leads_to(
+    /// Whether the tag points at the manifest. True if the tag cannot be read, because it may, and for the
+    /// announcement of an immutable tag.
+    pub(super) async fn points_at(
         &self,
         repository: &RepositoryName,
         tag: &Tag,
@@ -369,11 +371,12 @@ impl Collector {
         }
         match self.registry.may_lead(repository, tag, digest).await {
             Err(why) if is_unknown(&why) => Ok(true),
-            leads => leads,
+            points => points,
         }
     }
 
-    /// Whether the index counts and lists the child. One that cannot be read may list anything.
+    /// Whether the index exists and lists the child. True if the index cannot be read, because it may list
+    /// anything.
     pub(super) async fn lists(
         &self,
         repository: &RepositoryName,
@@ -398,12 +401,12 @@ impl Collector {
         let key = keys::manifest(repository, &subject.0);
         let is_there = match self.registry.protects_references(&key).await {
             Err(why) if is_unknown(&why) => true,
-            counts => counts? && !self.is_pretended(key.as_str()),
+            protects => protects? && !self.is_pretended(key.as_str()),
         };
         Ok(if is_there { Subject::There } else { Subject::Gone })
     }
 
-    /// What may go now that this manifest is gone.
+    /// The manifests that may be garbage now that this one is gone.
     async fn followers(
         &self,
         repository: &RepositoryName,
@@ -425,7 +428,7 @@ impl Collector {
     }
 }
 
-/// A manifest, and what is known of its repository if a policy decides about it.
+/// A manifest, and the survey of its repository if a policy applies to it.
 #[derive(Clone, Copy)]
 struct Case<'a> {
     repository: &'a RepositoryName,
@@ -433,12 +436,12 @@ struct Case<'a> {
     survey: Option<&'a Survey<'a>>,
 }
 
-/// How to look at the entries that lead to a manifest.
+/// How to check the entries that point at a manifest.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
-    /// Nothing is written.
+    /// Only read them.
     Plain,
-    /// Entries that lead nowhere are cleared.
+    /// Also clear the entries that point at nothing.
     Clearing,
 }
 

@@ -1,9 +1,10 @@
-//! Gives space back: removes what nothing needs any more, beside live traffic. No clock, no pause and no lock
-//! makes it safe. A collector condemns a record, looks whether anything needs it, and then restores or takes
-//! it, each by compare-and-swap. A writer that needs a condemned record rescues it, so exactly one of the two
-//! wins. `docs/design/protocol.md` has the protocol, `docs/design/rules/collection.md` its rules.
+//! Removes what nothing needs any more, while pushes and pulls continue. Its safety does not depend on
+//! clocks, pauses or locks. A collector condemns a record, checks whether anything needs it, and then
+//! restores or removes it. Each change is a compare-and-swap. A writer that needs a condemned record rescues
+//! it, so either the rescue or the removal succeeds, never both. `docs/design/protocol.md` has the protocol,
+//! `docs/design/rules/collection.md` its rules.
 //!
-//! The files named after records have the steps for one kind of record each. `pass.rs` walks through the
+//! Each file that is named after a kind of record has the steps for that kind. `pass.rs` walks through the
 //! whole store.
 
 mod blobs;
@@ -45,23 +46,23 @@ use std::time::Duration;
 /// How to collect.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Nothing is taken that was written within this time, by the store's clock. It makes collecting useful
-    /// to clients and has no part in its safety.
+    /// Content that was written within this time, by the store's clock, is kept. This spares clients repeated
+    /// uploads. Safety does not depend on it.
     pub grace: Duration,
-    /// Which tags and manifests are given up.
+    /// Which tags and manifests are deleted.
     pub rules: Rules,
-    /// Report what would go, and change nothing.
+    /// Report what would be removed, and change nothing.
     pub dry_run: bool,
     pub pace: Pace,
-    /// Also report the manifests that no rule gives up. A dry run always does. This looks at every manifest.
+    /// Also report the manifests that no policy deletes. A dry run always does. This reads every manifest.
     pub report_kept: bool,
-    /// Go on where a pass with this setting was cut off, and note how far this one is.
+    /// Continue where the last pass with this setting stopped, and record the position of this one.
     pub resume: bool,
 }
 
 impl Options {
-    /// The shortest grace that keeps every promise to clients: twice as long as a push or a HEAD makes a
-    /// record fresh.
+    /// The shortest grace period that keeps every promise to clients: twice the age at which a push or a HEAD
+    /// rewrites a record.
     pub const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 }
 
@@ -79,9 +80,9 @@ impl Default for Options {
 }
 
 impl Registry {
-    /// Walks through the whole store once, takes what nothing needs, and returns what went and what stays
-    /// although it looks as if it could go. Several may run at once, also in other processes. If this future
-    /// is dropped, or fails, nothing is lost: the next pass takes the rest.
+    /// Walks through the whole store once and removes what nothing needs. Returns what was removed, and what
+    /// was kept although it may look like garbage. Several passes may run at once, also in other processes.
+    /// If this future fails or is dropped, nothing is lost: the next pass removes the rest.
     pub async fn collect(
         &self,
         _: &Maintenance,
@@ -96,20 +97,21 @@ impl Registry {
         Ok(notes.finish())
     }
 
-    /// Remembers from now on what may have become garbage, for [`collect_lately`](Self::collect_lately). All
-    /// clones of this registry share the memory, which is bounded.
+    /// Starts to remember what may have become garbage, for [`collect_lately`](Self::collect_lately). All
+    /// clones of this registry share this memory, which is bounded.
     pub fn remember_garbage(&self) {
         self.garbage.want();
     }
 
-    /// How many candidates wait to be looked at, and how many found no room and wait for a full pass.
+    /// How many candidates wait to be checked, and how many were dropped for lack of room. A full pass finds
+    /// those.
     #[must_use]
     pub fn remembered_garbage(&self) -> (usize, u64) {
         self.garbage.counts()
     }
 
-    /// Looks only at what has lost something since the last call: what deletions, moved tags and expired
-    /// uploads referred to. What is still young is looked at again by a later call.
+    /// Checks only what lost a reference since the last call, by a deletion, a moved tag or an expired
+    /// upload. A later call checks again what is still young.
     pub async fn collect_lately(
         &self,
         _: &Maintenance,
@@ -123,14 +125,14 @@ impl Registry {
     }
 }
 
-/// Takes single records. Every write works on a full disk.
+/// Removes single records. All its writes work on a full disk.
 pub(in crate::registry) struct Collector {
     registry: Registry,
     grace: Duration,
     rules: Rules,
     breath: Breath,
     reports_kept: bool,
-    /// The keys of what a dry run would have taken. `None` if this is not a dry run.
+    /// The keys of the records that a dry run would have deleted. `None` if this is not a dry run.
     pretended: Option<Mutex<HashSet<String>>>,
     omitted: Omitted,
 }
@@ -155,7 +157,8 @@ impl Collector {
         self
     }
 
-    /// The same, for a dry run that remembers nothing of what this one pretends.
+    /// A dry run of the same collection. It does not share the keys that this collector pretends to have
+    /// deleted.
     fn rehearsing(&self) -> Self {
         Self {
             registry: self.registry.clone(),
@@ -176,7 +179,8 @@ impl Collector {
         self.pretended.is_some()
     }
 
-    /// Remembers what a dry run would have taken. Its memory grows with what would go, not with the store.
+    /// Remembers that a dry run would have deleted this record. The memory grows with what would be deleted,
+    /// not with the store.
     fn pretend(&self, key: &str) {
         if let Some(pretended) = &self.pretended {
             pretended
@@ -186,7 +190,7 @@ impl Collector {
         }
     }
 
-    /// Whether a dry run would have taken the record.
+    /// Whether a dry run would have deleted the record.
     fn is_pretended(&self, key: &str) -> bool {
         self.pretended.as_ref().is_some_and(|pretended| {
             pretended

@@ -1,16 +1,16 @@
-//! Lets a test leave out a step of the protocol, to prove that the tests notice. In the program this is empty,
-//! and the compiler removes every question.
+//! Lets a test leave out a step of the protocol, to prove that the tests notice. In the program this type is
+//! empty, and the compiler removes every check of it.
 
 /// A step that a test may leave out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::registry) enum Step {
-    /// The record is condemned before anything is looked at.
+    /// Condemning a record before checking it.
     Condemning,
-    /// The look comes after the condemnation.
+    /// Checking a record after condemning it, not before.
     LookAfterwards,
-    /// An index that is still being pushed protects the manifests that it lists.
+    /// Treating an index that is still being pushed as one that protects its manifests.
     PendingIndexes,
-    /// An entry is cleared by condemning it, looking at the truth and then deciding.
+    /// Clearing an entry in three steps: condemn it, check the record that it points at, decide.
     ClearingWithALook,
 }
 

@@ -1,5 +1,5 @@
-//! Keeps a collector from being felt: it works for a moment, and then rests for as long as its share of the
-//! time asks. Where traffic makes the store slower, the work takes longer and so does the rest.
+//! Limits a collector's share of the time. It works for a moment, and then rests in proportion. When traffic
+//! slows down the store, the work takes longer, and so does the rest.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 pub struct Pace(u8);
 
 impl Pace {
-    /// It never rests.
+    /// No rest at all.
     pub const UNBOUNDED: Self = Self(100);
 
     /// `None` unless `percent` is between 1 and 100.
@@ -29,10 +29,10 @@ impl Pace {
     }
 }
 
-/// Measures the work and rests.
+/// Measures the work and rests when enough was done.
 pub(super) struct Breath {
     pace: Pace,
-    /// Since when it has worked.
+    /// When the present stretch of work began.
     since: Mutex<Option<Instant>>,
 }
 
@@ -44,12 +44,12 @@ impl Breath {
         }
     }
 
-    /// The same pace, for work that is measured on its own.
+    /// The same pace, with a measurement of its own.
     pub(super) const fn again(&self) -> Self {
         Self::new(self.pace)
     }
 
-    /// Rests if there was enough work. It is called for each record.
+    /// Rests if the collector has worked long enough. Call this for each record.
     pub(super) async fn take(&self) {
         if self.pace == Pace::UNBOUNDED {
             return;
@@ -71,9 +71,9 @@ impl Breath {
     }
 }
 
-/// How long it works before it rests.
+/// How long to work between two rests.
 const SLICE: Duration = Duration::from_millis(5);
-/// The longest rest. A single slow request would otherwise stop a collector for minutes.
+/// The longest rest. Without it, one slow request could pause a collector for minutes.
 const LONGEST: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
@@ -104,6 +104,10 @@ mod tests {
         breath.take().await;
         assert_eq!(begun.elapsed(), 20 * SLICE);
         breath.take().await;
-        assert_eq!(begun.elapsed(), 20 * SLICE, "it has only begun to work again");
+        assert_eq!(
+            begun.elapsed(),
+            20 * SLICE,
+            "a new stretch of work has just begun"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! A walk through the whole store.
+//! One walk through the whole store.
 
 use super::super::Error;
 use super::super::keys::{self, Entry, Prefix};
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 pub(super) struct Pass<'a> {
     collector: &'a Collector,
-    /// Whether it goes on where an earlier one was cut off.
+    /// Whether it continues where an earlier pass stopped.
     resumes: bool,
 }
 
@@ -76,7 +76,7 @@ impl<'a> Pass<'a> {
         self.entries(keys::catalog(), notes).await
     }
 
-    /// Roughly, because some may come or go.
+    /// An estimate, because repositories may come and go meanwhile.
     async fn count_repositories(&self) -> Result<u64, Error> {
         let mut count = 0;
         let mut pages = self
@@ -99,7 +99,7 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Removes what interrupted pushes and deletions of manifests left. Only these are hidden.
+    /// Removes what interrupted pushes and deletions of manifests left. Only such records are hidden.
     async fn interrupted(&self, notes: &mut Notes<'_>) -> Result<(), Error> {
         let hidden = keys::all_of_repositories::<ManifestRecord>();
         let mut hidden = self.collector.registry.records.keys(hidden, Show::Hidden);
@@ -137,5 +137,5 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// How often a pass notes how far it is.
+/// How often a pass records its position.
 const KEEP_EVERY: Duration = Duration::from_secs(30);

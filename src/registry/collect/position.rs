@@ -1,4 +1,4 @@
-//! Where a pass goes on that was cut off.
+//! Where an interrupted pass continues.
 
 use super::super::Error;
 use super::super::keys;
@@ -7,18 +7,20 @@ use super::super::states::pass::PassRecord;
 use super::Collector;
 
 impl Collector {
-    /// Where the last pass was cut off. `None` if it came to its end, or if the record cannot be read.
+    /// Where the last pass stopped. `None` if it was complete, or if the record cannot be read.
     pub(super) async fn position(&self) -> Option<PassRecord> {
         match self.registry.records.read(&keys::pass()).await {
             Ok(found) => found.map(|found| found.record),
             Err(why) => {
-                tracing::warn!("cannot read where the last collection stopped, so it begins anew: {why}");
+                tracing::warn!(
+                    "cannot read where the last collection stopped, so this one starts from the beginning: {why}"
+                );
                 None
             }
         }
     }
 
-    /// Notes how far the pass is. `None` at its end. A failure costs only work.
+    /// Records the position of the pass, or `None` at its end. A failure here only causes repeated work.
     pub(super) async fn keep_position(&self, position: Option<PassRecord>) -> Result<(), Error> {
         let key = keys::pass();
         let next = |_| {

@@ -10,13 +10,13 @@ use crate::oci::{Digest, InvalidManifest, Manifest, RepositoryName};
 use crate::storage::Show;
 use std::collections::HashSet;
 
-/// Everything that a manifest refers to, except its subject. A layer that a registry need not hold counts as
-/// well, since somebody may have pushed it.
+/// All digests that a manifest refers to, except its subject. Layers that a registry need not store are
+/// included, because a client may have pushed them.
 pub(super) struct References(HashSet<Digest>);
 
 impl References {
-    /// Takes what the header says and what the bytes say, so that damage of one of them loses nothing. Fails if
-    /// the bytes are not those of the digest, or are not a manifest.
+    /// Combines the record's header with the manifest's bytes, so that damage to one of them loses no
+    /// reference. Fails if the bytes do not have the digest, or are not a manifest.
     fn of(key: &Key<ManifestRecord>, record: &ManifestRecord) -> Result<Self, Error> {
         if !record.belongs_to(key.as_str()) {
             return Err(records::lost(
@@ -36,7 +36,7 @@ impl References {
                     .chain(manifest.manifests);
                 digests.extend(further.map(|further| further.digest));
             }
-            // Earlier versions accepted these.
+            // Earlier versions accepted such manifests.
             Err(InvalidManifest::Lacks { .. } | InvalidManifest::Surplus { .. }) => {}
             Err(why) => {
                 let why = format!("its bytes are not a valid manifest: {why}");
@@ -56,8 +56,8 @@ impl References {
 }
 
 impl Collector {
-    /// What the manifest needs. `None` if there is no manifest that counts. The cache of decoded records is not
-    /// used, because a pass would push everything else out of it.
+    /// What the manifest needs. `None` if there is no manifest, or if it is being deleted. Does not use the
+    /// cache of decoded records, because a pass would evict everything else from it.
     pub(super) async fn references(&self, key: &Key<ManifestRecord>) -> Result<Option<References>, Error> {
         self.breath.take().await;
         if self.is_pretended(key.as_str()) {
@@ -74,8 +74,8 @@ impl Collector {
         references.await?.map(Some)
     }
 
-    /// Finds those of the `digests` that a manifest of the repository needs, even one that is being pushed.
-    /// Fails if a manifest cannot be read, because it may need anything.
+    /// Finds the `digests` that a manifest of the repository needs. Manifests that are being pushed are
+    /// included. Fails if a manifest cannot be read, because it may need anything.
     pub(super) async fn needed(
         &self,
         repository: &RepositoryName,
@@ -97,7 +97,7 @@ impl Collector {
     }
 }
 
-/// Whether a record cannot be read, so that nobody knows what it needs.
+/// Whether a record cannot be read, so that it is unknown what it needs.
 pub(super) const fn is_unknown(why: &Error) -> bool {
     matches!(why, Error::Unreadable { .. })
 }

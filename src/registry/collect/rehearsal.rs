@@ -1,15 +1,15 @@
-//! Counts what the policies would take from a repository, before they take it.
+//! Counts what the policies would delete from a repository, before anything is deleted.
 
 use super::super::retention::GivenUp;
 use super::report::{Goes, Item, Notes, Observer, Stays};
 use crate::oci::RepositoryName;
 
-/// How much the policies would take.
+/// How much the policies would delete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) tags: u64,
     pub(super) manifests: u64,
-    /// What looks as if it could go.
+    /// What would be kept although it may look like garbage.
     pub(super) stays: u64,
 }
 
@@ -19,18 +19,18 @@ impl Tally {
     }
 }
 
-/// Sees a dry run of the policies.
+/// Observes a dry run of the policies.
 pub(super) struct Rehearsal<'a, 'n> {
     tally: Tally,
-    /// With `storage.retention.dryRun`: hears what would go and stays for now.
-    told: Option<&'a mut Notes<'n>>,
+    /// With `storage.retention.dryRun`, notes what would be deleted and is kept for now.
+    notes: Option<&'a mut Notes<'n>>,
 }
 
 impl<'a, 'n> Rehearsal<'a, 'n> {
-    pub(super) fn new(told: Option<&'a mut Notes<'n>>) -> Self {
+    pub(super) fn new(notes: Option<&'a mut Notes<'n>>) -> Self {
         Self {
             tally: Tally::default(),
-            told,
+            notes,
         }
     }
 
@@ -50,13 +50,13 @@ impl Observer for Rehearsal<'_, '_> {
         } else {
             self.tally.manifests += 1;
         }
-        let Some(told) = &mut self.told else { return };
+        let Some(notes) = &mut self.notes else { return };
         let repository = item.repository.map_or("", RepositoryName::as_str);
         tracing::info!(
             repo.name = repository,
             manifest.reference = item.name,
             "retention would delete this if storage.retention.dryRun were false: {why}"
         );
-        told.only_reported(item, why);
+        notes.only_reported(item, why);
     }
 }

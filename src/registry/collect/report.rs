@@ -1,24 +1,23 @@
-//! What a pass took, and what it left.
+//! What a pass removed, and what it kept.
 
 use super::super::retention::GivenUp;
 use crate::oci::RepositoryName;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 
-/// What a pass took, or would take, and what stays although it looks as if it could go.
+/// What a pass removed or would remove, and what it kept although it may look like garbage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// Nothing was changed: `goes` is what would go.
+    /// Nothing was changed: `goes` is what would be removed.
     pub dry_run: bool,
-    /// The pass went on where an earlier one was cut off. What that one took is not in this report.
+    /// The pass continued an earlier one that was interrupted. What that one removed is not in this report.
     pub resumed: bool,
-    /// By repository. Repositories without anything to say are left out.
+    /// By repository. Repositories with nothing to report are left out.
     pub repositories: BTreeMap<String, Section>,
     /// What belongs to no repository: the bytes of blobs.
     pub store: Section,
-    /// How many repositories had something to say and found no room in `repositories`. What they had is counted
-    /// in `others`.
+    /// How many repositories did not fit in `repositories`. Their sums are in `others`.
     pub omitted_repositories: u64,
     pub others: Section,
 }
@@ -29,35 +28,35 @@ pub struct Report {
 pub struct Section {
     pub goes: BTreeMap<Goes, Amount>,
     pub stays: BTreeMap<Stays, Amount>,
-    /// Why nothing of this repository could be judged: a manifest cannot be read, and it may need anything.
+    /// Why nothing in this repository could be checked: a manifest cannot be read, and it may need anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
-    /// Why a pass that no operator asked for leaves the tags and manifests of this repository alone: the policies
-    /// would take a larger share than `maxShare`.
+    /// Why a scheduled pass leaves the tags and manifests of this repository alone: the policies would delete
+    /// a larger share than `maxShare`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exceeds: Option<String>,
-    /// The tags and manifests that the policies give up, or would with `dryRun` off, by the reason, which begins with the key that decided. The
-    /// whole report names at most 10,000.
+    /// The tags and manifests that the policies delete, or would delete without `dryRun`, by reason. A reason
+    /// begins with the key that decided. The whole report names at most 10,000.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub given_up: BTreeMap<String, Vec<String>>,
 }
 
-/// How many records, and how many bytes of content they stand for.
+/// A number of records, and the size of their content in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
     pub count: u64,
     pub bytes: u64,
 }
 
-/// Why something goes.
+/// Why something is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Goes {
     /// An upload that no request has continued for a day.
     ExpiredUpload,
-    /// The remains of a push of a manifest that was interrupted.
+    /// What an interrupted push of a manifest left.
     InterruptedPush,
-    /// The remains of a deletion of a manifest that was interrupted.
+    /// What an interrupted deletion of a manifest left.
     InterruptedDeletion,
     /// A tag that no entry of `keepTags` matches.
     UnmatchedTag,
@@ -71,29 +70,29 @@ pub enum Goes {
     ReferrerWithoutSubject,
     /// A repository's link to a blob that no manifest of the repository needs.
     UnneededLink,
-    /// An entry of an index that leads nowhere.
+    /// An index entry that points at nothing.
     StaleEntry,
     /// A blob that no repository links.
     UnlinkedBlob,
-    /// Bytes of a blob that were replaced by others.
+    /// Bytes of a blob that other bytes have replaced.
     ReplacedBytes,
 }
 
-/// Why something stays that looks as if it could go.
+/// Why something is kept although it may look like garbage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Stays {
     /// It was written within the grace period.
     Young,
-    /// An untagged manifest, and no rule gives it up.
+    /// An untagged manifest, and no policy deletes it.
     Untagged,
-    /// A referrer whose subject is gone, and no rule gives it up.
+    /// A referrer whose subject is gone, and no policy deletes it.
     WithoutSubject,
     /// A rule of `keepUntagged`, or `delay`, keeps it.
     KeptByPolicy,
-    /// The policies would give it up, and `storage.retention.dryRun` is set.
+    /// The policies would delete it, but `storage.retention.dryRun` is set.
     OnlyReported,
-    /// Something came to need it while the collector looked.
+    /// A writer referred to it while the collector checked it.
     Needed,
     /// A manifest of its repository cannot be read, and it may need anything.
     Unjudged,
@@ -106,7 +105,7 @@ pub enum Stays {
 }
 
 impl Goes {
-    /// For a tag that a policy gives up.
+    /// The reason for a tag that a policy deletes.
     pub(super) const fn of_tag(why: GivenUp) -> Self {
         match why {
             GivenUp::NoPattern { .. } => Self::UnmatchedTag,
@@ -115,7 +114,7 @@ impl Goes {
         }
     }
 
-    /// For a manifest that a policy gives up.
+    /// The reason for a manifest that a policy deletes.
     pub(super) const fn of_manifest(why: GivenUp) -> Self {
         match why {
             GivenUp::SubjectGone { .. } => Self::ReferrerWithoutSubject,
@@ -123,7 +122,7 @@ impl Goes {
         }
     }
 
-    /// Whether it is a tag that goes.
+    /// Whether this is a reason to delete a tag.
     #[must_use]
     pub const fn is_of_a_tag(self) -> bool {
         matches!(
@@ -145,13 +144,13 @@ impl Goes {
             Self::UntaggedManifest => "untagged manifests",
             Self::ReferrerWithoutSubject => "referrers whose subject is gone",
             Self::UnneededLink => "blobs that no manifest of the repository needs",
-            Self::StaleEntry => "index entries that lead nowhere",
+            Self::StaleEntry => "index entries that point at nothing",
             Self::UnlinkedBlob => "blobs that no repository has",
             Self::ReplacedBytes => "replaced bytes of blobs",
         }
     }
 
-    /// For a metric.
+    /// The label for metrics.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -170,8 +169,8 @@ impl Goes {
         }
     }
 
-    /// Whether the bytes of such an item are bytes on the disk. The bytes of a link are those of a blob, which
-    /// other repositories may have.
+    /// Whether removing such an item frees bytes on the disk. A link does not: other repositories may link
+    /// the same blob.
     #[must_use]
     pub const fn frees_bytes(self) -> bool {
         matches!(
@@ -191,11 +190,11 @@ impl Stays {
     pub const fn words(self) -> &'static str {
         match self {
             Self::Young => "younger than the grace period",
-            Self::Untagged => "untagged, and no rule gives them up",
-            Self::WithoutSubject => "referrers whose subject is gone, and no rule gives them up",
+            Self::Untagged => "untagged, and no policy deletes them",
+            Self::WithoutSubject => "referrers whose subject is gone, and no policy deletes them",
             Self::KeptByPolicy => "untagged, and keepUntagged or delay keeps them",
-            Self::OnlyReported => "given up by storage.retention, which has dryRun",
-            Self::Needed => "needed again while the collector looked",
+            Self::OnlyReported => "storage.retention would delete them, but dryRun is set",
+            Self::Needed => "needed again while the collector checked them",
             Self::Unjudged => "in a repository with a manifest that cannot be read",
             Self::Unreadable => "their records cannot be read",
             Self::NotRemoved => "their bytes could not be removed",
@@ -204,7 +203,7 @@ impl Stays {
     }
 }
 
-/// One thing that goes or stays.
+/// One thing that is removed or kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Item<'a> {
     /// `None` for a blob.
@@ -215,7 +214,7 @@ pub struct Item<'a> {
     pub bytes: u64,
 }
 
-/// A part of a pass. A large store repeats the last three for one range of digests after another.
+/// A part of a pass. In a large store the last three are repeated for each range of digests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
@@ -247,18 +246,18 @@ impl Phase {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reached {
     pub phase: Phase,
-    /// In units that differ from phase to phase.
+    /// The unit depends on the phase.
     pub done: u64,
     pub of: u64,
 }
 
-/// Sees what a pass does. Each method ignores its event by default, so an observer writes only those it needs.
+/// Observes a pass. Each method ignores its event by default, so an observer implements only those it needs.
 pub trait Observer: Send {
     fn goes(&mut self, _: &Item<'_>, _: Goes) {}
     fn stays(&mut self, _: &Item<'_>, _: Stays) {}
-    /// Called in addition to `goes`, for what a policy gives up.
+    /// Called in addition to `goes` for what a policy deletes.
     fn given_up(&mut self, _: &Item<'_>, _: Goes, _: GivenUp) {}
-    /// How many records were looked at in this phase.
+    /// How many records this phase has read so far.
     fn looked(&mut self, _: Phase, _records: u64) {}
     fn reached(&mut self, _: Reached) {}
 }
@@ -266,18 +265,18 @@ pub trait Observer: Send {
 /// Ignores everything.
 impl Observer for () {}
 
-/// Collects the report while a pass goes on.
+/// Collects the report during a pass.
 pub(in crate::registry) struct Notes<'a> {
     report: Report,
     observer: &'a mut dyn Observer,
     phase: Phase,
     looked: u64,
-    /// How many repositories there are, and how many of them this phase has behind it.
+    /// How many repositories there are, and how many of them this phase has finished.
     repositories: u64,
     passed: u64,
-    /// How many tags and manifests that the policies give up are named.
+    /// How many tags and manifests that the policies delete are named in the report.
     named: usize,
-    /// Repositories that found no room.
+    /// Repositories that did not fit in the report.
     omitted: HashSet<String>,
 }
 
@@ -339,14 +338,14 @@ impl<'a> Notes<'a> {
         self.observer.goes(item, why);
     }
 
-    /// Notes what a policy gave up.
+    /// Notes something that a policy deleted.
     pub(super) fn given_up(&mut self, item: &Item<'_>, what: Goes, why: GivenUp) {
         self.goes(item, what);
         self.name(item, why);
         self.observer.given_up(item, what, why);
     }
 
-    /// Notes what a policy would give up if it did not only report.
+    /// Notes something that a policy would delete if it did not only report.
     pub(super) fn only_reported(&mut self, item: &Item<'_>, why: GivenUp) {
         self.stays(item, Stays::OnlyReported);
         self.name(item, why);
@@ -361,7 +360,7 @@ impl<'a> Notes<'a> {
         }
     }
 
-    /// Notes why a pass that no operator asked for leaves the repository alone.
+    /// Notes why a scheduled pass leaves the repository alone.
     pub(super) fn exceeds(&mut self, repository: &RepositoryName, why: &str) {
         self.section(Some(repository)).exceeds = Some(why.to_owned());
     }
@@ -375,7 +374,7 @@ impl<'a> Notes<'a> {
         self.observer.stays(item, why);
     }
 
-    /// Notes that nothing of the repository can be judged.
+    /// Notes that nothing in the repository can be checked.
     pub(super) fn stopped(&mut self, repository: &RepositoryName, why: &str) {
         let section = self.section(Some(repository));
         section.stopped.get_or_insert_with(|| why.to_owned());
@@ -416,13 +415,13 @@ impl Amount {
 }
 
 impl Report {
-    /// All that goes, whatever it belongs to.
+    /// The sums of all sections for what is removed.
     #[must_use]
     pub fn goes(&self) -> BTreeMap<Goes, Amount> {
         self.sum(|section| section.goes.iter().map(|(why, amount)| (*why, *amount)).collect())
     }
 
-    /// All that stays, whatever it belongs to.
+    /// The sums of all sections for what is kept.
     #[must_use]
     pub fn stays(&self) -> BTreeMap<Stays, Amount> {
         self.sum(|section| {
@@ -441,19 +440,19 @@ impl Report {
         freed.map(|(_, amount)| amount.bytes).sum()
     }
 
-    /// How many items go.
+    /// How many items are removed.
     #[must_use]
     pub fn going(&self) -> u64 {
         self.goes().values().map(|amount| amount.count).sum()
     }
 
-    /// How many items stay although they look as if they could go.
+    /// How many items are kept although they may look like garbage.
     #[must_use]
     pub fn staying(&self) -> u64 {
         self.stays().values().map(|amount| amount.count).sum()
     }
 
-    /// Whether everything could be judged, and everything that goes could be removed.
+    /// Whether everything could be checked, and all garbage could be removed.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let failed = [Stays::Unjudged, Stays::Unreadable, Stays::NotRemoved];
@@ -462,7 +461,7 @@ impl Report {
         })
     }
 
-    /// The repositories in which nothing could be judged.
+    /// The repositories in which nothing could be checked.
     pub fn stopped(&self) -> impl Iterator<Item = (&str, &str)> {
         self.repositories
             .iter()

@@ -1,5 +1,5 @@
-//! What the policies of `storage.retention` take from a repository: first tags, then manifests. Each pass is
-//! rehearsed before, so that a policy that would take too much takes nothing.
+//! What the policies of `storage.retention` delete from a repository: first tags, then manifests. A dry run
+//! comes first, so that a policy that would delete too much deletes nothing.
 
 use super::super::Error;
 use super::super::keys::{self, Entry, Key, Prefix};
@@ -15,7 +15,7 @@ use crate::oci::{Digest, RepositoryName, Tag};
 use crate::storage::Show;
 
 impl Collector {
-    /// Takes what the policy of the repository gives up, unless that is more than its share, or the policies
+    /// Deletes what the repository's policy does not keep, unless that exceeds `maxShare` or the policies
     /// only report.
     pub(super) async fn retain(
         &self,
@@ -29,7 +29,7 @@ impl Collector {
                 Ok(())
             };
         };
-        if !self.can_judge(repository, notes).await? {
+        if !self.can_check(repository, notes).await? {
             return Ok(());
         }
         let only_reports = self.rules.retention.dry_run;
@@ -69,7 +69,7 @@ impl Collector {
         self.manifests(repository, Some(&survey), notes).await
     }
 
-    /// Looks at every manifest of the repository.
+    /// Checks every manifest of the repository.
     async fn manifests(
         &self,
         repository: &RepositoryName,
@@ -81,7 +81,7 @@ impl Collector {
         while let Some(page) = pages.next().await? {
             notes.looked(page.len() as u64);
             let mut next: Vec<Digest> = page.iter().rev().filter_map(keys::manifest_of).collect();
-            // A child follows its index, wherever its key is.
+            // Check children right after their index, wherever their keys are.
             while let Some(digest) = next.pop() {
                 let followers = self.examine(repository, &digest, survey, notes).await?;
                 next.extend(followers);
@@ -125,7 +125,7 @@ impl Collector {
         Ok(())
     }
 
-    /// With `pulls`, reads when the manifest was pulled.
+    /// Reads the last pull of the manifest only if `pulls` is set.
     async fn times(
         &self,
         repository: &RepositoryName,
@@ -158,7 +158,7 @@ impl Collector {
                     continue;
                 };
                 let verdict = self
-                    .judge_tag(repository, (&tag, &digest), &found, survey)
+                    .tag_verdict(repository, (&tag, &digest), &found, survey)
                     .await?;
                 if let Verdict::GiveUp(why) = verdict {
                     self.take_tag(repository, (&tag, &digest), &found, why, notes)
@@ -169,7 +169,7 @@ impl Collector {
         Ok(())
     }
 
-    /// `None` if the tag leads nowhere, or cannot be read.
+    /// `None` if the tag points at nothing or cannot be read.
     async fn tag(&self, key: &Key<TagRecord>) -> Result<Option<(Tag, Digest, Found<TagRecord>)>, Error> {
         self.breath.take().await;
         let found = match self.registry.records.read(key).await {
@@ -182,8 +182,8 @@ impl Collector {
         Ok(found.and_then(|found| Some((tag, found.record.target()?.clone(), found))))
     }
 
-    /// A pull can only keep a tag, so it is read only if the tag would be given up without it.
-    async fn judge_tag(
+    /// A pull can only keep a tag, so pulls are read only if the tag would be deleted without them.
+    async fn tag_verdict(
         &self,
         repository: &RepositoryName,
         (tag, digest): (&Tag, &Digest),
@@ -192,13 +192,13 @@ impl Collector {
     ) -> Result<Verdict, Error> {
         let now = self.registry.records.now();
         let subject = self.named_after(repository, tag).await?;
-        let judge = async |pulls| -> Result<Verdict, Error> {
+        let decide = async |pulls| -> Result<Verdict, Error> {
             let times = self.times(repository, digest, pushed(found), pulls).await?;
-            Ok(survey.judge_tag(&TagFacts { tag, times, subject }, now))
+            Ok(survey.tag_verdict(&TagFacts { tag, times, subject }, now))
         };
-        let mut verdict = judge(false).await?;
+        let mut verdict = decide(false).await?;
         if verdict.gives_up() {
-            verdict = judge(true).await?;
+            verdict = decide(true).await?;
         }
         Ok(verdict)
     }
@@ -217,7 +217,7 @@ impl Collector {
             name: tag.as_str(),
             bytes: 0,
         };
-        // A push or a HEAD told a client lately that the tag is there.
+        // A client has recently pushed the tag, or learned by a HEAD that it exists.
         if self.is_young(found.written) {
             notes.stays(&item, Stays::Young);
             return Ok(false);
@@ -238,7 +238,7 @@ impl Collector {
         Ok(true)
     }
 
-    /// Takes all tags of a referrer whose subject is gone. Returns whether none is left.
+    /// Deletes all tags of a referrer whose subject is gone. Returns whether no tag remains.
     pub(super) async fn take_tags_of(
         &self,
         repository: &RepositoryName,
@@ -266,12 +266,12 @@ impl Collector {
         Ok(all)
     }
 
-    /// The manifest after which the tag is named.
+    /// The manifest that the tag is named after.
     async fn named_after(&self, repository: &RepositoryName, tag: &Tag) -> Result<Subject, Error> {
         if !tag.is_named_after_a_digest() {
             return Ok(Subject::None);
         }
-        // A tag has room for 64 characters of a digest, which may be longer.
+        // The tag contains at most 64 characters of the digest, which may be longer.
         let start = tag.as_str().get(.."sha256-".len() + 64).unwrap_or_default();
         let start = start.replacen('-', "/", 1);
         let prefix = Prefix::new(format!("{}{start}", keys::manifests(repository).as_str()));
@@ -288,7 +288,7 @@ impl Collector {
         Ok(Subject::Gone)
     }
 
-    /// Why the pass leaves the repository alone, if it would take too much of it.
+    /// If the policy would delete more than `maxShare` of the repository, explains that.
     async fn exceeded(&self, repository: &RepositoryName, tally: Tally) -> Result<Option<String>, Error> {
         let retention = &self.rules.retention;
         let Some((_, policy)) = retention.policy(repository) else {
@@ -305,8 +305,8 @@ impl Collector {
         ] {
             if share.is_exceeded(taken, all) {
                 return Ok(Some(format!(
-                    "storage.retention would delete {taken} of {all} {what}, more than the share {share} of maxShare: check the \
-                     policy, then run `wharfinger gc`, or raise maxShare"
+                    "storage.retention would delete {taken} of {all} {what}, which is more than maxShare ({share}): \
+                     check the policy, then run `wharfinger gc`, or raise maxShare"
                 )));
             }
         }

@@ -1,21 +1,21 @@
-//! Which tags and manifests are given up. What nothing needs is always garbage. Tags and manifests go only if a
-//! policy of `storage.retention` gives them up.
+//! Which tags and manifests are deleted. Tags and manifests are deleted only by a policy of
+//! `storage.retention`. Everything else is garbage as soon as nothing needs it.
 
 use super::super::retention::{Retention, Survey};
 use crate::oci::RepositoryName;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// By default no tag and no manifest is given up.
+/// By default no tag and no manifest is deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     pub retention: Arc<Retention>,
-    /// Whether an operator asked for this pass. Then `maxShare` does not hold it back.
+    /// Whether an operator started this pass. Then `maxShare` does not apply.
     pub by_hand: bool,
 }
 
 impl Rules {
-    /// What the policy of the repository has to know before it can decide. `None` if the repository keeps
+    /// The facts that the repository's policy needs before it can decide. `None` if the repository keeps
     /// everything.
     pub(super) fn survey(&self, repository: &RepositoryName, grace: Duration) -> Option<Survey<'_>> {
         let found = self.retention.policy(repository)?;
@@ -23,13 +23,13 @@ impl Rules {
         found.1.gives_up().then(|| Survey::new(found, delay))
     }
 
-    /// The same, if single manifests can be judged without a look at the whole repository.
+    /// The same, if a single manifest can be checked without a look at the whole repository.
     pub(super) fn survey_of_one(&self, repository: &RepositoryName, grace: Duration) -> Option<Survey<'_>> {
         let survey = self.survey(repository, grace);
         survey.filter(|survey| !self.retention.dry_run && !survey.counts_untagged())
     }
 
-    /// Rules that give up these kinds of manifests in every repository.
+    /// Rules that delete these kinds of manifests in every repository.
     #[cfg(test)]
     pub(in crate::registry) fn giving_up(untagged: bool, referrers: bool) -> Self {
         use super::super::retention::{Keep, Policy, Share};

@@ -1,10 +1,10 @@
-//! A place in the order of digests, which is the order of the keys of blobs and links.
+//! A position in the order of digests. The keys of blobs and links have the same order.
 
 use crate::oci::{Algorithm, Digest};
 use std::fmt;
 use std::str::FromStr;
 
-/// The beginning of a digest. Several digests may share it, but not by chance.
+/// The beginning of a digest. Several digests may have the same beginning, but not by chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Spot {
     algorithm: Algorithm,
@@ -18,10 +18,10 @@ impl Spot {
         start: [0; 16],
     };
 
-    /// The order of digests in this many equal shares.
+    /// The order of digests is divided into this many equal shares.
     pub(super) const SHARES: u64 = 1 << 10;
 
-    /// The share that this spot is in. Digests of another algorithm than the usual one are in the last.
+    /// The share that contains this position. Digests of other algorithms than SHA-256 are in the last.
     pub(super) fn share(&self) -> u64 {
         let [first, second, ..] = self.start;
         match self.algorithm {
@@ -43,7 +43,7 @@ impl Spot {
     }
 }
 
-/// Reads what [`Display`](fmt::Display) wrote.
+/// Parses the output of [`Display`](fmt::Display).
 impl FromStr for Spot {
     type Err = ();
 
@@ -57,7 +57,7 @@ impl FromStr for Spot {
     }
 }
 
-/// The part of a key from the algorithm on. The keys of the digests of this spot sort right after it.
+/// The part of a key from the algorithm on. The keys of the digests at this position sort right after it.
 impl fmt::Display for Spot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [first, ..] = self.start;

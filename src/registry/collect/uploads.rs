@@ -11,8 +11,8 @@ use crate::oci::RepositoryName;
 use crate::storage::{Failure, Show};
 
 impl Collector {
-    /// Removes expired uploads with their bytes, unless these belong to a blob. How long an upload lives does
-    /// not depend on the grace.
+    /// Removes expired uploads and their bytes, unless the bytes belong to a blob. An upload's lifetime does
+    /// not depend on the grace period.
     pub(super) async fn uploads(&self, notes: &mut Notes<'_>) -> Result<(), Error> {
         let mut pages = self
             .registry
@@ -65,14 +65,14 @@ impl Collector {
             Ok(false) => notes.stays(&item, Stays::Busy),
             Err(why @ Error::Storage(Failure::Stopped)) => return Err(why),
             Err(why) => {
-                tracing::warn!(repo.name = %repository, upload.id = %id, "could not remove an expired upload; the next pass tries again: {why}");
+                tracing::warn!(repo.name = %repository, upload.id = %id, "cannot remove an expired upload; the next pass tries again: {why}");
                 notes.stays(&item, Stays::NotRemoved);
             }
         }
         Ok(())
     }
 
-    /// How many bytes go with the upload.
+    /// How many bytes are removed with the upload.
     async fn bytes_of(&self, id: &UploadId, session: &Session) -> Result<u64, Error> {
         let (SessionState::Closed, Some(digest)) = (session.state, &session.digest) else {
             return Ok(session.offset);

@@ -1,6 +1,6 @@
-//! Which tags and manifests a repository keeps: zot's `storage.retention`. Everything here is pure: the
-//! policies, facts about tags and manifests and the time go in, and verdicts with their reasons come out.
-//! Nothing is deleted here.
+//! Which tags and manifests a repository keeps: zot's `storage.retention`. Everything here is pure: from the
+//! policies, the facts about tags and manifests, and the time, it computes verdicts and their reasons. It
+//! deletes nothing.
 //!
 //! The first policy with a pattern that matches the repository decides. Its rules are those of zot
 //! (<https://zotregistry.dev/latest/articles/retention/>). `docs/how-to/retention.md` lists the differences.

@@ -9,25 +9,25 @@ use std::time::Duration;
 /// `storage.retention`. By default there is no policy, and everything is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// The policies only report.
+    /// The policies only report, and delete nothing.
     pub dry_run: bool,
     /// An untagged manifest, or a referrer whose subject is gone, is kept for this long after it was pushed or
     /// pulled. `None` means the grace period of the collector.
     pub delay: Option<Duration>,
-    /// A pass that would take a larger share of a repository leaves that repository alone.
+    /// The largest share of a repository that a pass may delete. Above it, the repository is left alone.
     pub max_share: Share,
     pub policies: Vec<Policy>,
 }
 
 impl Retention {
-    /// The policy that decides about the repository: the first that matches, and its place in the list.
+    /// The policy that applies to the repository: the first that matches, and its position in the list.
     #[must_use]
     pub fn policy(&self, repository: &RepositoryName) -> Option<(usize, &Policy)> {
         let mut policies = self.policies.iter().enumerate();
         policies.find(|(_, policy)| policy.repositories.contain(repository))
     }
 
-    /// The largest share of the repository that a pass may take by itself.
+    /// The largest share of the repository that a scheduled pass may delete.
     #[must_use]
     pub fn max_share(&self, policy: &Policy) -> Share {
         policy.max_share.unwrap_or(self.max_share)
@@ -38,8 +38,8 @@ impl Retention {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub repositories: Repositories,
-    /// If it is empty, every tag is kept. Otherwise the first entry that matches a tag decides about it, and a
-    /// tag that no entry matches is given up.
+    /// If it is empty, every tag is kept. Otherwise the first entry that matches a tag decides about it, and
+    /// a tag that no entry matches is deleted.
     pub keep_tags: Vec<KeepTags>,
     /// Untagged manifests to keep although `delete_untagged` is set.
     pub keep_untagged: Keep,
@@ -50,7 +50,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Whether the policy can give up anything.
+    /// Whether the policy can delete anything.
     #[must_use]
     pub const fn gives_up(&self) -> bool {
         !self.keep_tags.is_empty() || self.delete_untagged || self.delete_referrers
@@ -60,17 +60,17 @@ impl Policy {
 /// One of `keepTags`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeepTags {
-    /// The tags that the entry decides about.
+    /// The tags to which the entry applies.
     pub patterns: Patterns,
     pub keep: Keep,
 }
 
-/// Regular expressions over tags. Without any, every tag matches.
+/// Regular expressions for tags. Without any, every tag matches.
 #[derive(Clone, Debug, Default)]
 pub struct Patterns(Vec<regex::Regex>);
 
 impl Patterns {
-    /// Adds a pattern of RE2. It matches anywhere in a tag unless it is anchored, as in zot.
+    /// Adds a pattern in RE2's syntax. As in zot, it matches any part of a tag unless it is anchored.
     pub fn add(&mut self, pattern: &str) -> Result<(), expr::InvalidRegex> {
         self.0.push(expr::regex(pattern)?);
         Ok(())
@@ -99,13 +99,13 @@ impl PartialEq for Patterns {
 
 impl Eq for Patterns {}
 
-/// What to keep among the candidates that an entry decides about. One rule that holds is enough. Without any
-/// rule, an entry of `keepTags` keeps all its tags, and `keepUntagged` keeps nothing.
+/// What to keep among the candidates of an entry. A candidate is kept if one rule keeps it. Without rules, an
+/// entry of `keepTags` keeps all its tags, and `keepUntagged` keeps nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
     pub most_recently_pulled: Option<usize>,
     pub most_recently_pushed: Option<usize>,
-    /// A candidate that was pushed within this time is kept as well.
+    /// Also keeps a candidate that was pushed within this time.
     pub pulled_within: Option<Duration>,
     pub pushed_within: Option<Duration>,
 }
@@ -137,7 +137,7 @@ impl Share {
             .then(|| Self((fraction * f64::from(Self::WHOLE)).round() as u32))
     }
 
-    /// Whether so many of `all` are a larger share.
+    /// Whether this many of `all` exceed the share.
     #[must_use]
     pub fn is_exceeded(self, taken: u64, all: u64) -> bool {
         u128::from(taken) * u128::from(Self::WHOLE) > u128::from(all) * u128::from(self.0)
@@ -151,7 +151,7 @@ impl fmt::Display for Share {
 }
 
 impl Default for Share {
-    /// A half.
+    /// One half.
     fn default() -> Self {
         Self(Self::WHOLE / 2)
     }

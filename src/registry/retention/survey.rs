@@ -1,4 +1,4 @@
-//! Looks at the tags and untagged manifests of a repository, and then judges each of them. Between the two it
+//! Reads the tags and untagged manifests of a repository, and then decides about each of them. In between it
 //! remembers only the candidates that the counts keep, so its memory does not grow with the repository.
 
 use super::policy::{Keep, Policy};
@@ -21,12 +21,12 @@ pub struct Times {
 pub struct TagFacts<'a> {
     pub tag: &'a Tag,
     pub times: Times,
-    /// The manifest after which the tag is named, as the tags of signatures are. `Subject::None` for every
+    /// The manifest that the tag is named after, as the tags of signatures are. `Subject::None` for every
     /// other tag.
     pub subject: Subject,
 }
 
-/// A manifest that no tag and no index leads to.
+/// A manifest without tags that no index lists.
 #[derive(Clone, Copy, Debug)]
 pub struct UntaggedFacts<'a> {
     pub digest: &'a Digest,
@@ -34,19 +34,19 @@ pub struct UntaggedFacts<'a> {
     pub subject: Subject,
 }
 
-/// What is known of a repository, under the policy that decides about it.
+/// What is known about a repository, for the policy that applies to it.
 #[derive(Debug)]
 pub struct Survey<'a> {
     policy: &'a Policy,
     place: usize,
     delay: Duration,
-    /// One for each entry of `keepTags`.
+    /// One element for each entry of `keepTags`.
     tags: Vec<Recent>,
     untagged: Recent,
 }
 
 impl<'a> Survey<'a> {
-    /// Takes a policy and its place in the configuration.
+    /// Takes a policy and its position in the configuration.
     #[must_use]
     pub fn new((place, policy): (usize, &'a Policy), delay: Duration) -> Self {
         Self {
@@ -62,31 +62,31 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Whether tags must be seen before one of them can be judged.
+    /// Whether all tags must be seen before a verdict on one of them.
     #[must_use]
     pub fn counts_tags(&self) -> bool {
         self.tags.iter().any(Recent::counts)
     }
 
-    /// Whether the pulls of tags matter when they are seen.
+    /// Whether the counts of tags depend on pulls.
     #[must_use]
     pub fn counts_pulls_of_tags(&self) -> bool {
         self.tags.iter().any(|recent| recent.pulled.is_some())
     }
 
-    /// Whether the pulls of manifests matter when they are seen.
+    /// Whether the counts of manifests depend on pulls.
     #[must_use]
     pub const fn counts_pulls_of_untagged(&self) -> bool {
         self.untagged.pulled.is_some()
     }
 
-    /// Whether manifests must be seen before one of them can be judged.
+    /// Whether all untagged manifests must be seen before a verdict on one of them.
     #[must_use]
     pub fn counts_untagged(&self) -> bool {
         self.policy.delete_untagged && self.untagged.counts()
     }
 
-    /// Lets a tag compete for the counts.
+    /// Adds a tag to the candidates for the counts.
     pub fn see_tag(&mut self, facts: &TagFacts<'_>) {
         if facts.subject != Subject::None {
             return;
@@ -98,14 +98,14 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Lets a manifest without a tag compete for the counts. As in zot, children of indexes and referrers
-    /// compete too.
+    /// Adds an untagged manifest to the candidates for the counts. As in zot, children of indexes and
+    /// referrers are candidates too.
     pub fn see_untagged(&mut self, digest: &Digest, times: Times) {
         self.untagged.see(times, digest.as_str());
     }
 
     #[must_use]
-    pub fn judge_tag(&self, facts: &TagFacts<'_>, now: Timestamp) -> Verdict {
+    pub fn tag_verdict(&self, facts: &TagFacts<'_>, now: Timestamp) -> Verdict {
         let policy = self.place;
         match facts.subject {
             Subject::None => {}
@@ -130,10 +130,10 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Judges a manifest that no index lists. If it has tags, only a subject that is gone can make the policy
-    /// give it up.
+    /// The verdict on a manifest that no index lists. If the manifest has tags, the policy deletes it only if
+    /// its subject is gone.
     #[must_use]
-    pub fn judge_untagged(&self, facts: &UntaggedFacts<'_>, now: Timestamp) -> Verdict {
+    pub fn untagged_verdict(&self, facts: &UntaggedFacts<'_>, now: Timestamp) -> Verdict {
         let policy = self.place;
         match facts.subject {
             Subject::There => Verdict::Keep(Kept::Referrer),
@@ -152,7 +152,7 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// What somebody pulled lately is in use, even by digest.
+    /// A manifest that was recently pulled is in use, even if it was pulled by digest.
     fn unless_recent(&self, times: Times, now: Timestamp, why: GivenUp) -> Verdict {
         let used = times.pushed.max(times.pulled.unwrap_or(times.pushed));
         if now.since(used) < self.delay {
@@ -162,7 +162,7 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// The entry of `keepTags` that decides about the tag.
+    /// The entry of `keepTags` that applies to the tag.
     fn entry(&self, tag: &Tag) -> Option<(usize, &'a Keep)> {
         let mut entries = self.policy.keep_tags.iter().enumerate();
         let (place, entry) = entries.find(|(_, entry)| entry.patterns.matches(tag))?;
@@ -170,7 +170,7 @@ impl<'a> Survey<'a> {
     }
 }
 
-/// The candidates of one entry that its counts keep.
+/// The candidates that the counts of one entry keep.
 #[derive(Debug)]
 struct Recent {
     pulled: Option<Top>,
@@ -210,7 +210,7 @@ impl Recent {
         }
         if let Some(duration) = keep.pulled_within {
             let pulled = times.pulled.is_some_and(|pulled| within(pulled, duration));
-            // As in zot: nobody can have pulled what was only just pushed.
+            // As in zot: there was no time yet to pull what was only just pushed.
             if pulled || within(times.pushed, duration) {
                 return Some(Rule::PulledWithin);
             }
@@ -221,7 +221,7 @@ impl Recent {
     }
 }
 
-/// The most recent candidates. Equal times are told apart by the other time, and then by name, so that two
+/// The most recent candidates. If their times are equal, the other time and then the name decide, so that two
 /// passes agree.
 #[derive(Debug)]
 struct Top {
@@ -257,7 +257,7 @@ impl Top {
         }
     }
 
-    /// Whether the candidate is one of the most recent. One that was pushed or pulled since it was seen is.
+    /// Whether the candidate is one of the most recent. One that was pushed or pulled after it was seen is.
     fn has(&self, rank: &Rank) -> bool {
         self.heap.len() < self.most || self.heap.peek().is_some_and(|Reverse(last)| rank >= last)
     }

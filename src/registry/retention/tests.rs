@@ -1,5 +1,5 @@
-//! What the policies keep: the cases of zot's documentation (`examples/README.md`) and of its tests of the
-//! collector, and the differences that are intended.
+//! What the policies keep: the cases of zot's documentation (`examples/README.md`) and of zot's collector
+//! tests, and the intended differences.
 
 use super::*;
 use crate::access::Repositories;
@@ -69,7 +69,7 @@ fn judged(policy: &Policy, tags: &[(&str, Times)]) -> Vec<(String, Verdict)> {
         .map(|(tag, times)| {
             (
                 tag.as_str().to_owned(),
-                survey.judge_tag(&facts((tag, *times)), NOW),
+                survey.tag_verdict(&facts((tag, *times)), NOW),
             )
         })
         .collect()
@@ -157,7 +157,7 @@ fn tags_are_kept_as_in_zots_tests() {
             ],
             &["0.0.1", "0.0.2", "0.0.4"],
         ),
-        // The rest are our own readings of the documentation.
+        // The other cases are our own readings of the documentation.
         (vec![entry(&[], ALL)], &every),
         (vec![entry(&[], pushed(100))], &every),
         (
@@ -170,7 +170,7 @@ fn tags_are_kept_as_in_zots_tests() {
             )],
             &[],
         ),
-        // Counts of two entries do not compete.
+        // The counts of two entries are independent.
         (
             vec![entry(&["[1-4]$"], pushed(1)), entry(&[], pushed(1))],
             &["0.0.4", "0.0.5"],
@@ -234,7 +234,7 @@ fn the_first_entry_that_matches_a_tag_decides_with_a_reason() {
 }
 
 #[test]
-fn counts_include_what_nobody_pulled_and_equal_times_are_told_apart() {
+fn counts_include_tags_that_were_never_pulled_and_ties_are_broken() {
     let count = |most_recently_pulled, most_recently_pushed| {
         let keep = Keep {
             most_recently_pulled,
@@ -297,7 +297,7 @@ fn untagged_manifests_and_referrers() {
         (&zots, Subject::None, times(2, None), untagged),
         (&zots, Subject::None, times(1, None), untagged),
         (&zots, Subject::None, times(0, None), recent),
-        // What somebody pulled by digest is not garbage for being untagged.
+        // A manifest that was pulled by digest is kept although it is untagged.
         (&zots, Subject::None, times(900, 0), recent),
         (&zots, Subject::None, times(900, 1), untagged),
         (
@@ -329,7 +329,7 @@ fn untagged_manifests_and_referrers() {
             times(3, None),
             rule(Rule::MostRecentlyPushed),
         ),
-        // It was given up by the rules and is younger than the delay.
+        // No rule keeps it, but it is younger than the delay.
         (
             &with(
                 true,
@@ -356,14 +356,14 @@ fn untagged_manifests_and_referrers() {
             subject,
         };
         assert_eq!(
-            survey.judge_untagged(&facts, NOW),
+            survey.untagged_verdict(&facts, NOW),
             expected,
             "{subject:?} {its:?} {policy:?}"
         );
     }
 }
 
-/// zot has them in no list of tags, so no pattern applies to them.
+/// zot includes them in no list of tags, so no pattern applies to them.
 #[test]
 fn tags_of_signatures_go_with_their_manifest_only() {
     let tag: Tag = format!("sha256-{}.sig", "0".repeat(64)).parse().unwrap();
@@ -392,7 +392,7 @@ fn tags_of_signatures_go_with_their_manifest_only() {
         };
         let survey = Survey::new((0, &policy), DAY);
         assert_eq!(
-            survey.judge_tag(&facts, NOW).gives_up(),
+            survey.tag_verdict(&facts, NOW).gives_up(),
             gives_up,
             "{delete_referrers} {subject:?} {pushed}"
         );

@@ -1,4 +1,4 @@
-//! What becomes of a tag or a manifest, and why.
+//! Whether a tag or a manifest is kept or deleted, and why.
 
 use std::fmt;
 
@@ -15,10 +15,10 @@ impl Verdict {
     }
 }
 
-/// The manifest that another one refers to.
+/// Whether the repository has the manifest that another one refers to, or that a tag is named after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// It refers to none.
+    /// There is no subject.
     None,
     /// The repository has it.
     There,
@@ -34,41 +34,41 @@ pub enum Rule {
     PushedWithin,
 }
 
-/// Why something is kept. Places of policies and entries count from 0, as in messages about the
+/// Why something is kept. Positions of policies and entries count from 0, as in messages about the
 /// configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kept {
     /// The policy has no `keepTags`.
     EveryTag { policy: usize },
-    /// An entry of `keepTags` without a rule.
+    /// An entry of `keepTags` that has no rules.
     Pattern { policy: usize, entry: usize },
     /// A rule of an entry of `keepTags`.
     TagRule { policy: usize, entry: usize, rule: Rule },
-    /// The tag is named after a manifest, such as a signature's. It stays as long as that manifest, and as
-    /// long as the policy does not give up referrers.
+    /// The tag is named after a manifest, as a signature's is. It is kept as long as that manifest exists,
+    /// and after that unless the policy deletes referrers.
     NamedAfterManifest { policy: usize },
-    /// The policy does not give up untagged manifests.
+    /// The policy does not delete untagged manifests.
     EveryUntagged { policy: usize },
     /// A rule of `keepUntagged`.
     UntaggedRule { policy: usize, rule: Rule },
-    /// A referrer whose subject is there.
+    /// A referrer whose subject exists.
     Referrer,
-    /// The policy does not give up referrers.
+    /// The policy does not delete referrers.
     EveryReferrer { policy: usize },
     /// It was pushed or pulled within `delay`.
     Recent,
 }
 
-/// Why something is given up.
+/// Why a policy deletes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GivenUp {
     /// No entry of `keepTags` matches the tag.
     NoPattern { policy: usize },
-    /// This entry of `keepTags` matches the tag, and none of its rules holds.
+    /// This entry of `keepTags` matches the tag, and none of its rules keeps it.
     NoTagRule { policy: usize, entry: usize },
-    /// `deleteUntagged`, and no rule of `keepUntagged` holds.
+    /// `deleteUntagged` is set, and no rule of `keepUntagged` keeps the manifest.
     Untagged { policy: usize },
-    /// `deleteReferrers`
+    /// `deleteReferrers` is set.
     SubjectGone { policy: usize },
 }
 
@@ -83,7 +83,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// Begins with the key of the configuration that decided.
+/// Begins with the configuration key that decided.
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -101,14 +101,14 @@ impl fmt::Display for Kept {
             ),
             Self::EveryUntagged { policy } => write!(f, "{}.deleteUntagged: it is false", key(*policy)),
             Self::UntaggedRule { policy, rule } => write!(f, "{}.keepUntagged.{rule}", key(*policy)),
-            Self::Referrer => f.write_str("its subject is there"),
+            Self::Referrer => f.write_str("its subject exists"),
             Self::EveryReferrer { policy } => write!(f, "{}.deleteReferrers: it is not set", key(*policy)),
             Self::Recent => f.write_str("storage.retention.delay: it was pushed or pulled within that time"),
         }
     }
 }
 
-/// Begins with the key of the configuration that decided.
+/// Begins with the configuration key that decided.
 impl fmt::Display for GivenUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

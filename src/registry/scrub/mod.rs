@@ -1,8 +1,8 @@
-//! Hashes all blobs and manifests again beside live traffic, one after the other in the order of their keys.
-//! Damaged bytes of a blob are marked, and a damaged manifest is no longer served from memory. The next push
-//! replaces either. `docs/design/protocol.md` (Damaged bytes) has the steps.
+//! Hashes all blobs and manifests again while pushes and pulls continue, one after the other in the order of
+//! their keys. A blob with damaged bytes is marked, and a damaged manifest is no longer served from memory.
+//! The next push replaces either. `docs/design/protocol.md` (Damaged bytes) has the steps.
 //!
-//! The walk keeps its position in a record, so that it goes on after a restart.
+//! The walk keeps its position in a record, so that it continues after a restart.
 
 mod position;
 mod rate;
@@ -29,24 +29,24 @@ pub struct Scrubbed {
     pub blobs: u64,
     pub manifests: u64,
     pub bytes: u64,
-    /// Blobs and manifests that are damaged, also those that an earlier walk had found.
+    /// Blobs and manifests that are damaged, including those that an earlier walk found.
     pub damaged: u64,
-    /// The time from the beginning to the end.
+    /// The time from the beginning of the walk to its end.
     pub took: Duration,
 }
 
 /// What the check of one blob found.
 pub(super) enum Found {
-    /// There is no such blob any more, or it got other bytes meanwhile.
+    /// The blob is gone, or has other bytes by now.
     Nothing,
     Good,
-    /// The blob is marked, unless the damage is uncertain.
+    /// The bytes are damaged. The blob is marked, unless the damage is uncertain.
     Damaged,
 }
 
 impl Registry {
-    /// Hashes every blob and manifest at this rate, or the rest of them if an earlier walk was cut off. If
-    /// the future is dropped, or fails, the next walk goes on near that place.
+    /// Hashes every blob and manifest at this rate. If an earlier walk was interrupted, hashes the rest of
+    /// them. If the future fails or is dropped, the next walk continues near that place.
     pub async fn scrub(&self, _: &Maintenance, rate: Rate) -> Result<Scrubbed, Error> {
         let last = self.scrub_position().await.unwrap_or_default();
         let position = match last.after {
@@ -97,7 +97,7 @@ struct Walk<'a> {
     registry: &'a Registry,
     hand: Hand,
     position: ScrubRecord,
-    /// When the position was last kept, and how many records were checked since.
+    /// When the position was last recorded, and how many records were checked since.
     kept: Instant,
     since: usize,
 }
@@ -130,7 +130,7 @@ impl Walk<'_> {
             Ok(_) => return Ok(()),
             Err(why @ Error::Unreadable { .. }) => {
                 self.damaged("blob");
-                tracing::error!(blob.digest = %digest, "a check of all content cannot read the record of a blob: {why}");
+                tracing::error!(blob.digest = %digest, "the scrubber cannot read the record of a blob: {why}");
                 return Ok(());
             }
             Err(why) => return Err(why),
@@ -159,7 +159,7 @@ impl Walk<'_> {
             }
             Err(why @ Error::Unreadable { .. }) => {
                 self.damaged("manifest");
-                tracing::error!(repo.name = %repository, manifest.digest = %digest, "a check of all content found a damaged manifest; the next push of it repairs it: {why}");
+                tracing::error!(repo.name = %repository, manifest.digest = %digest, "the scrubber found a damaged manifest; the next push of the manifest repairs it: {why}");
             }
             Err(why) => return Err(why),
         }
@@ -172,7 +172,7 @@ impl Walk<'_> {
         metrics::counter!("wharfinger_scrub_damaged_total", "what" => what).increment(1);
     }
 
-    /// Keeps the position from time to time.
+    /// Records the position from time to time.
     async fn passed(&mut self, key: &str) -> Result<(), Error> {
         self.since += 1;
         if self.since < KEPT_AFTER && self.kept.elapsed() < KEPT_EVERY {
@@ -206,7 +206,7 @@ impl Walk<'_> {
     }
 }
 
-/// Counts and paces what is read.
+/// Counts the bytes that are read, and limits their rate.
 struct Hand(Bucket);
 
 impl Follower for Hand {
@@ -216,6 +216,6 @@ impl Follower for Hand {
     }
 }
 
-/// How many records are checked, and how much time passes, before the position is kept again.
+/// The position is recorded after this many records, and after this time.
 const KEPT_AFTER: usize = 500;
 const KEPT_EVERY: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! How far a walk has come, and when the next one is due.
+//! The position of a walk, and when the next one is due.
 
 use super::super::states::Next;
 use super::super::states::scrub::ScrubRecord;
@@ -8,8 +8,8 @@ use crate::clock::Timestamp;
 use std::time::Duration;
 
 impl Registry {
-    /// How long it takes until the next walk is due, or the rest of one that was cut off. `period` lies
-    /// between the beginnings of two walks.
+    /// How long it takes until the next walk is due. Zero if the last one was interrupted. `period` is the
+    /// time between the beginnings of two walks.
     pub async fn next_scrub(&self, _: &Maintenance, period: Duration) -> Duration {
         match self.scrub_position().await {
             Some(ScrubRecord {
@@ -31,14 +31,14 @@ impl Registry {
             Ok(found) => found.map(|found| found.record),
             Err(why) => {
                 tracing::warn!(
-                    "cannot read how far the last check of all content came, so it begins anew: {why}"
+                    "cannot read where the last scrub stopped, so this one starts from the beginning: {why}"
                 );
                 None
             }
         }
     }
 
-    /// A failure costs only work.
+    /// Records the position. A failure only causes repeated work.
     pub(super) async fn keep_scrub_position(&self, position: &ScrubRecord) -> Result<(), Error> {
         let key = keys::scrub();
         let records = self.records.freeing();

@@ -1,4 +1,4 @@
-//! How fast a walk reads.
+//! The rate at which a walk reads.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -24,10 +24,10 @@ impl Rate {
     }
 }
 
-/// A bucket of tokens, one for each byte. It holds those of one second.
+/// A token bucket with one token for each byte. It holds the tokens of one second.
 pub(super) struct Bucket {
     rate: Rate,
-    /// When the debt for what was read is paid.
+    /// When the tokens for everything that was read have been paid.
     paid: Instant,
 }
 
@@ -37,7 +37,7 @@ impl Bucket {
         Self { rate, paid }
     }
 
-    /// Takes the tokens of bytes that were read, and waits until there are enough.
+    /// Takes one token for each byte that was read, and waits until there are enough.
     pub(super) async fn take(&mut self, bytes: u64) {
         let now = Instant::now();
         let full = now.checked_sub(HELD).unwrap_or(now);
@@ -48,7 +48,7 @@ impl Bucket {
     }
 }
 
-/// The time in which an empty bucket fills.
+/// The time in which an empty bucket fills up.
 const HELD: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_of_slow_reads_counts_and_that_of_a_long_pause_does_not() {
+    async fn slow_reads_are_credited_and_a_long_pause_is_not() {
         let mut bucket = Bucket::new(Rate::bytes_per_second(1000).unwrap());
         let begun = Instant::now();
         for _ in 0..10 {

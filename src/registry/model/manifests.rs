@@ -1,6 +1,6 @@
 //! Scenarios of manifests: indexes and their children, tags and their deletion, history, and refreshes.
 
-use super::actors::collect::CollectManifest;
+use super::actors::collect::{CollectManifest, CollectRemains};
 use super::actors::delete::{DeleteManifest, Finish};
 use super::actors::push::Push;
 use super::actors::scrub::HeadManifest;
@@ -35,6 +35,16 @@ pub(super) fn push_of_an_index() -> Scenario {
             grace: 0,
         })
         .actor(Finish { manifests: 3 })
+        .at_end(invariants::nothing_is_left)
+}
+
+/// The collector takes an index that is being pushed for the remains of a push that was interrupted.
+pub(super) fn push_of_an_index_and_a_hasty_collector() -> Scenario {
+    children("push-of-an-index-and-a-hasty-collector", SMALL_INDEX)
+        .actor(Push::of(2))
+        .actor(CollectRemains(2))
+        .actor(CollectRemains(2))
+        .actor(DeleteManifest(0))
         .at_end(invariants::nothing_is_left)
 }
 
@@ -118,6 +128,15 @@ pub(super) fn deletion_cut_off_and_push() -> Scenario {
         .actor(DeleteManifest(0))
         .actor(Push::of(0).tagged(0, 1))
         .actor(Finish { manifests: 2 })
+        .at_end(invariants::nothing_is_left)
+}
+
+/// The collector takes a deletion that is running for one that was interrupted.
+pub(super) fn deletion_and_push_and_a_hasty_collector() -> Scenario {
+    tagged("deletion-and-push-and-a-hasty-collector", 2)
+        .actor(DeleteManifest(0))
+        .actor(Push::of(0).tagged(0, 1))
+        .actor(CollectRemains(0))
         .at_end(invariants::nothing_is_left)
 }
 

@@ -9,7 +9,7 @@ use super::super::world::World;
 use super::delete::is_listed;
 use super::hints::clear;
 use super::reading::{is, leads_to};
-use super::removal::{begin, number, remove_manifest};
+use super::removal::{begin, fail, number, remove_manifest};
 use super::{ACKNOWLEDGED, Actor, Effect, IDLE, Phase};
 
 /// Deletes a repository's link that no manifest of the repository needs.
@@ -131,6 +131,30 @@ impl Actor for CollectManifest {
                 Ok(io
                     .swap(manifest, Manifest::Cond.dying())?
                     .map_or(Phase::Start, |manifest| begin(manifest, io)))
+            }
+            Phase::Removed { .. } => ACKNOWLEDGED,
+            other => remove_manifest(other, io),
+        }
+    }
+}
+
+/// Removes what a push or a deletion of a manifest left, even while that push or deletion is still running.
+#[derive(Debug)]
+pub(in super::super) struct CollectRemains(pub u8);
+
+impl Actor for CollectRemains {
+    fn run(&self, phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
+        match phase {
+            Phase::Start => {
+                let (seen, found) = io.get::<Manifest>(Key::Manifest(self.0))?;
+                match found {
+                    Some(Manifest::Dying) => Ok(begin(seen, io)),
+                    Some(Manifest::Pend) => match io.swap(seen, Manifest::Pend.dying())? {
+                        Some(manifest) => Ok(fail(manifest, io)),
+                        None => IDLE,
+                    },
+                    Some(_) | None => IDLE,
+                }
             }
             Phase::Removed { .. } => ACKNOWLEDGED,
             other => remove_manifest(other, io),

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// Later than everything: "does not expire".
+    /// Later than every other time. It means "does not expire".
     pub const MAX: Self = Self(i64::MAX);
 
     #[must_use]
@@ -26,7 +26,7 @@ impl Timestamp {
     }
 
     /// Converts a `NumericDate` of RFC 7519, which may have a fraction. `None` if it is not finite or too far
-    /// away to be a date.
+    /// away.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
@@ -112,7 +112,7 @@ impl Clock {
         Self(Source::System)
     }
 
-    /// A clock that stands still until it is set.
+    /// A clock that moves only when it is set.
     #[must_use]
     pub fn manual(start: Timestamp) -> (Self, ManualClock) {
         let at = Arc::new(watch::Sender::new(start));
@@ -152,7 +152,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// Moves the clock it was made with.
+/// Sets the manual clock that it was created with.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<watch::Sender<Timestamp>>);
 

@@ -20,13 +20,13 @@ pub fn are_exhausted() -> bool {
     File::open(NOTHING).is_err_and(|error| are_lacking(&error))
 }
 
-/// A descriptor that is kept for the moment when no other is left.
+/// A descriptor that is kept in reserve until no other is left.
 #[derive(Debug, Default)]
 pub struct Spare(Option<File>);
 
 impl Spare {
-    /// Takes a descriptor, and returns `false` if none was left. A machine without `/dev/null` has no spare
-    /// one.
+    /// Opens the spare descriptor. Returns `false` if none was left. A machine without `/dev/null` has no
+    /// spare.
     pub fn keep(&mut self) -> bool {
         if self.0.is_some() {
             return true;

@@ -15,7 +15,7 @@ pub struct FileError {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Why {
-    /// With the topmost missing folder above the path, if any.
+    /// The topmost missing folder above the path, if any.
     Missing {
         folder: Option<PathBuf>,
     },

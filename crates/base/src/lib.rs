@@ -1,7 +1,7 @@
-//! What the crates of Wharfinger share: time, secrets, a bounded cache, and words for failures of files, JSON
-//! and TLS. Nothing here knows a registry.
+//! What Wharfinger's crates share: time, secrets, a bounded cache, and messages for failures of files, JSON
+//! and TLS. Nothing here depends on a registry.
 //!
-//! The crate `wharfinger` re-exports these modules at its root. Its own code names them there.
+//! The crate `wharfinger` re-exports these modules at its root, and its own code uses those paths.
 
 pub mod clock;
 pub mod descriptors;

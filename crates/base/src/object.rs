@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_an_object_at_every_level() {
+    fn only_an_object_is_read_as_an_object_at_every_level() {
         let good = read::<Outer>(br#"{"list":[{"size":1}],"inner":{"size":2},"name":"a","more":[]}"#);
         assert_eq!(
             good,

@@ -1,4 +1,4 @@
-//! A cache with bounded weight: it drops entries that were not used lately.
+//! A cache with bounded weight: it drops entries that were not used recently.
 //!
 //! It has two generations. Entries that are added or used go into the young one. When that weighs half of the
 //! limit, it becomes the old one, and the entries left in the previous old one are dropped. So each operation
@@ -8,7 +8,7 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Entries that were added or used lately. The values are cheap to clone.
+/// Entries that were recently added or used. The values are cheap to clone.
 #[derive(Debug)]
 pub struct Recent<K, V> {
     young: HashMap<K, Weighted<V>>,
@@ -49,7 +49,7 @@ impl<K: Hash + Eq, V: Clone> Recent<K, V> {
         Some(value)
     }
 
-    /// Adds an entry. One that weighs more than half of the limit is not kept.
+    /// Adds an entry, unless it weighs more than half of the limit.
     pub fn put(&mut self, key: K, value: V, weight: usize) {
         self.remove(&key);
         let most = self.most / 2;
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_value_replaces_and_a_removed_one_is_gone() {
+    fn a_later_value_replaces_an_earlier_one_and_a_removed_one_is_gone() {
         let mut recent = Recent::new(10);
         recent.put("k", 1, 2);
         recent.put("k", 2, 3);

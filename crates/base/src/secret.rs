@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Holds a secret. `Debug` shows nothing of it and there is no `Display`; [`Secret::expose`] is easy to find
-/// in a review.
+/// A secret. `Debug` does not show it, and there is no `Display`. Calls of [`Secret::expose`] are easy to
+/// find in a review.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

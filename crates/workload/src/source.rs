@@ -1,5 +1,5 @@
-//! The sources of tokens. Each token is fetched anew: tokens live only for minutes, so caching them is not
-//! worthwhile.
+//! The sources of tokens. A token is fetched for each request: tokens live only for minutes, so caching them
+//! is not worthwhile.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -78,7 +78,7 @@ fn of_alert(alert: AlertDescription, peer: &str) -> Failure {
         AlertDescription::CertificateRequired => {
             format!("the {peer} requires a certificate, but none was presented").into()
         }
-        AlertDescription::UnknownCA => refused("it does not know the authority that issued it"),
+        AlertDescription::UnknownCA => refused("it does not trust the authority that issued it"),
         AlertDescription::CertificateExpired => refused("it has expired"),
         AlertDescription::CertificateRevoked => refused("it is revoked"),
         AlertDescription::BadCertificate

@@ -106,7 +106,7 @@ impl Blobs {
     }
 
     /// Runs `change` when no other change of that blob is running. It cannot be cancelled: if this future is
-    /// dropped, the change goes on, and the next one waits for it.
+    /// dropped, the change continues, and the next one waits for it.
     async fn change(
         &self,
         name: &str,

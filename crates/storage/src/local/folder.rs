@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_without_its_records_is_not_taken_for_an_empty_one() {
+    fn a_store_that_lost_its_records_is_not_opened_as_an_empty_one() {
         let folder = tempfile::tempdir().unwrap();
         open(folder.path()).unwrap();
         let records = folder.path().join("records.sqlite3");
@@ -424,7 +424,7 @@ mod tests {
             std::fs::rename(&there, &away).unwrap();
             assert!(is_at(store.probe().await, name), "gone");
             std::fs::create_dir(&there).unwrap();
-            assert!(is_at(store.probe().await, name), "another one is in its place");
+            assert!(is_at(store.probe().await, name), "another folder has replaced it");
             std::fs::remove_dir(&there).unwrap();
             std::fs::rename(&away, &there).unwrap();
             store.probe().await.unwrap();

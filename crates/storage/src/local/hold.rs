@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(
             open_file(&files, "b", OFlags::RDONLY).unwrap_err(),
             Errno::NOENT,
-            "it is gone for all others"
+            "readers of the store cannot open it"
         );
         assert_eq!(io::read_to_string(hold.open_held("b").unwrap()).unwrap(), "b");
         assert_eq!(hold.remove(&files, "b"), Err(Errno::NOENT));
@@ -183,7 +183,7 @@ mod tests {
         hold.remove(&files, "a").unwrap();
         assert!(!hold.is_broken());
         space.fill();
-        assert!(hold.is_broken(), "something is held that could go");
+        assert!(hold.is_broken(), "a file is still held");
         hold.remove(&files, "b").unwrap();
         assert_eq!(hold.open_held("b").unwrap_err(), Errno::NOENT);
         assert!(hold.is_broken());

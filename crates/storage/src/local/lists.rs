@@ -126,7 +126,7 @@ mod tests {
     use crate::local::Local;
 
     #[test]
-    fn every_list_walks_along_an_index_and_none_sorts() {
+    fn every_list_uses_an_index_and_none_sorts() {
         let folder = tempfile::tempdir().unwrap();
         drop(Local::open(folder.path()).unwrap());
         let db = Connection::open(folder.path().join("records.sqlite3")).unwrap();

@@ -301,8 +301,8 @@ mod tests {
                 write_much(&store, rounds.next().unwrap()).await;
             }
         };
-        // While there is a reader, the log grows, although each checkpoint tries to truncate it. Writers go
-        // on.
+        // While there is a reader, the log grows, although each checkpoint tries to truncate it. Writers
+        // continue.
         let reading = reader(folder.path());
         while log() <= LARGE {
             write_more().await;

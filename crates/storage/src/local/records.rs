@@ -151,7 +151,7 @@ impl Records {
                 Cell::Here(value) => value,
                 Cell::InFile => match self.values.read(version) {
                     // The record may have changed since the table was read, and its file may be gone. A disk
-                    // error may be temporary. So look once more.
+                    // error may be temporary. So read the record once more.
                     Err(why) if why.shows_damage() && before != Some(version) => {
                         before = Some(version);
                         continue;

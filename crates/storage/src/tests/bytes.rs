@@ -272,12 +272,12 @@ async fn bytes_can_be_removed_without_their_resume(store: Arc<impl BlobStore>) {
             if sealed {
                 store.seal(&name, 9, &last).await.unwrap();
             }
-            let told = match &name[..1] {
+            let resume = match &name[..1] {
                 "a" => &NEW,
                 "b" => &first,
                 _ => &others,
             };
-            store.remove(&name, told).await.unwrap();
+            store.remove(&name, resume).await.unwrap();
             assert!(is_missing(store.open(&name).await), "{name}");
             store.remove(&name, &last).await.unwrap();
         }

@@ -59,7 +59,7 @@ async fn a_list_holds_its_prefix_only(store: Arc<impl RecordStore>) {
     assert_eq!(
         list(&*store, "t/app", "", 2).await,
         ["t/app", "t/app-x/1"],
-        "the prefix itself counts"
+        "a key that equals the prefix matches"
     );
     assert_eq!(list(&*store, "t/none/", "", 100).await, [""; 0]);
     assert_eq!(list(&*store, "t/", "", 0).await, [""; 0]);
@@ -82,7 +82,7 @@ async fn a_list_continues_after_any_key(store: Arc<impl RecordStore>) {
     assert_eq!(
         list(&*store, "t/", "t/0425", 1).await,
         ["t/043"],
-        "after a key that is not there"
+        "after a key that does not exist"
     );
     assert_eq!(
         list(&*store, "t/", "a", 1).await,

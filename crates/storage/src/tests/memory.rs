@@ -13,19 +13,25 @@ async fn an_upload_continues_only_with_the_resume_that_was_returned() {
         .unwrap();
     let second = store.keep(NAME, 13, &first).await.unwrap();
     let foreign = Resume("what another store told".to_owned());
-    for told in [&NEW, &foreign] {
+    for resume in [&NEW, &foreign] {
         for (offset, size) in [(6, 6), (13, 13)] {
             assert!(
-                is_missing(write_on(&store, NAME, offset, told, vec![text("x")]).await),
-                "{told:?} {offset}"
+                is_missing(write_on(&store, NAME, offset, resume, vec![text("x")]).await),
+                "{resume:?} {offset}"
             );
-            assert!(is_missing(store.keep(NAME, size, told).await), "{told:?} {size}");
-            assert!(is_missing(store.seal(NAME, size, told).await), "{told:?} {size}");
+            assert!(
+                is_missing(store.keep(NAME, size, resume).await),
+                "{resume:?} {size}"
+            );
+            assert!(
+                is_missing(store.seal(NAME, size, resume).await),
+                "{resume:?} {size}"
+            );
         }
     }
     assert!(
         is_missing(write_on(&store, NAME, 13, &first, vec![text("x")]).await),
-        "it tells of six bytes"
+        "the resume names six bytes"
     );
     assert!(is_missing(store.seal(NAME, 13, &first).await));
     write_on(&store, NAME, 13, &second, vec![text("end")])

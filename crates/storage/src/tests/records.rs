@@ -58,9 +58,7 @@ async fn a_version_is_never_used_twice(store: Arc<impl RecordStore>) {
         let swapped = store.swap("k", &made, value_of("same")).await.unwrap();
         store.delete("k", &swapped).await.unwrap();
         assert!(seen.insert(made.clone()) && seen.insert(swapped));
-        assert!(is_conflict(
-            store.swap("k", &made, value_of("from an earlier life")).await
-        ));
+        assert!(is_conflict(store.swap("k", &made, value_of("too late")).await));
     }
 }
 
@@ -120,7 +118,7 @@ async fn a_value_may_become_large_and_small_again(store: Arc<impl RecordStore>) 
         assert_eq!(
             value(&*store, "k").await,
             Some(sized(size)),
-            "who loses leaves the value alone"
+            "a failed change leaves the value alone"
         );
     }
     version = store.swap("k", &version, sized(100_000).into()).await.unwrap();
@@ -151,7 +149,7 @@ async fn a_hidden_record_is_read_and_changed_as_any_other(store: Arc<impl Record
     let first = store.create("k", hidden("1")).await.unwrap();
     assert!(
         is_conflict(store.create("k", value_of("another")).await),
-        "it is there"
+        "the record exists"
     );
     let record = store.get("k").await.unwrap().unwrap();
     assert_eq!((&record.version, record.value), (&first, text("1")));
@@ -213,10 +211,10 @@ async fn a_record_has_the_time_at_which_the_store_took_it(place: impl Place) {
     };
     assert!(store.change_all(vec![change]).await[0].is_ok());
     let end = store.now();
-    assert_eq!(written(&*store).await, end, "and so in a call for several");
+    assert_eq!(written(&*store).await, end, "also in a call with several changes");
     place.hand().advance(Duration::from_secs(1));
     assert!(is_conflict(store.create("k", value_of("refused")).await));
-    assert_eq!(written(&*store).await, end, "what is refused writes nothing");
+    assert_eq!(written(&*store).await, end, "a rejected change writes nothing");
     drop(store);
     let store = place.open();
     assert_eq!(

@@ -154,9 +154,9 @@ fn item(
     }))
 }
 
-/// Copies the table of the store as it is now into the empty file `to`, and opens that. One transaction reads
-/// the source, so the copy does not restart when writers go on. Until it is done, the log grows by what they
-/// write.
+/// Copies the table of the store as it is now into the empty file `to`, and opens the copy. One transaction
+/// reads the source, so the copy does not restart when writers continue. Until it is done, the log grows by
+/// what they write.
 pub(super) fn copy_records(
     from: &Records,
     to: &Path,

@@ -2,7 +2,7 @@
 //! registry on it.
 //!
 //! 1. Removals are held back ([`Hold`]), so everything that a record refers to from now on stays readable.
-//! 2. The records are copied as of one moment, in one read transaction. Writers go on meanwhile.
+//! 2. The records are copied as of one moment, in one read transaction. Writers continue meanwhile.
 //! 3. Every file that these records refer to is copied to a temporary name, synced, and renamed. So a file
 //!    under its final name is complete, and a later run keeps it if its size and time are those of the
 //!    source.

@@ -263,7 +263,7 @@ async fn files_removed_meanwhile_are_in_the_backup_and_gone_afterwards() {
             store.local.remove(&name("b"), &Resume::default()).await.unwrap();
             assert!(
                 BlobStore::open(&*store.local, &name("a")).await.is_err(),
-                "it is gone for everybody else"
+                "the store cannot read it any more"
             );
             store.local.swap("r/large", &version, large('2')).await.unwrap();
             store.blob("c", "later", "sealed").await;
@@ -360,7 +360,7 @@ async fn an_earlier_backup_is_brought_up_to_date_and_usable_until_then() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_went_on_is_copied_again() {
+async fn an_upload_that_continued_is_copied_again() {
     let store = Store::with_files().await;
     store.back_up().unwrap();
     // Bytes after the first five were not kept.
@@ -483,8 +483,8 @@ async fn unsuitable_folders_are_rejected_and_left_unchanged() {
     assert!(matches!(&refused, Err(BackupError::AStore { .. })), "{refused:?}");
 }
 
-/// Without these locks another program that reads the records takes itself for the only user, and deletes the
-/// log under the running registry.
+/// Without these locks, another program that reads the records would take itself for the only user, and
+/// delete the log of the running registry.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_leaves_sqlites_locks_in_place() {
     let store = Store::with_files().await;

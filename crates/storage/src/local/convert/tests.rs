@@ -357,7 +357,10 @@ async fn a_failure_that_no_record_caused_stops_it() {
         ),
         "{stopped}"
     );
-    assert!(!folder.path().join(CONVERTING).exists(), "it begins anew");
+    assert!(
+        !folder.path().join(CONVERTING).exists(),
+        "the new table was removed"
+    );
     fs::remove_dir(&value).unwrap();
     fs::write(&value, bytes).unwrap();
     let set = |value: &str| {
@@ -393,7 +396,7 @@ async fn a_new_table_that_lacks_a_record_is_not_accepted() {
     let refused = convert_all(folder.path()).unwrap_err().to_string();
     assert!(refused.contains("the new table has"), "{refused}");
     assert!(convert_all(folder.path()).unwrap());
-    check(folder.path(), "made anew").await;
+    check(folder.path(), "after a fresh start").await;
 }
 
 #[test]

@@ -13,7 +13,7 @@ async fn damage_of_the_store_is_reported_and_an_earlier_backup_keeps_its_files()
     std::fs::remove_file(store.bytes("d")).unwrap();
     store.record("b/e", "nonsense").await;
     let done = store.back_up().unwrap();
-    let told = [
+    let expected = [
         "b/e: not three words",
         "a missing from",
         "c has 3 bytes in the store, not 7",
@@ -23,7 +23,7 @@ async fn damage_of_the_store_is_reported_and_an_earlier_backup_keeps_its_files()
     let [e, a, c, d] = &done.damaged[..] else {
         panic!("{done:?}")
     };
-    assert_eq!(e, told[0]);
+    assert_eq!(e, expected[0]);
     assert!(
         a.contains(&name("a")) && a.ends_with("is missing from the store; an earlier run had copied it"),
         "{a}"

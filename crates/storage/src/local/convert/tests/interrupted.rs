@@ -1,4 +1,4 @@
-//! A conversion that was killed goes on, and finds what an older program wrote meanwhile.
+//! A killed conversion continues, and notices what an older program wrote meanwhile.
 
 use super::*;
 
@@ -14,7 +14,7 @@ async fn records_in_the_log_of_a_killed_process_are_converted_too() {
         )
         .unwrap()
     };
-    write("old one, which nobody reads any more");
+    write("old one, which is replaced below");
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         .unwrap();
     write("old two");
@@ -54,7 +54,7 @@ async fn a_conversion_that_is_killed_at_any_step_continues() {
     );
     assert!(
         left.windows(2).all(|pair| pair[0].0 <= pair[1].0),
-        "it never begins again"
+        "no batch is converted twice"
     );
     for (step, (done, of, folder)) in left.iter().enumerate() {
         let before = contents(folder.path());
@@ -66,7 +66,7 @@ async fn a_conversion_that_is_killed_at_any_step_continues() {
         assert_eq!(
             contents(folder.path()),
             before,
-            "{step}: who only reads changes nothing"
+            "{step}: a read-only command changes nothing"
         );
         let mut first = None;
         let mut note = |done, _| first = first.or(Some(done));
@@ -81,7 +81,11 @@ async fn a_conversion_that_is_killed_at_any_step_continues() {
             .unwrap()
         );
         if done < of {
-            assert_eq!(first, Some(left[step + 1].0), "{step}: it goes on where it was");
+            assert_eq!(
+                first,
+                Some(left[step + 1].0),
+                "{step}: it continues where it stopped"
+            );
         }
         check(folder.path(), &format!("killed at step {step}")).await;
     }

@@ -150,13 +150,13 @@ pub struct Collecting {
     /// The time of day in which anything is removed.
     pub window: Option<Window>,
     pub pace: Pace,
-    /// What `storage.retention` gives up.
+    /// The policies of `storage.retention`.
     pub rules: Rules,
 }
 
 impl Collecting {
-    /// For a pass that the operator asks for. It begins at the beginning and ignores the window. It takes its time
-    /// only beside requests.
+    /// The options of a pass that the operator starts. It begins at the beginning and ignores the window. It
+    /// rests only while the registry serves.
     #[must_use]
     pub fn by_hand(&self, beside_requests: bool) -> Options {
         Options {

@@ -145,8 +145,8 @@ impl Rewrite {
         };
         match (function.as_str(), call.args.as_mut_slice()) {
             (operators::ADD, _) => strings::ADD.clone_into(&mut call.func_name),
-            // `exists` and `all` go on after an error, but must stop without fuel. Their own condition never
-            // fails.
+            // `exists` and `all` continue after an error, but must stop when the fuel is used up. Their own
+            // condition never fails.
             (operators::NOT_STRICTLY_FALSE, _) => fuel::GOES_ON.clone_into(&mut call.func_name),
             // A comparison takes as long as the smaller side, so paying for one side is enough.
             (operators::EQUALS | operators::NOT_EQUALS, [left, right]) => {

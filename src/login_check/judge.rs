@@ -216,7 +216,7 @@ pub(super) fn issued(grant: Grant, outcome: &Outcome) -> Result<Secret, Line> {
         404 | 400 | 405 if grant.falls_back => {
             return Err(Line::note(
                 grant.what,
-                format!("{}; clients go on with GET", answer.said()),
+                format!("{}; clients continue with GET", answer.said()),
             ));
         }
         404 | 405 => {
@@ -236,7 +236,7 @@ pub(super) fn issued(grant: Grant, outcome: &Outcome) -> Result<Secret, Line> {
             return Err(Line::bad(
                 grant.what,
                 answer.said(),
-                "answer 400 or 401: at anything else containerd and buildkit give up",
+                "answer 400 or 401: containerd and buildkit give up at any other status",
             ));
         }
     }
@@ -346,20 +346,21 @@ pub(super) fn readable(repository: &RepositoryName, outcome: &Outcome) -> Line {
 /// Reports the caller's identity. Only Wharfinger has this endpoint.
 pub(super) fn whoami(outcome: &Outcome) -> Line {
     let what = "who you are there";
-    let told = outcome
+    let identity = outcome
         .as_ref()
         .ok()
         .filter(|answer| answer.status.as_u16() == 200);
-    let told = told.map(Answer::json).filter(Value::is_object);
-    match told {
-        Some(told) => {
+    let identity = identity.map(Answer::json).filter(Value::is_object);
+    match identity {
+        Some(identity) => {
             let text = |key: &str| {
-                told.get(key)
+                identity
+                    .get(key)
                     .and_then(Value::as_str)
                     .unwrap_or_default()
                     .to_owned()
             };
-            let groups = told
+            let groups = identity
                 .get("groups")
                 .filter(|groups| groups.as_array().is_some_and(|groups| !groups.is_empty()));
             let groups = groups

@@ -133,7 +133,7 @@ fn a_token_endpoint_must_give_a_token_that_lives_a_minute() {
     assert!(issued(PASSWORD, &Ok(answer(200, &[], &access))).is_ok());
     let refusal = json!({"errors": [{"message": "no (request 1)"}]});
     for (grant, status, body, verdict, said) in [
-        (PASSWORD, 404, json!({}), Note, "clients go on with GET"),
+        (PASSWORD, 404, json!({}), Note, "clients continue with GET"),
         (IDENTITY_TOKEN, 404, json!({}), Note, "not offered here"),
         (PASSWORD, 403, json!({}), Bad, "give up"),
         (PASSWORD, 401, refusal.clone(), Bad, "no (request 1)"),
@@ -203,10 +203,10 @@ fn reading_a_repository_is_judged_by_its_status() {
             "{token} {direct}"
         );
     }
-    let told =
+    let identity =
         json!({"username": "u", "credential": "oidc", "groups": ["g"], "validUntil": "2026-01-01T00:00:00Z"});
     assert_eq!(
-        whoami(&Ok(answer(200, &[], &told))).found,
+        whoami(&Ok(answer(200, &[], &identity))).found,
         r#"u (oidc), groups ["g"], until 2026-01-01T00:00:00Z"#
     );
     assert_eq!(whoami(&Ok(answer(404, &[], &json!({})))).verdict, Note);

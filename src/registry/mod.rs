@@ -73,8 +73,8 @@ pub struct Settings {
     /// Repositories in which a descriptor's `size` and `data` are not checked. Mirrors of broken images need
     /// this.
     pub unchecked_descriptors: Repositories,
-    /// How old something must be before a collector may take it. What a client is told is good for half of
-    /// this. `None` for a day.
+    /// How old content must be before a collector may delete it. A client may rely on an answer for half of
+    /// this time. `None` for a day.
     pub grace: Option<std::time::Duration>,
     /// How many open uploads a caller may have. `None` means no limit.
     pub open_uploads: Option<usize>,

@@ -307,14 +307,14 @@ impl Registry {
         Ok(Some(true))
     }
 
-    /// The tag no longer points at this manifest, which may have lost its last one.
+    /// Clears the tag's back reference. The manifest may have lost its last tag, so a collector checks it.
     async fn is_off(&self, repository: &RepositoryName, digest: &Digest, tag: &Tag) -> Result<(), Error> {
         let candidate = Candidate::Manifest(repository.clone(), digest.clone());
         self.garbage.note(self.records.now(), [candidate]);
         self.clear_back_reference(repository, digest, tag).await
     }
 
-    /// Deletes a tag that retention gives up, in the state in which it was read. `false` if it has changed.
+    /// Deletes a tag for a retention policy, in the state in which it was read. `false` if it has changed.
     pub(super) async fn take_tag(
         &self,
         repository: &RepositoryName,

@@ -161,8 +161,8 @@ impl TypedStore {
         }
     }
 
-    /// The same records for collectors with this grace, of which a client may rely on half. Without a grace
-    /// nobody can rely on anything.
+    /// The same records for collectors with this grace period. A client may rely on an answer for half of it.
+    /// Without a grace period no client can rely on any answer.
     pub(super) fn with_grace(&self, grace: Option<Duration>) -> Self {
         let half = grace.filter(|grace| !grace.is_zero()).map(|grace| grace / 2);
         Self {

@@ -146,7 +146,7 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "wharfinger_collections_total",
         &["kind", "result"],
-        "Runs of the garbage collector: `full`, a walk through the whole store, or `recent`, a look at what was given up lately, or `asked`, a walk that `wharfinger gc` asked for; `done` or `failed`",
+        "Runs of the garbage collector: `full` is a walk through the whole store, `recent` a check of what recently lost a reference, `asked` a walk for `wharfinger gc`; `done` or `failed`",
     ),
     gauge(
         "wharfinger_config_generation",

@@ -81,29 +81,29 @@ pub struct Storage {
     /// Which tags and manifests to keep (see [how to keep what you need](../how-to/retention.md)). Default:
     /// everything. Changes need a restart.
     pub retention: Option<Retention>,
-    /// Whether the registry removes what nothing needs any more, while it serves: blobs that no manifest needs,
-    /// expired uploads, and what interrupted requests left. Manifests are kept. `wharfinger gc` does the
-    /// same once, also with false. Default true, as in zot.
-    /// [How it works](../explanation/collecting.md). Changes need a restart.
+    /// Whether the registry removes what nothing needs any more, while it serves: blobs that no manifest
+    /// needs, expired uploads, and what interrupted requests left. Tags and manifests are kept, unless
+    /// `retention` deletes them. `wharfinger gc` does the same once, also with false. Default true, as in
+    /// zot. [How it works](../explanation/collecting.md). Changes need a restart.
     pub gc: Option<bool>,
-    /// How old something must be before it is removed, such as `24h`. A client that pushed a blob, or was told
-    /// that the registry has it, can rely on that for half of this time. It has no part in the safety of what
-    /// manifests need. Default `24h`, where zot has one hour. With 0, which is for tests, a push may have to be
-    /// repeated. Changes need a restart.
+    /// How old content must be before it is removed, such as `24h`. A client that pushed a blob, or learned
+    /// that the registry has it, can rely on that for half of this time. What a manifest needs is safe at any
+    /// value. Default `24h`, where zot has one hour. With 0, which is for tests, clients may have to repeat a
+    /// push. Changes need a restart.
     pub gc_delay: Option<TextOrNumber>,
-    /// How often the registry walks through the whole store. What a deletion gave up is removed within minutes
-    /// after `gcDelay` without that. Default `24h`, where zot has one hour. With 0 it does so once, after the
-    /// start. Changes need a restart.
+    /// How often the registry walks through the whole store. Between these walks, content that a deletion
+    /// left unreferenced is removed within minutes after `gcDelay`. Default `24h`, where zot has one hour.
+    /// With 0 there is one walk after the start. Changes need a restart.
     pub gc_interval: Option<TextOrNumber>,
-    /// The time of day in UTC in which anything is removed, such as `22:00-04:00`. A walk that is cut off goes
-    /// on in the next window. Default: all day. Changes need a restart.
+    /// The time of day in UTC in which garbage is removed, such as `22:00-04:00`. An interrupted walk
+    /// continues in the next window. Default: all day. Changes need a restart.
     pub gc_time_window: Option<String>,
-    /// The share of one processor's time that the removal may take, in percent, from 1 to 100. A slower disk or
-    /// more traffic makes it slower. Default 10. Changes need a restart.
+    /// The share of one processor's time that the removal may take, in percent, from 1 to 100. It becomes
+    /// slower if the disk is slower or there is more traffic. Default 10. Changes need a restart.
     pub gc_pace: Option<u8>,
     /// Hashes every blob and manifest again and again while the registry serves, to find bytes that the disk
-    /// has lost or changed. Without this key nothing is hashed again. `wharfinger fsck` does it once, for a
-    /// store that no registry serves. [How to check a store](../how-to/check-a-store.md).
+    /// has lost or changed. Off by default. `wharfinger fsck` does it once, for a store that no registry
+    /// serves. [How to check a store](../how-to/check-a-store.md).
     pub scrub: Option<Scrub>,
 }
 
@@ -112,8 +112,8 @@ pub struct Storage {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Scrub {
     /// The time from the beginning of one walk through the whole store to the beginning of the next, such as
-    /// `168h`. Default `168h`, which is a week. With 0 nothing is hashed again. A walk that was cut off goes
-    /// on after a restart.
+    /// `168h`. Default `168h`, which is a week. 0 turns scrubbing off. An interrupted walk continues after a
+    /// restart.
     pub period: Option<String>,
     /// How much is read, in MiB per second, at least 1. Default 20, which is 11.5 TiB in a week. A walk that
     /// takes longer than `period` at this rate is followed at once by the next, and the log says so.

@@ -34,7 +34,7 @@ pub struct RetentionPolicy {
     /// stay with their manifest.
     #[serde(default)]
     pub keep_tags: Vec<KeepTags>,
-    /// Untagged manifests to keep although `deleteUntagged` is true. Without a rule in it none is kept.
+    /// Untagged manifests to keep although `deleteUntagged` is true. Without rules in it, none are kept.
     pub keep_untagged: Option<KeepUntagged>,
     /// Whether to delete manifests that have no tag, no subject, and no index that lists them. Default true.
     pub delete_untagged: Option<bool>,
@@ -49,13 +49,15 @@ pub struct RetentionPolicy {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct KeepTags {
-    /// Regular expressions. The entry decides about a tag if one of them matches a part of it (`^` and `$` stand
-    /// for the ends). Without patterns it decides about every tag. Without rules it keeps all these tags.
+    /// Regular expressions. The entry decides about a tag if one of them matches any part of it (`^` and `$`
+    /// stand for the ends). Without patterns it decides about every tag. Without rules it keeps all these
+    /// tags.
     #[serde(default)]
     pub patterns: Vec<String>,
-    /// Keeps so many of these tags: those whose manifests were pulled last. Tags that nobody pulled come last.
+    /// Keeps this many of these tags: those whose manifests were pulled last. Tags that were never pulled
+    /// come last.
     pub most_recently_pulled_count: Option<i64>,
-    /// Keeps so many of these tags: those that were pushed last.
+    /// Keeps this many of these tags: those that were pushed last.
     pub most_recently_pushed_count: Option<i64>,
     /// Keeps tags whose manifest was pulled within this time, and tags that were pushed within it.
     pub pulled_within: Option<String>,
@@ -67,10 +69,10 @@ pub struct KeepTags {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct KeepUntagged {
-    /// Keeps so many of the manifests without a tag: those that were pulled last. As in zot, the count includes
-    /// the children of indexes and referrers, which are kept anyway.
+    /// Keeps this many of the manifests without a tag: those that were pulled last. As in zot, the count
+    /// includes the children of indexes and referrers, which are kept anyway.
     pub most_recently_pulled_count: Option<i64>,
-    /// Keeps so many of them: those that were pushed last. The same manifests count.
+    /// Keeps this many of them: those that were pushed last. The count includes the same manifests.
     pub most_recently_pushed_count: Option<i64>,
     /// Keeps manifests that were pulled or pushed within this time.
     pub pulled_within: Option<String>,

@@ -72,7 +72,7 @@ impl Turns {
             drop(state);
             match next.send(turn) {
                 Ok(()) => return,
-                // The attempt was given up between the two steps.
+                // The attempt was cancelled between the two steps.
                 Err(back) => turn = back,
             }
         }

@@ -27,7 +27,7 @@ fn is_readable(world: &World, number: u8) -> bool {
     manifest(world, number).is_some_and(Manifest::is_readable)
 }
 
-/// The manifest that the tag leads to, if it is readable.
+/// The manifest that the tag points at, if it is readable.
 fn leads_to(world: &World, tag: u8) -> Option<u8> {
     read::<Tag>(world, Key::Tag(tag))
         .and_then(Tag::target)
@@ -233,7 +233,7 @@ pub(super) fn dying_manifests_are_marked(_: &Scenario, world: &World) -> Result<
     Ok(())
 }
 
-/// Content that was pushed, or found by a caller who may push, stays for at least half of the grace period.
+/// Content that was pushed, or found by a caller who may push, is kept for at least half of the grace period.
 /// No request takes longer than that.
 pub(super) fn acknowledged_is_not_old(scenario: &Scenario, world: &World) -> Result<(), String> {
     for (at, actor) in scenario.actors.iter().enumerate() {
@@ -415,7 +415,7 @@ pub(super) fn nothing_is_left(_: &Scenario, world: &World) -> Result<(), String>
     Ok(())
 }
 
-/// A tag that leads nowhere is left only by a push that crashed and was never acknowledged.
+/// Only a push that crashed, and so was never acknowledged, leaves a tag that points at nothing.
 pub(super) fn no_tag_leads_nowhere(scenario: &Scenario, world: &World) -> Result<(), String> {
     let crashed = |wanted: u8| {
         let pushes = |effect| matches!(effect, Some(Effect::Push { tag, .. }) if tag == Some(wanted));
@@ -429,7 +429,7 @@ pub(super) fn no_tag_leads_nowhere(scenario: &Scenario, world: &World) -> Result
                     && leads_to(world, tag).is_none()
                     && !crashed(tag) =>
             {
-                return Err(format!("tag {tag} leads nowhere: {:?}", world.get(key)));
+                return Err(format!("tag {tag} points at nothing: {:?}", world.get(key)));
             }
             Key::Back(of, tag) if manifest(world, of).is_none() && !crashed(tag) => {
                 return Err(format!("{key:?} is left of a manifest that is gone"));

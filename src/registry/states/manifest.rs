@@ -348,7 +348,7 @@ mod tests {
 
     /// The push may still be rejected.
     #[test]
-    fn announcing_leaves_what_an_earlier_version_kept() {
+    fn announcing_keeps_a_record_of_an_earlier_version() {
         let bytes = Bytes::from_static(br#"{"schemaVersion":2,"config":{"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#);
         let pushed = ManifestRecord::pending(&Manifest::parse(None, &bytes).unwrap(), bytes);
         let mut earlier = pushed.committed();
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_of_the_header_is_weighed() {
+    fn the_weight_includes_every_text_of_the_header() {
         let mut record = pushed();
         let before = record.header_bytes();
         record.header.artifact_type = Some("a".repeat(5000));

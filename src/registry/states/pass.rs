@@ -1,11 +1,12 @@
-//! How far a pass of the collector is. It makes a pass that was cut off go on, and protects nothing.
+//! The position of a collector's pass. With it an interrupted pass can continue. Safety does not depend on
+//! it.
 
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::registry) struct PassRecord {
     pub part: Part,
-    /// The place behind which it goes on.
+    /// The pass continues after this.
     pub after: String,
 }
 

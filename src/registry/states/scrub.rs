@@ -1,4 +1,4 @@
-//! How far a walk of the scrubber is. It makes a walk that was cut off go on, and protects nothing.
+//! The position of a scrubber's walk. With it an interrupted walk can continue. Safety does not depend on it.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub(in crate::registry) struct ScrubRecord {
     /// When the walk began, in seconds since 1970.
     pub began: i64,
-    /// The key behind which it goes on. `None` if it came to its end.
+    /// The walk continues after this key. `None` if it was complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
     /// When the last complete walk ended, in seconds since 1970.

@@ -38,7 +38,7 @@ pub(super) struct Fetcher {
     /// Host names that resolve to a fixed address.
     pub(super) resolve: Vec<(String, SocketAddr)>,
     pub(super) follow_redirects: bool,
-    /// The time from the start to the end of the body, for each redirect anew.
+    /// The time from the start to the end of the body. Each redirect has its own.
     pub(super) timeout: Duration,
     /// In bytes.
     pub(super) largest: usize,

@@ -1,5 +1,5 @@
-//! The budget of signature checks for one credential. webpki's own budget cannot be configured and starts
-//! anew with each call, and six authorities with one name already use up its 100 checks.
+//! The budget of signature checks for one credential. webpki's own budget cannot be configured and applies to
+//! each call separately. Six authorities with one name already use up its 100 checks.
 
 use crate::limits::SIGNATURE_CHECKS;
 use pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm};

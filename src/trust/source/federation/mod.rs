@@ -252,7 +252,7 @@ enum FederationError {
     Bundle(#[from] InvalidBundle),
     #[error(
         "expected a spiffe_sequence of {held} or more, found {found}: an older bundle would bring withdrawn keys back; if the trust \
-         domain was set up anew, its bundle is accepted from {until} on, or at once after a restart without the copy in the state directory"
+         domain was set up again, its bundle is accepted from {until} on, or at once after a restart without the copy in the state directory"
     )]
     Rollback { found: u64, held: u64, until: Timestamp },
 }

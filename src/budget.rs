@@ -336,7 +336,7 @@ mod tests {
     use crate::limits::FORM_BYTES;
     use futures_util::FutureExt;
 
-    /// A budget so small that forms have none of it.
+    /// A budget so small that it leaves none for forms.
     fn budget(pieces: usize) -> (Budget, Share, Share) {
         let budget = Budget::new(pieces * PIECE);
         let identified = budget.of(caller("builder"));
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_comes_in_whole_pieces_and_goes_back() {
+    fn memory_is_handed_out_in_whole_pieces_and_returned() {
         let (budget, identified, _) = budget(6);
         let mut held = identified.try_take(PIECE + 1).unwrap();
         assert_eq!((held.bytes(), budget.used()), (2 * PIECE, 2 * PIECE));
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn no_caller_takes_what_others_need() {
+    fn no_caller_can_use_up_the_budget() {
         let budget = Budget::new(USUAL);
         let most = |holder: Holder| {
             let share = budget.of(holder);
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn every_share_is_large_enough_for_one_body_and_all_of_it_is_no_more_than_the_budget() {
+    fn every_share_fits_one_body_and_all_shares_fit_the_budget() {
         let budget = Budget::new(LEAST);
         let held: Vec<_> = (0..4)
             .map(|n| {
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_waits_for_memory_and_not_for_ever() {
+    async fn a_body_waits_for_memory_but_not_for_ever() {
         let (budget, identified, stranger) = budget(6);
         let all = identified.reserve(6 * PIECE).await.unwrap();
         assert_eq!(stranger.reserve(1).await.unwrap_err(), Exhausted);

@@ -136,7 +136,11 @@ fn valid_input_is_accepted() {
     let credentials = good("authorization")
         .iter()
         .filter_map(|header| identity::credential_read(header.as_bytes()));
-    assert_eq!(credentials.count(), 3, "and nobody's");
+    assert_eq!(
+        credentials.count(),
+        3,
+        "three credentials, and one header without any"
+    );
     assert!(
         good("proxy_header")
             .iter()

@@ -188,10 +188,10 @@ fn in_yaml_only_true_and_false_are_truth_values() {
 
 #[test]
 fn settings_that_would_admit_everyone_are_rejected() {
-    let nobody = json!({"storage": {"rootDirectory": "s"}, "http": {"address": "0.0.0.0"}});
-    assert_eq!(keys(&nobody), ["http.auth"]);
-    let nobody_either = json!({"storage": {"rootDirectory": "s"}, "http": {}, "accessControl": {"repositories": {"**": {"defaultPolicy": ["read"]}}}});
-    assert_eq!(keys(&nobody_either), ["http.auth"]);
+    let open = json!({"storage": {"rootDirectory": "s"}, "http": {"address": "0.0.0.0"}});
+    assert_eq!(keys(&open), ["http.auth"]);
+    let also_open = json!({"storage": {"rootDirectory": "s"}, "http": {}, "accessControl": {"repositories": {"**": {"defaultPolicy": ["read"]}}}});
+    assert_eq!(keys(&also_open), ["http.auth"]);
     let public = json!({"storage": {"rootDirectory": "s"}, "http": {}, "accessControl": {"repositories": {"**": {"anonymousPolicy": ["read"]}}}});
     assert!(load(&public).is_ok());
 }

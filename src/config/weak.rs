@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_text_is_nothing_at_keys_of_zot_only() {
+    fn empty_text_means_not_set_only_at_keys_of_zot() {
         for (path, expected) in [
             ("http.address", true),
             ("http.auth.bearer.oidc[3].certificateAuthorityFile", true),

@@ -80,8 +80,8 @@ async fn a_command_gets_the_progress_and_then_the_answer_or_the_servers_reason()
         assert_eq!(unknown, Err(AskError::OtherVersion));
     })
     .await;
-    let nobody = tempfile::tempdir().unwrap();
-    let why = ask(nobody.path(), &Unknown {}, |()| ()).await.unwrap_err();
+    let empty = tempfile::tempdir().unwrap();
+    let why = ask(empty.path(), &Unknown {}, |()| ()).await.unwrap_err();
     assert!(why.to_string().ends_with("there is no such socket"), "{why}");
 }
 

@@ -155,7 +155,7 @@ fn signer(keys: &SigningKeys, now: Timestamp) -> String {
 }
 
 #[test]
-fn keys_are_kept_in_the_folder_and_turned_with_overlap() {
+fn keys_are_kept_in_the_folder_and_rotated_with_overlap() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let keys = SigningKeys::in_folder(&state, HOUR, NOW).unwrap();
@@ -261,7 +261,7 @@ fn the_first_key_of_a_pem_file_signs_and_all_of_them_verify() {
 }
 
 #[test]
-fn what_is_published_has_no_private_part_and_verifies_elsewhere() {
+fn published_keys_have_no_private_part_and_verify_elsewhere() {
     let keys = SigningKeys::in_memory(NOW).unwrap();
     let published = keys.published();
     assert!(published["keys"][0].get("d").is_none());

@@ -78,7 +78,7 @@ fn to_json(value: &Value) -> Json {
 }
 
 #[test]
-fn names_are_open_where_the_caller_says_so() {
+fn members_are_unchecked_only_where_the_caller_says_so() {
     assert!(compile("vars.anything", Kind::Any, &["vars"], None).is_ok());
     assert!(compile("claims.sub", Kind::Any, &["vars"], None).is_err());
 }
@@ -146,7 +146,7 @@ fn t_4_5_a_wrong_kind_that_shows_at_run_time_fails() {
 }
 
 #[test]
-fn failures_say_what_failed_and_no_claim() {
+fn failures_name_the_operation_and_show_no_claim() {
     let operands = |operation: &str, operands: &str| Failed::Operands {
         operation: operation.into(),
         operands: operands.into(),

@@ -71,8 +71,8 @@ mod tests {
 
     #[test]
     fn a_failure_is_reported_once_with_everything_that_failed_alike() {
-        let mut told = Vec::new();
-        let mut report = Report::to(|line: &Line| told.push(line.to_string()));
+        let mut lines = Vec::new();
+        let mut report = Report::to(|line: &Line| lines.push(line.to_string()));
         report.say(Line::bad("bearer", "401: no (request 1)", "renew it"));
         report.say(Line::good("anonymous", "200"));
         report.say(Line::bad("password", "401: no (request 2)", "renew it"));
@@ -80,7 +80,7 @@ mod tests {
         report.say(Line::bad("whoami", "500", "look into the log"));
         assert!(!report.end());
         assert_eq!(
-            told,
+            lines,
             [
                 "FAIL  bearer: 401: no (request 1)\n      fix: renew it",
                 "ok    anonymous: 200",

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conditions_are_about_what_is_there() {
+    fn conditions_are_compared_with_the_present_manifest() {
         let [a, b] = ["a", "b"].map(|fill| format!("sha256:{}", fill.repeat(64)).parse::<Digest>().unwrap());
         let here = format!("\"{a}\"");
         let other = format!("\"{b}\"");

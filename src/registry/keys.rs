@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_lead_back_to_what_they_are_of() {
+    fn keys_are_parsed_into_the_entries_that_they_name() {
         let hex = "ab".repeat(32);
         let d = || format!("sha256:{hex}").parse::<Digest>().unwrap();
         let r = || "a/b".parse::<RepositoryName>().unwrap();
@@ -517,7 +517,7 @@ mod tests {
             ),
         ] {
             assert_eq!(entry.key(), key);
-            let found = Entry::parse(&key).unwrap_or_else(|| panic!("{key} leads nowhere"));
+            let found = Entry::parse(&key).unwrap_or_else(|| panic!("{key} is not the key of an entry"));
             assert_eq!(
                 (std::mem::discriminant(&found), found.key()),
                 (std::mem::discriminant(&entry), key)

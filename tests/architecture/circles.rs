@@ -186,7 +186,7 @@ impl Tree {
             .keys()
             .filter_map(|from| round(from, &edges))
             .filter(|circle| reported.insert(sorted(circle)))
-            .map(|circle| told(&circle))
+            .map(|circle| described(&circle))
             .collect()
     }
 }
@@ -214,7 +214,7 @@ fn sorted(circle: &[Module]) -> Vec<Module> {
     modules
 }
 
-fn told(circle: &[Module]) -> String {
+fn described(circle: &[Module]) -> String {
     let names: Vec<_> = circle.iter().map(|module| module.join("::")).collect();
     let (last, others) = names.split_last().expect("a circle has modules");
     let first = names.first().expect("a circle has modules");

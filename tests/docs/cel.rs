@@ -134,7 +134,7 @@ fn code(expression: &str) -> String {
 }
 
 #[test]
-fn the_table_of_differences_from_zot_is_what_happens() {
+fn the_table_of_differences_from_zot_is_correct() {
     let mut table = String::from("| expression | zot | here | in both |\n|---|---|---|---|\n");
     for Difference(expression, zot, both) in DIFFERENCES {
         let here = verdict(expression);

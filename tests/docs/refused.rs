@@ -72,7 +72,7 @@ fn filled(format: &str) -> String {
 }
 
 #[test]
-fn every_reason_is_explained_and_none_that_there_is_not() {
+fn every_reason_is_explained_and_no_other() {
     let mut expected = BTreeSet::new();
     for (file, name) in [
         ("src/identity/refusal.rs", "Refused"),
@@ -121,7 +121,7 @@ fn denials() -> impl Iterator<Item = String> {
 }
 
 #[test]
-fn no_keys_is_said_as_the_page_says_it() {
+fn the_message_for_missing_keys_is_the_one_on_the_page() {
     use wharfinger::clock::Timestamp;
     use wharfinger::trust::{Authorities, Slot, jwks::KeySet};
     let authorities = Authorities::<KeySet>::new(vec![Slot::new("a")]);

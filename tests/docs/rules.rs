@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bars of performance are numbered without a dash: `P7`. Every other code is up to four capital letters, a dash and a number, as in `X-17`.
+/// Bars of performance are numbered without a dash: `P7`. Every other code is up to four capital letters, a
+/// dash and a number, as in `X-17`.
 const BARS: &str = "P";
 /// Numbered by section: `T-7.2`.
 const TOKENS: &str = "T";

@@ -1,6 +1,6 @@
-//! The kinds of configuration files in zot's own repository, written anew, each with the number of zot's 150
-//! files like it. At least half of them load for `serve --open`. For every other file, the message names the
-//! settings that are not built.
+//! The kinds of configuration files in zot's own repository, written again from scratch, each with the number
+//! of zot's 150 files like it. At least half of them load for `serve --open`. For every other file, the
+//! message names the settings that are not built.
 
 use serde_json::{Value, json};
 use std::path::Path;

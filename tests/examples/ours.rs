@@ -108,11 +108,11 @@ async fn quickstart() {
         (registry.rights(&admin, "public/a"), registry.rights(&admin, "a")),
         ("rcud".into(), "rcud".into())
     );
-    let nobody = registry.anonymous().await;
+    let anonymous = registry.anonymous().await;
     assert_eq!(
         (
-            registry.rights(&nobody, "public/a"),
-            registry.rights(&nobody, "a")
+            registry.rights(&anonymous, "public/a"),
+            registry.rights(&anonymous, "a")
         ),
         ("r".into(), String::new())
     );

@@ -101,10 +101,10 @@ async fn basic() {
     assert_eq!(
         registry.rights(&identity, "any/thing"),
         "rcud",
-        "without accessControl whoever is known may do everything"
+        "without accessControl every authenticated caller may do everything"
     );
-    let nobody = registry.anonymous().await;
-    assert_eq!(registry.rights(&nobody, "any/thing"), "");
+    let anonymous = registry.anonymous().await;
+    assert_eq!(registry.rights(&anonymous, "any/thing"), "");
 }
 
 #[tokio::test]

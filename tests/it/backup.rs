@@ -372,7 +372,7 @@ async fn a_failed_backup_says_what_to_do() {
 
 /// Everything undamaged is saved, and the exit code reports the damage.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_store_is_backed_up_as_far_as_it_goes() {
+async fn a_damaged_store_is_backed_up_as_far_as_possible() {
     let app = Setup::plain().start().await;
     let image = Image::new("team/app", "one", true);
     let damaged = Image::new("team/app", "two", false);

@@ -141,13 +141,16 @@ async fn a_key_of_two_clusters_is_reported_even_if_it_appears_later() {
     assert_eq!(whose().await, format!("{ISSUER}/prod/{SUBJECT}"));
     let mark = app.mark().await;
     app.setup.write("edge.json", &file(&[&edge, &prod]));
-    let told = |line: &Value| {
+    let names_the_key = |line: &Value| {
         line["level"] == "ERROR"
             && line["message"]
                 .as_str()
                 .is_some_and(|text| text.contains("have the same key"))
     };
-    let line = app.log.wait("the key is in two entries", mark, told).await;
+    let line = app
+        .log
+        .wait("the key is in two entries", mark, names_the_key)
+        .await;
     assert!(
         line["message"]
             .as_str()

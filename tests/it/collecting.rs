@@ -1,4 +1,4 @@
-//! The server gives space back while it serves.
+//! The server removes garbage while it serves.
 
 use crate::harness::{Setup, TestApp, sha256};
 use reqwest::{Method, StatusCode};
@@ -36,7 +36,7 @@ async fn push_image(app: &TestApp) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_deletion_gave_up_is_removed_while_the_registry_serves() {
+async fn content_that_a_deletion_left_unreferenced_is_removed_while_the_registry_serves() {
     let mut setup = Setup::plain();
     setup.config["storage"]["gcDelay"] = json!("0");
     setup.config["http"]["health"] = json!({"address": "127.0.0.1", "port": 0});

@@ -13,14 +13,14 @@ async fn the_official_suite_with_everything_on_has_no_failure_and_skips_nothing(
     let mut setup = Setup::plain();
     setup.config["storage"]["sparse"] = json!(["conformance/**"]);
     let app = setup.start().await;
-    let Some(told) = run(&app, &[("OCI_TLS", "disabled")]).await else {
+    let Some(results) = run(&app, &[("OCI_TLS", "disabled")]).await else {
         return;
     };
-    assert_eq!(told.counts(), [0, 0, 0], "{}", told.all);
+    assert_eq!(results.counts(), [0, 0, 0], "{}", results.all);
     assert!(
-        !told.text.contains(": Disabled") && !told.text.contains(": Skip"),
+        !results.text.contains(": Disabled") && !results.text.contains(": Skip"),
         "{}",
-        told.all
+        results.all
     );
 }
 
@@ -28,11 +28,11 @@ async fn the_official_suite_with_everything_on_has_no_failure_and_skips_nothing(
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_suite_passes_where_manifests_must_be_complete() {
     let app = Setup::plain().start().await;
-    let Some(told) = run(&app, &[("OCI_TLS", "disabled"), ("OCI_DATA_SPARSE", "false")]).await else {
+    let Some(results) = run(&app, &[("OCI_TLS", "disabled"), ("OCI_DATA_SPARSE", "false")]).await else {
         return;
     };
     // Tests of incomplete manifests are disabled.
-    assert_eq!(told.counts_of(950), [0, 0, 0], "{}", told.all);
+    assert_eq!(results.counts_of(950), [0, 0, 0], "{}", results.all);
 }
 
 /// The suite requests tokens for one repository at a time, so it may not read the other repository of a
@@ -53,10 +53,10 @@ async fn the_official_suite_with_a_workloads_token_has_no_failure_and_skips_moun
     // Any user may have the token as password.
     let login = [("OCI_USERNAME", "workload"), ("OCI_PASSWORD", token.as_str())];
     let tls = [("OCI_TLS", "enabled"), ("SSL_CERT_FILE", roots.to_str().unwrap())];
-    let Some(told) = run(&app, &[login, tls].concat()).await else {
+    let Some(results) = run(&app, &[login, tls].concat()).await else {
         return;
     };
-    let skipped: Vec<_> = told
+    let skipped: Vec<_> = results
         .text
         .lines()
         .filter(|line| line.ends_with(": Skip") && line.contains('/'))
@@ -64,23 +64,23 @@ async fn the_official_suite_with_a_workloads_token_has_no_failure_and_skips_moun
     assert!(
         skipped.iter().all(|line| line.contains("/blob-mount")),
         "{}",
-        told.all
+        results.all
     );
     assert_eq!(
-        told.counts(),
+        results.counts(),
         [0, u32::try_from(skipped.len()).unwrap(), 0],
         "{}",
-        told.all
+        results.all
     );
 }
 
-struct Told {
+struct Results {
     text: String,
     all: String,
 }
 
 /// Runs the suite. Prints a message and returns `None` if it is not installed.
-async fn run(app: &TestApp, settings: &[(&str, &str)]) -> Option<Told> {
+async fn run(app: &TestApp, settings: &[(&str, &str)]) -> Option<Results> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if !std::env::split_paths(&path).any(|folder| folder.join("conformance").is_file()) {
         assert!(
@@ -107,10 +107,10 @@ async fn run(app: &TestApp, settings: &[(&str, &str)]) -> Option<Told> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let all = format!("{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{all}");
-    Some(Told { text, all })
+    Some(Results { text, all })
 }
 
-impl Told {
+impl Results {
     fn counts(&self) -> [u32; 3] {
         self.counts_of(1000)
     }

@@ -209,7 +209,7 @@ fn dev_listens_where_a_container_publishes_its_port_and_says_what_that_means() {
     assert!(config.contains("address: '0.0.0.0'"), "{config}");
     assert!(
         !config.contains("anonymousPolicy") && !config.contains("defaultPolicy"),
-        "nobody is let in without a key: {config}"
+        "no caller has rights without a credential: {config}"
     );
 }
 
@@ -290,7 +290,7 @@ async fn docker_pulls_and_unpacks_the_image_of_dev() {
 }
 
 #[test]
-fn a_signal_ends_it_well() {
+fn a_signal_ends_dev_successfully() {
     let mut dev = Dev::start();
     kill_process(Pid::from_child(&dev.child), Signal::INT).unwrap();
     assert!(dev.child.wait().unwrap().success());

@@ -19,7 +19,7 @@ struct Site {
 }
 
 impl Site {
-    /// Everybody may push to `open/**`. Each request has a body to send, in `body`.
+    /// Every caller may push to `open/**`. Each request has a body to send, in `body`.
     async fn start() -> Self {
         let rules = json!({"anonymousPolicy": ["read", "create", "update", "delete"]});
         let mut plain = Setup::plain();

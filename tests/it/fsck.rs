@@ -133,10 +133,10 @@ async fn every_damage_is_named_and_ends_with_1() {
     }
     let (code, out, err) = store.fsck(&["--json"]);
     assert_eq!((code, err.as_str()), (1, ""), "{out}");
-    let told = lines(&out);
+    let reported = lines(&out);
     let damage = json!({"severity": "damage", "key": blob_key(), "what": format!("its bytes {name} have the digest {found}")});
-    assert!(told.contains(&damage), "{out}");
-    assert_eq!(told.last().unwrap()["damages"], 2);
+    assert!(reported.contains(&damage), "{out}");
+    assert_eq!(reported.last().unwrap()["damages"], 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,9 +253,14 @@ async fn leftovers_alone_are_named_and_end_with_0() {
         assert!(out.contains(said), "expected {said} in {out}");
     }
     let (code, out, _) = store.fsck(&["--json"]);
-    let told = lines(&out);
+    let reported = lines(&out);
     assert_eq!(
-        (code, told.len(), &told[2]["damages"], &told[2]["leftovers"]),
+        (
+            code,
+            reported.len(),
+            &reported[2]["damages"],
+            &reported[2]["leftovers"]
+        ),
         (0, 3, &json!(0), &json!(2)),
         "{out}"
     );
@@ -326,7 +331,7 @@ async fn a_store_in_use_is_not_checked_and_ends_with_1() {
     assert_eq!(
         app.anonymous().get("/v2/team/app/manifests/v1").await.status,
         200,
-        "it goes on"
+        "the registry still serves"
     );
 }
 

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// A registry that removes nothing by itself, and whose collector spares nothing for being young.
+/// A registry that removes nothing by itself. Its collector has no grace period.
 fn at_once() -> Setup {
     let mut setup = Setup::plain();
     setup.config["storage"]["gc"] = json!(false);
@@ -37,7 +37,7 @@ async fn report(setup: &Setup, more: &[&str]) -> (i32, Value) {
     (code, report)
 }
 
-/// Runs the command twice, the first time as a dry run. Both must say the same. Returns what they said.
+/// Runs the command twice, the first time as a dry run. Both must report the same. Returns the report.
 async fn twice(setup: &Setup) -> Value {
     let before = bytes_in(&setup.path("store/d"));
     let (code, mut dry) = report(setup, &["--dry-run"]).await;
@@ -98,7 +98,7 @@ async fn delete(client: &Client, image: &Image) {
     assert_eq!(client.send(Method::DELETE, &path, "").await.status, 202);
 }
 
-/// Pushes one image that stays, one that nothing needs after its deletion, and one without a tag.
+/// Pushes one image that is kept, one that is unreferenced after its deletion, and one without a tag.
 async fn push_and_delete(client: &Client) -> [Image; 3] {
     let [kept, deleted, untagged] =
         ["kept", "deleted", "untagged"].map(|salt| Image::new("team/app", salt, false));
@@ -141,7 +141,7 @@ async fn a_running_registry_removes_what_the_dry_run_said_and_serves_the_rest() 
     );
     kept.must_be(&client, "v1").await;
     untagged.must_be(&client, &untagged.digest()).await;
-    // An upload that is open goes on.
+    // An open upload continues.
     let place = format!(
         "{}{}digest={}",
         sent.header("location"),
@@ -247,8 +247,8 @@ async fn an_image_that_is_being_pushed_survives() {
     image.must_be(&client, "v1").await;
 }
 
-/// Nothing of the repository is removed, because the manifest may need anything. Other repositories lose what
-/// nothing needs.
+/// Nothing of the repository is removed, because the manifest may need anything. Garbage of other
+/// repositories is removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_that_cannot_be_read_stops_its_repository_and_ends_with_1() {
     let mut app = at_once().start().await;

@@ -30,7 +30,7 @@ async fn the_image_is_small_runs_as_nobody_and_serves() {
     assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
 
     // `dev` pushes and pulls, so this needs a place to write, TLS, and every linked library.
-    let (told, _) = docker.run(&[
+    let (output, _) = docker.run(&[
         "run",
         "--rm",
         "--network=host",
@@ -43,7 +43,10 @@ async fn the_image_is_small_runs_as_nobody_and_serves() {
         "--address",
         "0.0.0.0",
     ]);
-    assert!(told.contains("201 Created") && told.contains("200 OK"), "{told}");
+    assert!(
+        output.contains("201 Created") && output.contains("200 OK"),
+        "{output}"
+    );
 
     serves_what_is_mounted(&docker).await;
     docker.run(&["rmi", "--force", IMAGE]);

@@ -113,7 +113,7 @@ async fn a_rejection_is_reported_with_the_registrys_own_words_and_request_id() {
     assert_eq!(
         said.matches("FAIL").count(),
         1,
-        "one failure is told once:\n{said}"
+        "one failure is reported once:\n{said}"
     );
     let again = line(&said, "the same failure");
     assert!(

@@ -68,13 +68,13 @@ async fn of_a_hundred_manifests_at_once_those_beyond_the_budget_are_asked_to_ret
     let head = "PUT /v2/a/manifests/v1 HTTP/1.1\r\nHost: a\r\nContent-Length: 4194304\r\n\r\n";
     // No body is complete, so each request that is being read holds its memory until the end of the test.
     let request = Bytes::from([head.as_bytes(), &vec![b' '; 2 << 20]].concat());
-    let (told, mut answers) = mpsc::unbounded_channel();
+    let (sender, mut answers) = mpsc::unbounded_channel();
     let address = app.address;
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
-            let told = told.clone();
+            let sender = sender.clone();
             let request = request.clone();
-            tokio::spawn(async move { told.send(raw(address, &request).await) })
+            tokio::spawn(async move { sender.send(raw(address, &request).await) })
         })
         .collect();
     for _ in READ..CLIENTS {

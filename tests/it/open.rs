@@ -390,7 +390,7 @@ async fn pages_of_allowed_origins_read_answers_and_errors_and_ask_before_they_se
     assert_eq!(
         allowed.header("access-control-allow-credentials"),
         "",
-        "nobody can log in here"
+        "this registry has no login"
     );
     assert_ne!(
         asks("http://evil.example")

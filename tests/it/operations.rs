@@ -56,7 +56,7 @@ async fn sighup_reloads_the_certificate_and_keeps_the_old_one_if_the_new_one_is_
     assert_eq!(
         before.get("/livez").await.status,
         StatusCode::OK,
-        "open connections go on"
+        "open connections still work"
     );
     assert!(
         app.anonymous().get_or_none("/livez").await.is_none(),
@@ -191,7 +191,7 @@ async fn the_store_survives_a_kill() {
     assert_eq!(
         (stands.status, stands.header("range")),
         (StatusCode::NO_CONTENT, "0-1"),
-        "uploads go on"
+        "uploads continue"
     );
     let digest = sha256(b"goes on");
     assert_eq!(
@@ -314,12 +314,12 @@ async fn j_12_a_token_for_several_audiences_is_accepted_and_logged_once_for_each
         assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
     }
     app.mark().await;
-    let told = app.log.since(0).into_iter().filter(|line| {
+    let logged = app.log.since(0).into_iter().filter(|line| {
         line["message"]
             .as_str()
             .is_some_and(|text| text.contains("several audiences"))
     });
-    let subjects: Vec<_> = told.map(|line| line["credential.subject"].clone()).collect();
+    let subjects: Vec<_> = logged.map(|line| line["credential.subject"].clone()).collect();
     assert_eq!(subjects, [pki.domain.id("/a"), pki.domain.id("/b")]);
     let metrics = app
         .anonymous()

@@ -24,8 +24,8 @@ fn line(user: &str, password: &str) -> String {
 }
 
 async fn whoami(client: &Client) -> (String, String) {
-    let told = client.get("/v2/_wharfinger/whoami").await.json();
-    let text = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
+    let identity = client.get("/v2/_wharfinger/whoami").await.json();
+    let text = |name: &str| identity[name].as_str().unwrap_or_default().to_owned();
     (text("username"), text("credential"))
 }
 
@@ -51,7 +51,7 @@ async fn usernames_and_passwords_work_until_the_file_changes() {
         assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "{user} {password}");
         assert!(
             answer.text().contains("the name or the password is wrong"),
-            "which of the two shows to nobody: {}",
+            "the answer must not say which of the two is wrong: {}",
             answer.text()
         );
     }
@@ -141,12 +141,12 @@ async fn wrong_passwords_of_one_address_are_answered_late_and_delay_no_other_add
     );
     assert_eq!(first.header("retry-after"), "60");
     let id = first.header("x-request-id");
-    let told = app
+    let line = app
         .log
         .wait("it is turned away", 0, |line| line["request.id"] == id)
         .await;
     assert_eq!(
-        (&told["level"], &told["client.address"]),
+        (&line["level"], &line["client.address"]),
         (&json!("WARN"), &json!("192.0.2.66"))
     );
     assert_eq!(from("192.0.2.1", "one").get("/v2/").await.status, StatusCode::OK);
@@ -202,13 +202,13 @@ async fn access_control_limits_the_scopes_of_a_token_server() {
         (answer.error().0, answer.header("www-authenticate")),
         (401, expected)
     );
-    let nobody = token("", &[("app", all)]);
+    let anonymous = token("", &[("app", all)]);
     assert_eq!(
-        nobody.get(TAGS).await.status,
+        anonymous.get(TAGS).await.status,
         StatusCode::OK,
-        "issued to nobody in particular: anonymousPolicy"
+        "a token without a subject has the rights of anonymousPolicy"
     );
-    assert_eq!(nobody.post(UPLOADS).await.error().0, 401);
+    assert_eq!(anonymous.post(UPLOADS).await.error().0, 401);
 
     let with = |name: &str, value: Value| {
         let mut claims = claims("ann", &[("app", all)]);
@@ -222,7 +222,7 @@ async fn access_control_limits_the_scopes_of_a_token_server() {
         ("without an end", with("exp", Value::Null)),
         ("not yet", with("nbf", (now() + 600).into())),
         (
-            "a SPIFFE ID that it may say of nobody",
+            "a SPIFFE ID as the subject",
             with("sub", "spiffe://elsewhere.test/admin".into()),
         ),
         (
@@ -294,7 +294,7 @@ async fn client_certificates_give_usernames_by_entry_and_by_zots_attributes() {
             .error()
             .0,
         401,
-        "an authority of nobody's"
+        "an authority that no entry trusts"
     );
     // The certificate gets a token, and an upload continues with it.
     let location = app.certificate(&ann).start_upload("app").await;

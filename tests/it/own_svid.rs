@@ -71,7 +71,7 @@ async fn it_waits_for_an_agent_that_is_away_and_follows_rotations_without_droppi
     assert_eq!(
         before.get("/livez").await.status,
         StatusCode::OK,
-        "the open connection goes on"
+        "the open connection still works"
     );
 
     let mark = app.log.since(0).len();

@@ -19,7 +19,7 @@ async fn a_trusted_proxy_names_its_clients_and_its_own_certificate_is_no_credent
     assert_eq!(
         answer.error(),
         (401, "UNAUTHORIZED".into()),
-        "the proxy itself is nobody here"
+        "the proxy's certificate does not identify the client"
     );
     let line = app
         .log
@@ -57,11 +57,11 @@ async fn a_trusted_proxy_names_its_clients_and_its_own_certificate_is_no_credent
         ("http", "registry.example.org:8080"),
         ("https", "[2001:db8::1]:5000"),
     ] {
-        let told = proxy
+        let client = proxy
             .clone()
             .header("x-forwarded-proto", scheme)
             .header("x-forwarded-host", host);
-        let answer = told.header("x-forwarded-for", "203.0.113.7").get("/v2/").await;
+        let answer = client.header("x-forwarded-for", "203.0.113.7").get("/v2/").await;
         let realm = format!(r#"Bearer realm="{scheme}://{host}{TOKEN}",service="wharfinger""#);
         assert_eq!(answer.header("www-authenticate"), realm);
         let line = app

@@ -555,6 +555,6 @@ async fn malformed_credentials_are_rejected_too() {
         }
     }
     // Some clients send an empty username and password if they have none.
-    let nobody = site.app.anonymous().header("authorization", "Basic Og==");
-    assert_eq!(nobody.get(PATH).await.status, StatusCode::OK);
+    let anonymous = site.app.anonymous().header("authorization", "Basic Og==");
+    assert_eq!(anonymous.get(PATH).await.status, StatusCode::OK);
 }

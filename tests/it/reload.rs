@@ -123,13 +123,13 @@ async fn a_key_of_two_trust_domains_is_used_for_the_first_only_unless_the_config
         ("its authority", "CN=prod.test"),
         ("its JWT key", "the JWT key jwt-1"),
     ] {
-        let told = |line: &Value| {
+        let names_the_key = |line: &Value| {
             let text = line["message"].as_str().unwrap_or_default();
             line["level"] == "ERROR"
                 && text.contains(key)
                 && text.contains("is also held by the trust domain prod.test")
         };
-        app.log.wait(what, 0, told).await;
+        app.log.wait(what, 0, names_the_key).await;
     }
     assert_eq!(
         (status(&crossed).await, status(&here).await),
@@ -242,7 +242,7 @@ async fn a_rotation_in_one_trust_domain_verifies_no_connection_of_another_again(
     assert_eq!(
         ask_all().await,
         11.0,
-        "four of the trust domain that rotated, none of the other"
+        "four verifications for the trust domain that rotated, and none for the other"
     );
 }
 
@@ -268,7 +268,7 @@ async fn a_configuration_with_mistakes_is_refused_with_all_of_them_and_the_runni
     );
     for key in ["http.tls", "http.auth.spiffe.trustDomains[0].bundle[0]"] {
         app.log
-            .wait("the mistake is told", 0, |line| {
+            .wait("the mistake is logged", 0, |line| {
                 line["config.key"] == key && line["level"] == "ERROR"
             })
             .await;

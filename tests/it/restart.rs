@@ -33,13 +33,13 @@ async fn a_registry_restarts_and_serves_while_its_issuer_is_down() {
         StatusCode::UNAUTHORIZED
     );
     assert_eq!(issuer.fetches(), fetches);
-    let told = app
+    let line = app
         .log
-        .wait("the copy counts", 0, |line| {
+        .wait("the copy on disk is used", 0, |line| {
             line["source"] == issuer.url.as_str() && line["level"] == "WARN"
         })
         .await;
-    assert!(told["message"].as_str().is_some());
+    assert!(line["message"].as_str().is_some());
 
     // A file that other users can write is not trusted.
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o666)).unwrap();

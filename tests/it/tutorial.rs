@@ -63,7 +63,7 @@ fn typed(lines: &str, folder: &Path) -> String {
 }
 
 #[test]
-fn it_leads_to_its_end() {
+fn the_tutorial_works_from_start_to_end() {
     if !is_installed("curl") {
         return;
     }

@@ -73,14 +73,14 @@ async fn over_http(app: &TestApp, first: &Credential, elsewhere: &Credential, se
         Credential::Token(token) => app.bearer(token),
         Credential::Certificate(pair) => app.certificate(pair),
     };
-    let nobody = app.anonymous();
+    let anonymous = app.anonymous();
     let elsewhere = client(elsewhere);
     let second = client(second);
     let first = client(first);
     let uploads = "/v2/e2e/app/blobs/uploads/";
     let catalogue = "/v2/_catalog";
     assert_eq!(
-        nobody.post(uploads).await.error(),
+        anonymous.post(uploads).await.error(),
         (401, "UNAUTHORIZED".into()),
         "1: upload without credential"
     );
@@ -129,7 +129,7 @@ async fn over_http(app: &TestApp, first: &Credential, elsewhere: &Credential, se
 /// Steps 8 to 14.
 async fn with_a_client(app: &TestApp, tool: Tool, first: &Credential, second: &Credential) {
     const IMAGE: &str = "e2e/image";
-    let nobody = Login::new(tool, app, None);
+    let anonymous = Login::new(tool, app, None);
     let second = Login::new(tool, app, Some(second));
     let first = Login::new(tool, app, Some(first));
     done("8: copy in", &first.copy_in(IMAGE).await);
@@ -139,7 +139,7 @@ async fn with_a_client(app: &TestApp, tool: Tool, first: &Credential, second: &C
         app,
         mark,
         401,
-        &nobody.copy_in(IMAGE).await,
+        &anonymous.copy_in(IMAGE).await,
     )
     .await;
     let mark = app.mark().await;
@@ -148,7 +148,7 @@ async fn with_a_client(app: &TestApp, tool: Tool, first: &Credential, second: &C
         app,
         mark,
         401,
-        &nobody.list_tags(IMAGE).await,
+        &anonymous.list_tags(IMAGE).await,
     )
     .await;
     let manifest = first.manifest(IMAGE).await;
@@ -181,7 +181,7 @@ async fn with_a_client(app: &TestApp, tool: Tool, first: &Credential, second: &C
     let mark = app.mark().await;
     refused("13: its tag list", app, mark, 403, &second.list_tags(IMAGE).await).await;
     let mark = app.mark().await;
-    refused("14: no token", app, mark, 401, &nobody.manifest(IMAGE).await).await;
+    refused("14: no token", app, mark, 401, &anonymous.manifest(IMAGE).await).await;
 }
 
 fn done(step: &str, outcome: &Outcome) {

@@ -325,11 +325,11 @@ fn a_reader_yields_what_may_be_read() {
         entry("b/**", vec![], &[], &[R]),
     ]);
     let ann = user("ann", &[]);
-    let nobody = Identity::anonymous();
+    let anonymous = Identity::anonymous();
     assert!(Reader::new(&policy, &ann).permit(&name("a/x")).is_some());
     assert!(Reader::new(&policy, &ann).permit(&name("b/x")).is_none());
-    assert!(Reader::new(&policy, &nobody).permit(&name("a/x")).is_none());
-    assert!(Reader::new(&policy, &nobody).permit(&name("b/x")).is_some());
+    assert!(Reader::new(&policy, &anonymous).permit(&name("a/x")).is_none());
+    assert!(Reader::new(&policy, &anonymous).permit(&name("b/x")).is_some());
 }
 
 #[test]

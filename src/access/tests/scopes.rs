@@ -53,9 +53,12 @@ fn a_denial_by_scope_says_that_another_token_may_be_requested() {
         (verdicts(&policy, &both, "a"), verdicts(&policy, &both, "b")),
         ("+ss-".to_owned(), "c---".to_owned())
     );
-    let nobody = Identity::anonymous().scoped(scope("repository:a:pull,push"));
+    let anonymous = Identity::anonymous().scoped(scope("repository:a:pull,push"));
     assert_eq!(
-        (verdicts(&policy, &nobody, "a"), verdicts(&policy, &nobody, "b")),
+        (
+            verdicts(&policy, &anonymous, "a"),
+            verdicts(&policy, &anonymous, "b")
+        ),
         ("+---".to_owned(), "----".to_owned())
     );
 }

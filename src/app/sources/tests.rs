@@ -122,7 +122,7 @@ fn a_name_in_the_password_file_may_not_be_an_issuers() {
 }
 
 #[tokio::test]
-async fn a_source_with_the_same_settings_lives_on_and_others_come_and_go() {
+async fn unchanged_sources_are_kept_and_others_are_added_and_removed() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["one", "two", "three"] {
         std::fs::write(folder.path().join(format!("{name}.jwks")), r#"{"keys":[]}"#).unwrap();
@@ -179,7 +179,7 @@ fn warnings_of(folder: &std::path::Path, trust_domains: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_key_of_two_trust_domains_is_warned_of_by_whatever_way_it_came_unless_it_may_be_shared() {
+fn a_key_of_two_trust_domains_is_warned_of_for_every_kind_of_source_unless_it_may_be_shared() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("one.jwks"), set("one")).unwrap();
     let warnings = |second: &str| {

@@ -292,7 +292,7 @@ mod tests {
     const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     #[test]
-    fn a_second_start_reuses_what_is_good_and_reissues_what_is_old() {
+    fn a_second_start_reuses_valid_files_and_reissues_old_ones() {
         let temporary = tempfile::tempdir().unwrap();
         let contents = |now: Timestamp| {
             let folder = prepare(temporary.path(), HOME, 0, now).unwrap();
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_overwritten_that_it_did_not_make() {
+    fn files_that_dev_did_not_make_are_not_overwritten() {
         for name in NAMES {
             let temporary = tempfile::tempdir().unwrap();
             fs::create_dir(temporary.path().join("certs")).unwrap();
@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_start_left_that_was_killed_is_removed() {
+    fn remains_of_a_killed_start_are_removed() {
         let temporary = tempfile::tempdir().unwrap();
         fs::create_dir(temporary.path().join("certs")).unwrap();
         let left = [

@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_does_not_decide_how_long_a_line_is() {
+    fn the_length_of_a_line_is_bounded_whatever_a_stranger_sends() {
         let (clock, _) = Clock::manual(Timestamp::from_millis(0));
         let out = Out::default();
         let (sink, guard) = logging_to(&out, Form::Json, clock);
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_lines_are_a_line() {
+    fn dropped_lines_are_reported_on_one_line() {
         let line = Lines::new(
             Form::Json,
             Clock::manual(Timestamp::from_millis(1_795_409_759_007)).0,
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_text_is_one_line_for_people_and_steers_no_terminal() {
+    fn a_line_of_text_is_one_line_and_cannot_control_a_terminal() {
         let (clock, _) = Clock::manual(Timestamp::from_millis(1_795_409_759_007));
         let out = Out::default();
         let (sink, guard) = logging_to(&out, Form::Text, clock.clone());
@@ -495,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reorders_splits_or_hides_text_is_escaped_and_what_has_any_white_space_is_quoted() {
+    fn characters_that_reorder_split_or_hide_text_are_escaped_and_text_with_white_space_is_quoted() {
         let (clock, _) = Clock::manual(Timestamp::from_millis(1_795_409_759_007));
         let out = Out::default();
         let (sink, guard) = logging_to(&out, Form::Text, clock);
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn unicode_says_what_cannot_be_seen() {
+    fn unseen_characters_are_those_of_unicodes_categories() {
         let all: String = ('\0'..=char::MAX).collect();
         let unseen = regex::Regex::new(r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]").unwrap();
         let expected: String = unseen.find_iter(&all).map(|found| found.as_str()).collect();

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_written_in_order_whether_they_matter_or_not() {
+    fn urgent_and_other_lines_are_written_in_order() {
         let (sink, written, allow) = sink();
         for (urgent, text) in [(false, "a\n"), (true, "b\n"), (false, "c\n")] {
             line(&sink, urgent, text);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stops_delays_no_writer_and_is_told_how_many_lines_it_missed() {
+    fn a_reader_that_stops_delays_no_writer_and_the_lost_lines_are_reported() {
         let (sink, written, allow) = sink();
         line(&sink, true, "first\n");
         assert_eq!(
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_waits_for_what_is_written_and_not_for_ever() {
+    fn the_end_waits_for_pending_lines_but_not_for_ever() {
         let (sink, written, allow) = sink();
         line(&sink, false, "last\n");
         allow.send(()).unwrap();
@@ -287,11 +287,15 @@ mod tests {
         assert_eq!(written.try_recv().unwrap(), "last\n");
         line(&sink, false, "stuck\n");
         sink.flush();
-        assert_eq!(written.try_recv().unwrap(), "stuck\n", "tried, and given up");
+        assert_eq!(
+            written.try_recv().unwrap(),
+            "stuck\n",
+            "the write was tried, and flush did not wait for it"
+        );
     }
 
     #[test]
-    fn a_reader_that_is_gone_stops_nothing() {
+    fn a_closed_reader_does_not_stop_the_program() {
         let (sink, written, allow) = sink();
         drop(allow);
         for text in ["a\n", "b\n"] {

@@ -61,7 +61,7 @@ fn a_file_without_a_login_is_open_on_loopback_and_elsewhere_if_the_operator_says
 }
 
 #[test]
-fn a_configured_login_that_admits_nobody_never_opens_the_registry() {
+fn a_configured_login_that_admits_no_caller_never_opens_the_registry() {
     let issuer = json!({"issuer": "https://issuer.example.org", "audiences": [""]});
     for http in [
         json!({"auth": {}}),
@@ -118,7 +118,7 @@ fn a_configured_login_that_admits_nobody_never_opens_the_registry() {
 }
 
 #[test]
-fn two_spellings_of_a_key_are_refused_whatever_they_hold() {
+fn two_spellings_of_a_key_are_rejected_whatever_their_values() {
     let tls = json!({"cert": "c", "key": "k", "cacert": "ca.pem", "clientAuth": "require"});
     for (document, key) in [
         (
@@ -142,7 +142,7 @@ fn two_spellings_of_a_key_are_refused_whatever_they_hold() {
 }
 
 #[test]
-fn the_warning_says_who_may_come() {
+fn the_warning_says_who_has_access() {
     for (origins, open, expected, extra) in [
         (json!(""), false, "every program on this machine may", None),
         (
@@ -205,11 +205,11 @@ fn what_an_open_file_grants_and_says() {
         environment,
     )
     .unwrap();
-    let nobody = Identity::anonymous();
+    let anonymous = Identity::anonymous();
     let repository = "a/b".parse().unwrap();
     assert!(
-        decide::<Read>(&config.live.policy, &nobody, &repository).is_ok()
-            && decide::<Create>(&config.live.policy, &nobody, &repository).is_ok()
+        decide::<Read>(&config.live.policy, &anonymous, &repository).is_ok()
+            && decide::<Create>(&config.live.policy, &anonymous, &repository).is_ok()
     );
     let said = config.warnings[0].to_string();
     for part in [

@@ -126,7 +126,7 @@ fn every_mistake_is_found_at_its_place() {
 }
 
 #[test]
-fn what_is_never_used_is_warned_of() {
+fn settings_that_are_never_used_cause_a_warning() {
     let config = load(&retention(json!({"policies": [
         {"repositories": []},
         {"repositories": ["**"], "keepTags": [{"patterns": []}, {"patterns": ["v1"]}], "deleteUntagged": false, "keepUntagged": {"mostRecentlyPushedCount": 1}},
@@ -149,7 +149,7 @@ fn what_is_never_used_is_warned_of() {
 }
 
 #[test]
-fn without_a_collector_the_policies_wait() {
+fn policies_without_a_collector_cause_a_warning() {
     let policies = json!({"policies": [{"repositories": ["**"]}]});
     let warned = |gc: bool| {
         let document = with(&[

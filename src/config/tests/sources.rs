@@ -70,7 +70,7 @@ fn no_source_may_serve_two_trust_domains_but_a_bundle_map() {
         assert_eq!(found, ["http.auth.spiffe.trustDomains[1].bundle"], "{source}");
         assert!(
             load(&spiffe(&[json!([source, source])])).is_ok(),
-            "{source}: twice for one harms nobody"
+            "{source}: one trust domain may list it twice"
         );
     }
     let elsewhere =

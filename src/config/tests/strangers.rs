@@ -1,4 +1,4 @@
-//! Issuers that give tokens to everybody.
+//! Issuers that give tokens to anyone.
 
 use super::*;
 
@@ -59,7 +59,7 @@ fn each_shared_issuer_needs_a_validation_and_no_other_does() {
 }
 
 #[test]
-fn it_is_refused_where_a_stranger_gets_something() {
+fn a_shared_issuer_is_rejected_where_a_stranger_would_get_rights() {
     let users =
         |users: Value| json!({"repositories": {"**": {"policies": [{"users": users, "actions": ["read"]}]}}});
     let groups = |groups: Value| json!({"repositories": {"**": {"policies": [{"groups": groups, "actions": ["read"]}]}}});

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn tls_needs_something_to_present_and_says_what_is_missing() {
+fn tls_needs_a_certificate_and_the_error_says_what_is_missing() {
     let pair = json!({"cert": "c", "key": "k"});
     for (tls, expected) in [
         (json!({"workloadAPI": false}), &["http.tls"][..]),

@@ -73,7 +73,7 @@ fn an_issuer_that_is_a_template() {
 }
 
 #[test]
-fn an_address_that_nobody_verified() {
+fn an_email_address_that_was_not_verified() {
     let verified = json!({"username": "claims.email", "validations": [{"expression": "claims.email_verified == true", "message": "m"}]});
     check(
         "http.auth.bearer.oidc[0].claimMapping",

@@ -79,7 +79,7 @@ fn a_key_that_is_not_built_and_requests_nothing_is_accepted() {
 }
 
 #[test]
-fn text_that_is_false_is_a_truth_value_only_where_zot_has_one() {
+fn the_text_false_is_a_truth_value_only_where_zot_expects_one() {
     for conditions in [
         json!([{"expression": "false"}]),
         json!(["0"]),
@@ -112,7 +112,7 @@ fn text_that_is_false_is_a_truth_value_only_where_zot_has_one() {
 }
 
 #[test]
-fn every_extension_and_setting_that_is_ignored_is_named_with_the_truth() {
+fn every_ignored_extension_and_setting_has_a_correct_warning() {
     for (document, expected) in [
         (
             (
@@ -207,7 +207,7 @@ fn every_extension_and_setting_that_is_ignored_is_named_with_the_truth() {
 }
 
 #[test]
-fn relative_paths_in_a_file_of_zot_are_reported_to_be_elsewhere() {
+fn relative_paths_in_a_file_of_zot_are_reported_with_their_folder() {
     let zots = with(&[
         ("/distSpecVersion", json!("1.1.1")),
         ("/storage/gc", json!(false)),
@@ -227,7 +227,7 @@ fn relative_paths_in_a_file_of_zot_are_reported_to_be_elsewhere() {
 }
 
 #[test]
-fn values_of_other_types_are_taken_as_zot_takes_them() {
+fn settings_of_other_types_are_read_as_zot_reads_them() {
     let config = load(&json!({
         "distSpecVersion": 1.1,
         "storage": {"rootDirectory": "/s", "commit": "false", "gc": "0"},

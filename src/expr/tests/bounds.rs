@@ -208,7 +208,7 @@ fn no_claims_of_a_token_cause_more_work_than_the_fuel_allows() {
         );
         // The cost of a value is charged step by step, and the enclosing loops end too, so nothing ran after
         // the first step that was too much.
-        assert!(left > -TANK / 10, "{source} went on to {left}");
+        assert!(left > -TANK / 10, "{source} continued to {left}");
     }
     let claims = list(11_000, 300);
     let scope = Scope::new().with("claims", &claims);
@@ -245,7 +245,7 @@ fn values_of_unlike_kinds_are_not_copied_to_be_compared() {
 
 /// 9 KB of `\pL` took twelve seconds.
 #[test]
-fn a_pattern_that_claims_made_is_short_and_dear() {
+fn a_pattern_from_a_claim_must_be_short_and_costs_much_fuel() {
     let claims = object(json!({"short": "a".repeat(128), "long": "a".repeat(129)}));
     let (result, left) = spend("'b'.matches(claims.short)", &claims);
     assert_eq!(result, Ok(json!(false)));
@@ -260,7 +260,7 @@ fn a_pattern_that_claims_made_is_short_and_dear() {
 
 /// The results would not fit into any memory.
 #[test]
-fn functions_that_multiply_text_pay_before_they_build_it() {
+fn functions_that_multiply_text_are_charged_before_they_build_it() {
     let claims =
         object(json!({"text": "a".repeat(8_000_000), "list": vec!["a"; 60_000], "sub": "a".repeat(12_000)}));
     for source in [

@@ -19,13 +19,13 @@ fn rules(tags: &[&str]) -> Vec<(String, PatternRules)> {
     vec![("app/**".to_owned(), rules)]
 }
 
-/// Somebody who may do everything but override.
+/// A caller who may do everything except override.
 const DEV: &str = "dev";
-/// Somebody who may also override.
+/// A caller who may also override.
 const RELEASE: &str = "release";
 
 impl Site {
-    /// Everybody may do everything in `app/**`, but only `release` may override.
+    /// Every caller may do everything in `app/**`, but only `release` may override.
     fn pinned() -> Self {
         Self::with(rules(&["v*", "!*-dev"]))
     }
@@ -69,7 +69,7 @@ impl Site {
     }
 }
 
-/// The rule is named, and the log's reader finds the request.
+/// The error names the rule, and the log has the request.
 fn assert_refused(answer: &Answer, tag: &str) {
     assert_eq!(answer.error(), (403, "DENIED".into()), "{}", answer.text());
     let error = &answer.json()["errors"][0];
@@ -212,7 +212,7 @@ async fn a_stranger_is_asked_to_log_in() {
 }
 
 #[tokio::test]
-async fn a_new_policy_counts_from_the_next_request() {
+async fn a_new_policy_applies_from_the_next_request() {
     let site = Site::pinned();
     let [one, two] = site.with_images().await;
     let reload = |tags: &[&str]| {
@@ -270,17 +270,17 @@ async fn whoami_says_who_may_override() {
     let site = Site::pinned();
     let path = format!("/v2/_wharfinger/whoami?repository={REPOSITORY}");
     for (who, allowed) in [(DEV, false), (RELEASE, true)] {
-        let told = site.get_as(who, &path).await.json();
+        let identity = site.get_as(who, &path).await.json();
         assert_eq!(
-            told["access"]["actions"]["override"]["allowed"],
+            identity["access"]["actions"]["override"]["allowed"],
             json!(allowed),
             "{who}"
         );
     }
     let site = Site::new();
-    let told = site.get_as(DEV, &path).await.json();
+    let identity = site.get_as(DEV, &path).await.json();
     assert_eq!(
-        told["access"]["actions"].get("override"),
+        identity["access"]["actions"].get("override"),
         None,
         "no tag is immutable"
     );

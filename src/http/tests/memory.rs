@@ -227,7 +227,7 @@ async fn anonymous_callers_do_not_keep_an_identified_caller_from_pushing() {
         tokio::task::yield_now().await;
     }
     assert_eq!(refused(strangers).await, 4, "of six strangers two had their half");
-    assert_eq!(site.app.memory.used(), 0, "and what is given up holds nothing");
+    assert_eq!(site.app.memory.used(), 0, "cancelled requests hold no memory");
 }
 
 #[tokio::test(start_paused = true)]

@@ -59,8 +59,8 @@ const ISSUER: &str = "https://issuer.example";
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const ALL: [Action; 4] = [Action::Read, Action::Create, Action::Update, Action::Delete];
 
-/// A registry with one OIDC issuer. Everybody has all rights to `open/**` and may read `public/**`. The
-/// subject `builder` has all rights to `team/**`, and nobody has any to `secret/**`.
+/// A registry with one OIDC issuer. Every caller has all rights to `open/**` and may read `public/**`. The
+/// subject `builder` has all rights to `team/**`. No caller has any rights to `secret/**`.
 struct Site {
     app: App,
     endpoint: Endpoint,

@@ -110,11 +110,7 @@ async fn a_caller_that_may_push_sees_a_blob_only_while_its_bytes_exist() {
     let bytes = site.folder.as_ref().unwrap().path().join("d");
     let shard = std::fs::read_dir(bytes).unwrap().next().unwrap().unwrap().path();
     std::fs::remove_dir_all(shard).unwrap();
-    assert_eq!(
-        pusher().await,
-        404,
-        "whoever would not push it for that answer pushes it"
-    );
+    assert_eq!(pusher().await, 404, "the client must push the blob again");
     assert_eq!(push().await.status, StatusCode::CREATED);
     assert_eq!(
         (pusher().await, site.get(&path).await.text()),

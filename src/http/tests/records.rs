@@ -129,7 +129,7 @@ async fn a_large_manifest_whose_value_is_lost_or_changed_is_pushed_again() {
         assert_eq!(
             site.status(Method::HEAD, &manifest("v1")).await,
             404,
-            "who may push is asked to"
+            "a caller that may push should push it again"
         );
         assert_eq!(site.push_image(R, "v1", large).await.status, StatusCode::CREATED);
         let whole = site.get(&manifest("v1")).await;
@@ -268,7 +268,7 @@ async fn damaged_tags_and_links_can_be_deleted() {
     assert_eq!(
         site.status(Method::HEAD, &blob).await,
         404,
-        "who may push is asked to"
+        "a caller that may push should push it again"
     );
     for path in [manifest("v1"), blob] {
         assert_eq!(site.status(Method::DELETE, &path).await, 202, "{path}");

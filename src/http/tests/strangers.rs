@@ -148,7 +148,7 @@ async fn an_answer_that_holds_nothing_needs_no_seat() {
 
 /// A reload changes the trusted proxies while connections are open.
 #[tokio::test(start_paused = true)]
-async fn a_connection_identifies_its_requests_unless_it_is_a_proxys_now() {
+async fn a_connection_identifies_its_requests_unless_it_becomes_a_proxys() {
     let site = site();
     site.push_image("open/app", "v1", json!({})).await;
     let connection = Standing::default();
@@ -276,6 +276,6 @@ async fn a_login_at_the_token_endpoint_identifies_the_connection() {
     );
     assert!(
         !connection.is_identified(),
-        "a token for nobody identifies nobody"
+        "an anonymous token does not identify the connection"
     );
 }

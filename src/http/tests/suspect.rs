@@ -115,7 +115,7 @@ async fn a_damaged_blob_is_missing_for_callers_that_may_push_and_their_push_repl
     assert_eq!(site.get(&here).await.status, StatusCode::NOT_FOUND);
 }
 
-/// A caller that only reads is served, because the bytes are hashed again before they are called damaged.
+/// A caller that only reads is served, because the bytes are hashed again before they are treated as damaged.
 #[tokio::test]
 async fn good_bytes_that_are_marked_are_served_and_then_found_by_pushers_again() {
     let mut site = Site::new();

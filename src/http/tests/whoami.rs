@@ -11,21 +11,21 @@ async fn a_caller_sees_its_identity_and_its_expiry() {
     let username = format!("{ISSUER}/builder");
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.header("cache-control"), "no-store");
-    let told = answer.json();
+    let identity = answer.json();
     assert_eq!(
-        (&told["username"], &told["credential"]),
+        (&identity["username"], &identity["credential"]),
         (&json!(username), &json!("oidc"))
     );
-    assert_eq!(told["principal"], format!("oidc {ISSUER:?} \"builder\""));
+    assert_eq!(identity["principal"], format!("oidc {ISSUER:?} \"builder\""));
     assert_eq!(
-        (&told["claims"]["sub"], &told["claims"]["aud"]),
+        (&identity["claims"]["sub"], &identity["claims"]["aud"]),
         (&json!("builder"), &json!(["registry"]))
     );
     assert_eq!(
-        (&told["groups"], &told["access"], &told["scope"]),
+        (&identity["groups"], &identity["access"], &identity["scope"]),
         (&json!([]), &Value::Null, &Value::Null)
     );
-    assert_eq!(told["expiresIn"], 300);
+    assert_eq!(identity["expiresIn"], 300);
     assert_eq!(site.get(PATH).await.error(), (401, "UNAUTHORIZED".into()));
     assert_eq!(
         site.get(PATH).await.header("www-authenticate").split(' ').next(),
@@ -36,7 +36,7 @@ async fn a_caller_sees_its_identity_and_its_expiry() {
 #[tokio::test]
 async fn a_caller_sees_what_it_may_do_in_a_repository_and_by_which_rule() {
     let site = Site::new();
-    let told = |subject: &'static str, repository: &'static str| {
+    let access_of = |subject: &'static str, repository: &'static str| {
         let site = &site;
         async move {
             site.get_as(subject, &format!("{PATH}?repository={repository}"))
@@ -45,21 +45,21 @@ async fn a_caller_sees_what_it_may_do_in_a_repository_and_by_which_rule() {
                 .clone()
         }
     };
-    let access = told("builder", "team/a").await;
+    let access = access_of("builder", "team/a").await;
     assert_eq!(access["repository"], "team/a");
     assert_eq!(
         access["actions"]["delete"],
         json!({"allowed": true, "rule": r#"accessControl.repositories["team/**"].policies[0]"#})
     );
-    let access = told("somebody", "team/a").await;
+    let access = access_of("somebody", "team/a").await;
     let refused = json!({"allowed": false, "rule": "no rule of accessControl grants read to this caller"});
     assert_eq!(access["actions"]["read"], refused);
-    let elsewhere = told("somebody", "nowhere/a").await;
+    let elsewhere = access_of("somebody", "nowhere/a").await;
     assert_eq!(
         elsewhere["actions"], access["actions"],
         "whether a pattern matches is no business of strangers"
     );
-    let access = told("somebody", "open/a").await;
+    let access = access_of("somebody", "open/a").await;
     assert_eq!(
         access["actions"]["update"]["rule"],
         r#"accessControl.repositories["open/**"].defaultPolicy"#

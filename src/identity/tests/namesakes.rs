@@ -93,10 +93,10 @@ async fn a_token_is_verified_only_by_the_rules_of_its_own_entry() {
         refuse(&authenticator, &for_edge(&PROD_CLUSTER)).await,
         Refused::Jwt(audience)
     );
-    let nobody = Refused::Validation {
+    let rejected = Refused::Validation {
         message: "nobody of prod".into(),
     };
-    assert_eq!(refuse(&authenticator, &token(&PROD_CLUSTER)).await, nobody);
+    assert_eq!(refuse(&authenticator, &token(&PROD_CLUSTER)).await, rejected);
 }
 
 #[tokio::test]

@@ -365,7 +365,7 @@ fn untagged_manifests_and_referrers() {
 
 /// zot includes them in no list of tags, so no pattern applies to them.
 #[test]
-fn tags_of_signatures_go_with_their_manifest_only() {
+fn tags_of_signatures_are_deleted_only_with_their_manifest() {
     let tag: Tag = format!("sha256-{}.sig", "0".repeat(64)).parse().unwrap();
     let patterns = |delete_referrers| Policy {
         delete_referrers,
@@ -424,7 +424,7 @@ fn the_first_policy_that_matches_the_repository_decides() {
 }
 
 #[test]
-fn a_share_is_exceeded_by_more_than_itself() {
+fn a_share_is_exceeded_only_by_a_larger_part() {
     let half = Share::default();
     for (share, taken, all, expected) in [
         (half, 5, 10, false),

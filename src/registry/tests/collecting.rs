@@ -1,4 +1,4 @@
-//! What a pass of the collector takes, and what it leaves.
+//! What a pass of the collector removes, and what it keeps.
 
 use super::super::collect::{Amount, Goes, Options, Report, Rules, Stays};
 use super::super::states::Condemnable;
@@ -26,18 +26,18 @@ fn giving_up(untagged: bool, referrers: bool) -> Options {
     }
 }
 
-/// Collects, after a dry run that must say the same and change nothing.
+/// Collects, after a dry run that must report the same and change nothing.
 async fn collect(registry: &Registry, options: &Options) -> Report {
     let dry = Options {
         dry_run: true,
         ..options.clone()
     };
     let owner = Maintenance::by_the_stores_owner();
-    let told = registry.collect(&owner, &dry, &mut ()).await.unwrap();
+    let predicted = registry.collect(&owner, &dry, &mut ()).await.unwrap();
     let done = registry.collect(&owner, options, &mut ()).await.unwrap();
-    assert_eq!(told.goes(), done.goes());
+    assert_eq!(predicted.goes(), done.goes());
     assert_eq!(
-        told.stopped().collect::<Vec<_>>(),
+        predicted.stopped().collect::<Vec<_>>(),
         done.stopped().collect::<Vec<_>>()
     );
     done
@@ -159,7 +159,7 @@ async fn after_everything_was_deleted_a_pass_leaves_no_files() {
 }
 
 #[tokio::test]
-async fn what_a_manifest_needs_stays_in_each_repository_for_itself() {
+async fn a_manifest_protects_blobs_in_its_own_repository_only() {
     let bench = Bench::new();
     let registry = &bench.registry;
     for repository in ["one", "two"] {
@@ -178,7 +178,7 @@ async fn what_a_manifest_needs_stays_in_each_repository_for_itself() {
         registry,
         "one",
         "shared",
-        &json!({"annotations": {"of": "nobody"}}),
+        &json!({"annotations": {"of": "no image"}}),
     )
     .await;
     delete_it(registry, "one", &gone).await;
@@ -201,7 +201,7 @@ async fn what_a_manifest_needs_stays_in_each_repository_for_itself() {
     assert_eq!(counts(&collect(registry, &at_once()).await), []);
 }
 
-/// A blob that one repository gives up stays while another has it.
+/// A blob that one repository no longer needs stays while another has it.
 #[tokio::test]
 async fn a_blob_stays_while_any_repository_links_it() {
     let bench = Bench::new();
@@ -217,7 +217,7 @@ async fn a_blob_stays_while_any_repository_links_it() {
 
 /// Rule C-12.
 #[tokio::test]
-async fn what_is_younger_than_the_grace_stays() {
+async fn content_younger_than_the_grace_period_is_kept() {
     let bench = Bench::new();
     let registry = &bench.registry;
     registry.begin_recording_pulls().await.unwrap();
@@ -276,7 +276,7 @@ async fn a_manifest_that_cannot_be_read_stops_its_repository_and_no_other() {
         let report = collect(registry, &options).await;
         let stopped: Vec<_> = report.stopped().collect();
         assert!(
-            matches!(stopped[..], [("bad", told)] if told.contains(why)),
+            matches!(stopped[..], [("bad", message)] if message.contains(why)),
             "{stopped:?}"
         );
         assert!(report.repositories["bad"].goes.is_empty(), "{report:?}");
@@ -320,7 +320,7 @@ async fn a_reference_that_only_the_bytes_or_only_the_header_has_protects_its_blo
 
 /// Rule C-8.
 #[tokio::test]
-async fn untagged_manifests_go_by_rule_and_their_followers_with_them() {
+async fn untagged_manifests_are_deleted_by_policy_with_their_children_and_referrers() {
     for (untagged, referrers) in [(false, false), (true, false), (true, true)] {
         let bench = Bench::new();
         let registry = &bench.registry;
@@ -380,7 +380,7 @@ async fn untagged_manifests_go_by_rule_and_their_followers_with_them() {
 }
 
 #[tokio::test]
-async fn a_dry_run_says_what_no_rule_gives_up() {
+async fn a_dry_run_reports_what_no_policy_deletes() {
     let bench = Bench::new();
     let registry = &bench.registry;
     let untagged = push_image(registry, R, "untagged", &json!({})).await;
@@ -404,7 +404,7 @@ async fn a_dry_run_says_what_no_rule_gives_up() {
 
 /// Rule C-9.
 #[tokio::test]
-async fn replaced_bytes_go_and_the_blob_stays() {
+async fn replaced_bytes_are_removed_and_the_blob_is_kept() {
     let bench = Bench::new();
     let registry = &bench.registry;
     push_image(registry, R, "content", &json!({})).await;
@@ -443,7 +443,7 @@ async fn replaced_bytes_go_and_the_blob_stays() {
     );
 }
 
-/// A link keeps the name of the bytes that it was made with. Readers get the blob's bytes.
+/// A link keeps the name of the bytes that it was created with. Readers get the blob's present bytes.
 #[tokio::test]
 async fn a_link_to_replaced_bytes_serves_the_new_ones() {
     let bench = Bench::new();
@@ -479,12 +479,13 @@ async fn a_link_to_replaced_bytes_serves_the_new_ones() {
 }
 
 #[tokio::test]
-async fn what_collectors_pushes_and_deletions_left_is_finished() {
+async fn remains_of_collectors_pushes_and_deletions_are_removed() {
     let bench = Bench::new();
     let registry = &bench.registry;
     let kept = push_image(registry, R, "kept", &json!({})).await;
     let records = &registry.records;
-    // A collector died after it had condemned a link and a blob, and before it had removed another's bytes.
+    // A collector stopped after it had condemned a link and a blob, and before it had removed another blob's
+    // bytes.
     push_blob(registry, R, b"condemned").await;
     push_blob(registry, R, b"dying").await;
     let condemned = keys::link(&sha256(b"condemned"), &R.parse().unwrap());
@@ -502,7 +503,7 @@ async fn what_collectors_pushes_and_deletions_left_is_finished() {
     let link = keys::link(&sha256(b"dying"), &R.parse().unwrap());
     let found = records.read(&link).await.unwrap().unwrap();
     records.delete(&link, &found.version).await.unwrap();
-    // A push died before it committed, and a deletion before it had removed the record.
+    // A push stopped before it committed, and a deletion before it had removed the record.
     for (name, dying) in [("pushed", false), ("deleted", true)] {
         let digest = push_image(registry, R, name, &json!({})).await;
         tag_it(registry, R, name, &digest).await;
@@ -518,7 +519,7 @@ async fn what_collectors_pushes_and_deletions_left_is_finished() {
             .await
             .unwrap();
     }
-    // Entries that lead nowhere.
+    // Entries that point at nothing.
     let nowhere = sha256(b"nowhere");
     let repository = R.parse().unwrap();
     for entry in [
@@ -553,7 +554,7 @@ async fn what_collectors_pushes_and_deletions_left_is_finished() {
 }
 
 #[tokio::test]
-async fn expired_uploads_go_and_others_stay() {
+async fn expired_uploads_are_removed_and_others_kept() {
     let bench = Bench::new();
     let registry = &bench.registry;
     let old = registry.start_upload(&create(R), None).await.unwrap();

@@ -399,7 +399,7 @@ async fn pulls_of_a_manifest_that_is_gone_are_a_leftover() {
 }
 
 #[tokio::test]
-async fn what_a_crash_leaves_behind_is_not_damage() {
+async fn remains_of_a_crash_are_not_damage() {
     let bench = whole().await;
     let nobodys = "0".repeat(32);
     bench.replace_bytes(&nobodys, Some("x")).await;
@@ -465,7 +465,7 @@ async fn only_what_is_damaged_for_certain_is_marked() {
     marks(&bench, &failing, &[Marking::Set]).await;
 }
 
-/// The bytes could not be reached when a client asked for them.
+/// The bytes could not be read when a client asked for them.
 #[tokio::test]
 async fn a_mark_on_good_bytes_is_shown_and_cleared() {
     let bench = whole().await;

@@ -95,7 +95,7 @@ async fn a_full_store_lets_uploads_expire() {
 }
 
 #[tokio::test]
-async fn what_a_crash_left_is_finished_on_a_full_store() {
+async fn remains_of_a_crash_are_removed_on_a_full_store() {
     let bench = Bench::new();
     let (registry, store) = bench.watched();
     let digest = push_image(&registry, R, "config", &json!({})).await;

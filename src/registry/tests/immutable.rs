@@ -35,8 +35,8 @@ fn is_immutable<T>(done: Result<T, Error>) -> bool {
     matches!(done, Err(Error::TagImmutable(rule)) if rule.pattern == "v*" && rule.repositories == "**")
 }
 
-/// Two creators and two deletions of what they create the tag on, with a reader beside them. Returns what the
-/// reader saw, and who succeeded.
+/// Two requests create the tag, two delete the manifests that they tag, and a reader runs beside them.
+/// Returns what the reader saw, and which requests succeeded.
 async fn race(seed: u64, create: &Permit<Write>) -> (Vec<Digest>, Vec<Digest>) {
     let bench = Bench::new();
     let config = push_blob(&bench.registry, R, b"{}").await;
@@ -175,7 +175,7 @@ async fn a_deletion_by_digest_that_an_immutable_tag_forbids_leaves_every_tag() {
     let key = keys::manifest(&R.parse().unwrap(), &digest);
     let found = bench.registry.records.read(&key).await.unwrap().unwrap();
     assert_eq!(found.record.header.state, ManifestState::Com);
-    // Those that are not immutable may go alone, and with `override` all go.
+    // Tags that are not immutable may be deleted alone, and with `override` all tags may be.
     bench
         .registry
         .delete_manifest(&pinned(), &tag("a"))
@@ -193,7 +193,7 @@ async fn a_deletion_by_digest_that_an_immutable_tag_forbids_leaves_every_tag() {
     assert_eq!(bench.keys("r/").await, [""; 0]);
 }
 
-/// Either the deletion is refused and nothing is gone, or it comes first and takes all tags that were there.
+/// Either the deletion is rejected and deletes nothing, or it comes first and deletes all existing tags.
 #[tokio::test]
 async fn a_deletion_beside_the_creation_of_an_immutable_tag_is_all_or_nothing() {
     let mut outcomes = BTreeSet::new();
@@ -245,7 +245,7 @@ async fn a_push_of_the_same_digest_succeeds_and_of_another_one_needs_the_right_t
     assert_eq!(target(registry, "v1").await, Some(two));
 }
 
-/// What the tag was on is unknown, so a new value may be another one.
+/// The tag's former value is unknown, so a push may change it.
 #[tokio::test]
 async fn an_immutable_tag_that_cannot_be_read_needs_the_right_to_override() {
     let bench = Bench::new();
@@ -271,7 +271,7 @@ async fn an_immutable_tag_that_cannot_be_read_needs_the_right_to_override() {
 
 /// The process died after the announcement.
 #[tokio::test]
-async fn an_announcement_that_a_crash_left_hides_nothing_and_goes() {
+async fn an_announcement_that_a_crash_left_hides_nothing_and_is_removed() {
     let bench = Bench::new();
     let one = push_image(&bench.registry, R, "1", &json!({})).await;
     let registry = &bench.registry;

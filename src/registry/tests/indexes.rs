@@ -177,7 +177,7 @@ async fn a_push_of_an_existing_index_reads_little_and_changes_only_its_tag() {
     }
 }
 
-/// Otherwise it would prevent the deletion of what it needs, and could not be deleted itself.
+/// Otherwise the manifest would prevent the deletion of what it needs, and could not be deleted itself.
 #[tokio::test]
 async fn a_push_that_fails_or_is_cancelled_does_not_protect_other_content() {
     let bench = Bench::new();
@@ -207,7 +207,7 @@ async fn a_push_that_fails_or_is_cancelled_does_not_protect_other_content() {
             .unwrap();
         assert!(
             found.is_none_or(|found| found.record.is_readable()),
-            "given up after {turns} turns"
+            "cancelled after {turns} turns"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The collector looks only at what has lost something, and a pass that was cut off goes on.
+//! The collector checks only what lost a reference, and an interrupted pass continues.
 
 use super::super::collect::{Goes, Observer, Options, Phase, Report, Rules};
 use super::super::states::blob::BlobRecord;
@@ -89,7 +89,7 @@ async fn a_deletion_frees_what_only_the_manifest_needed() {
 }
 
 #[tokio::test]
-async fn what_is_young_is_looked_at_again_when_it_is_old() {
+async fn young_content_is_checked_again_when_it_is_old() {
     let bench = Bench::new();
     let registry = &bench.registry;
     registry.remember_garbage();
@@ -109,7 +109,7 @@ async fn what_is_young_is_looked_at_again_when_it_is_old() {
 }
 
 #[tokio::test]
-async fn a_tag_that_moves_or_goes_gives_up_what_it_pointed_at() {
+async fn moving_or_deleting_a_tag_frees_what_it_pointed_at() {
     let bench = Bench::new();
     let registry = &bench.registry;
     registry.remember_garbage();
@@ -144,7 +144,7 @@ async fn a_tag_that_moves_or_goes_gives_up_what_it_pointed_at() {
 }
 
 #[tokio::test]
-async fn replaced_bytes_and_deleted_blobs_are_looked_at() {
+async fn replaced_bytes_and_deleted_blobs_are_checked() {
     let bench = Bench::new();
     let registry = &bench.registry;
     registry.remember_garbage();
@@ -172,7 +172,7 @@ async fn replaced_bytes_and_deleted_blobs_are_looked_at() {
     assert_eq!(bench.store.list_bytes("", 10).await.unwrap().len(), 1);
 }
 
-/// What could not be done is not forgotten.
+/// Candidates that could not be checked are kept.
 #[tokio::test]
 async fn candidates_wait_until_the_store_works_again() {
     let bench = Bench::new();
@@ -197,7 +197,7 @@ async fn candidates_wait_until_the_store_works_again() {
 }
 
 #[tokio::test]
-async fn nothing_is_kept_for_a_collector_that_nobody_runs() {
+async fn no_candidates_are_kept_if_no_collector_runs() {
     let bench = Bench::new();
     let digest = push_image(&bench.registry, R, "own", &json!({})).await;
     delete_it(&bench.registry, Reference::Digest(digest)).await;
@@ -216,7 +216,7 @@ impl Observer for Phases {
 }
 
 #[tokio::test]
-async fn a_pass_that_was_cut_off_goes_on() {
+async fn an_interrupted_pass_continues() {
     let bench = Bench::new();
     let (registry, store) = bench.watched();
     let digest = push_image(&registry, R, "own", &json!({})).await;
@@ -231,7 +231,7 @@ async fn a_pass_that_was_cut_off_goes_on() {
     assert_eq!(bench.keys("g/").await, ["g/pass"]);
     assert_eq!(bench.damages().await, Vec::<String>::new());
     store.refuses(None);
-    // A pass by hand begins at the beginning.
+    // A pass that an operator starts begins at the beginning.
     let dry = Options {
         dry_run: true,
         ..resuming.clone()

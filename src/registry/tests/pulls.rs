@@ -47,14 +47,14 @@ async fn pulls_are_written_later_and_once_for_each_manifest() {
     let restarted = bench.restarted();
     restarted.begin_recording_pulls().await.unwrap();
     assert_eq!(last(&restarted, &digest).await, pulled);
-    assert_eq!(last(&restarted, &other).await, begun, "nobody pulled it since");
+    assert_eq!(last(&restarted, &other).await, begun, "it was not pulled since");
     bench.hand.advance(HOUR);
     restarted.note_pull(&read(R), &digest);
     assert_eq!(flush(&restarted).await, 1);
     assert_eq!(last(&bench.restarted(), &digest).await, pulled.plus(HOUR));
 }
 
-/// The first start of a version that records pulls must not take what was in use until then.
+/// The first start of a version that records pulls must not delete what was in use until then.
 #[tokio::test]
 async fn before_pulls_are_recorded_everything_may_have_been_pulled() {
     let bench = Bench::new();
@@ -70,7 +70,7 @@ async fn before_pulls_are_recorded_everything_may_have_been_pulled() {
 }
 
 #[tokio::test]
-async fn the_record_goes_with_its_manifest() {
+async fn the_pull_record_is_deleted_with_its_manifest() {
     let bench = Bench::new();
     let digest = push_image(&bench.registry, R, "config", &json!({})).await;
     bench.registry.note_pull(&read(R), &digest);

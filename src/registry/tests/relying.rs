@@ -37,7 +37,7 @@ impl Bench {
 
 /// A shorter grace period makes records old earlier, so that half of it is still a promise.
 #[tokio::test]
-async fn what_is_fresh_follows_the_grace_of_the_collector() {
+async fn the_refresh_age_follows_the_grace_period_of_the_collector() {
     let minutes = |minutes: u32| HOUR * minutes / 60;
     for (grace, fresh) in [
         (None, HOUR * 12),

@@ -1,4 +1,4 @@
-//! What the policies of `storage.retention` take from a store, beside the pure tests in `retention/`.
+//! What the policies of `storage.retention` delete from a store. The pure tests are in `retention/`.
 
 use super::super::collect::{Goes, Options, Report, Rules, Stays};
 use super::super::retention::Retention;
@@ -33,7 +33,7 @@ fn options(written: &Value) -> Options {
     }
 }
 
-/// Policies for all repositories, with no limit of their share.
+/// Policies for all repositories, without a limit on the share.
 fn policy(keys: &Value) -> Options {
     let mut policy = json!({"repositories": ["**"], "maxShare": 1});
     for (key, value) in keys.as_object().unwrap() {
@@ -42,7 +42,7 @@ fn policy(keys: &Value) -> Options {
     options(&json!({"policies": [policy]}))
 }
 
-/// A pass, after a dry run that must say the same and change nothing.
+/// A pass, after a dry run that must report the same and change nothing.
 async fn pass(bench: &Bench, options: &Options) -> Report {
     let dry = Options {
         dry_run: true,
@@ -50,10 +50,10 @@ async fn pass(bench: &Bench, options: &Options) -> Report {
     };
     let owner = Maintenance::by_the_stores_owner();
     let before = bench.keys("").await;
-    let told = bench.registry.collect(&owner, &dry, &mut ()).await.unwrap();
+    let predicted = bench.registry.collect(&owner, &dry, &mut ()).await.unwrap();
     assert_eq!(bench.keys("").await, before);
     let done = bench.registry.collect(&owner, options, &mut ()).await.unwrap();
-    assert_eq!(told.goes(), done.goes());
+    assert_eq!(predicted.goes(), done.goes());
     done
 }
 
@@ -108,7 +108,7 @@ async fn ten_tags(bench: &Bench) {
 }
 
 #[tokio::test]
-async fn tags_go_by_their_policy_and_their_manifests_with_them() {
+async fn tags_are_deleted_by_policy_and_their_manifests_with_them() {
     for (keep_tags, kept) in [
         (
             json!([{"patterns": ["[0-4]$"]}]),
@@ -139,7 +139,7 @@ async fn tags_go_by_their_policy_and_their_manifests_with_them() {
 }
 
 #[tokio::test]
-async fn what_was_pulled_stays_and_pulls_before_they_were_recorded_may_have_been() {
+async fn pulled_tags_are_kept_and_pulls_before_the_record_began_are_assumed() {
     let bench = started().await;
     ten_tags(&bench).await;
     let keep = json!({"keepTags": [{"pulledWithin": "48h"}]});
@@ -169,9 +169,9 @@ async fn what_was_pulled_stays_and_pulls_before_they_were_recorded_may_have_been
     assert_eq!(tags(&bench).await, [""; 0]);
 }
 
-/// What a client was told lately stays for the grace period (C-13).
+/// A tag that a client recently pushed, or asked for with a HEAD, is kept for the grace period (C-13).
 #[tokio::test]
-async fn a_tag_that_was_pushed_again_lately_stays() {
+async fn a_tag_that_was_recently_pushed_again_is_kept() {
     let bench = started().await;
     let digest = push_tagged(&bench, "old").await;
     bench.hand.advance(DAY * 10);
@@ -186,7 +186,7 @@ async fn a_tag_that_was_pushed_again_lately_stays() {
 }
 
 #[tokio::test]
-async fn untagged_manifests_stay_for_the_delay_after_a_pull_by_digest() {
+async fn untagged_manifests_are_kept_for_the_delay_after_a_pull_by_digest() {
     let bench = started().await;
     let pulled = push(&bench, "pulled").await;
     let other = push(&bench, "other").await;
@@ -204,7 +204,7 @@ async fn untagged_manifests_stay_for_the_delay_after_a_pull_by_digest() {
 }
 
 #[tokio::test]
-async fn without_a_policy_nothing_goes() {
+async fn without_a_policy_nothing_is_deleted() {
     let bench = started().await;
     push(&bench, "untagged").await;
     push_tagged(&bench, "t").await;
@@ -234,7 +234,7 @@ async fn keep_untagged_counts_manifests_without_a_tag_only() {
 
 /// Signatures, both those that clients find by their tag and those that refer to a subject.
 #[tokio::test]
-async fn signatures_go_after_their_image_if_the_policy_says_so() {
+async fn signatures_are_deleted_after_their_image_if_the_policy_says_so() {
     for delete_referrers in [false, true] {
         let bench = started().await;
         let image = push_tagged(&bench, "t").await;
@@ -266,7 +266,7 @@ async fn signatures_go_after_their_image_if_the_policy_says_so() {
 }
 
 #[tokio::test]
-async fn a_pass_that_would_take_too_much_leaves_the_repository_alone() {
+async fn a_pass_that_would_delete_too_much_leaves_the_repository_alone() {
     let bench = started().await;
     ten_tags(&bench).await;
     let keeping = |count: u64, share: Value| {

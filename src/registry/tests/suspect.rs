@@ -147,8 +147,8 @@ async fn a_push_replaces_damaged_bytes_and_other_links_are_healed_by_their_next_
             2,
             "the old bytes wait for the collector, and there are no third ones"
         );
-        // The link that names the old ones leads to the good ones, also when the collector has removed the
-        // old ones.
+        // The link names the old bytes, but readers get the good ones, even after the collector has removed
+        // the old bytes.
         assert_eq!(content(registry, "d", &digest).await.unwrap(), "layer");
         bench.store.remove(&old, &Resume::default()).await.unwrap();
         assert_eq!(content(registry, "d", &digest).await.unwrap(), "layer");

@@ -35,7 +35,7 @@ async fn oci_39_tags_are_paged_in_the_order_of_their_bytes() {
 }
 
 #[tokio::test]
-async fn oci_41_deleting_by_tag_takes_the_tag_and_by_digest_all() {
+async fn oci_41_deleting_by_tag_deletes_the_tag_and_by_digest_the_manifest_with_all_tags() {
     let bench = Bench::new();
     let other = push_image(&bench.registry, R, "other", &json!({})).await;
     let digest = push_image(&bench.registry, R, "config", &json!({})).await;

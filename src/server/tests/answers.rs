@@ -169,7 +169,7 @@ async fn http_2_streams_that_the_client_does_not_receive_end_and_free_their_byte
                 assert!(!error.is_timeout(), "{window} {path}: reset, {error}");
             }
             let answer = sender.send_request(get("/nothing")).await.unwrap();
-            assert!(answer.into_body().is_end_stream(), "the connection goes on");
+            assert!(answer.into_body().is_end_stream(), "the connection stays open");
         }
     }
 }

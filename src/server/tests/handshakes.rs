@@ -43,7 +43,7 @@ async fn a_client_sends_no_certificate_unless_asked() {
 }
 
 #[tokio::test]
-async fn x_24_if_a_certificate_is_required_the_handshake_asks_the_judge() {
+async fn x_24_if_a_certificate_is_required_the_handshake_verifies_its_chain() {
     let pki = Pki::new();
     let good = self_signed(false);
     let bad = self_signed(false);
@@ -107,7 +107,11 @@ async fn t_11_no_authority_is_named_to_the_client() {
         let mut client = pki.client_of(versions, None);
         client.client_auth_cert_resolver = named.clone();
         assert_eq!(server.ask(client).await.unwrap(), "true nobody 127.0.0.1");
-        assert_eq!(*named.0.lock().unwrap(), Some(0), "asked, and told of none");
+        assert_eq!(
+            *named.0.lock().unwrap(),
+            Some(0),
+            "the server asks for a certificate and names no authority"
+        );
     }
 }
 

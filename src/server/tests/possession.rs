@@ -103,7 +103,7 @@ async fn an_unsupported_key_does_not_end_the_handshake_and_its_certificate_is_re
 async fn an_unsupported_key_ends_the_handshake_if_a_certificate_is_required() {
     let pki = Pki::new();
     let ca = Ca::root("prod.test");
-    // This holds even with a judge that accepts everything.
+    // This holds even if the chain check accepts everything.
     let judges: [Option<ChainCheck>; 2] = [None, Some(Arc::new(|_| Ok(())))];
     for judge in judges {
         let server = Running::tls(pki.server(ClientAuth::Required, judge)).await;

@@ -119,7 +119,7 @@ async fn a_body_that_is_not_read_yet_does_not_stall() {
 }
 
 #[tokio::test]
-async fn an_answer_that_the_client_does_not_receive_is_given_up() {
+async fn an_answer_that_the_client_does_not_receive_is_abandoned() {
     struct Given(Arc<Notify>);
     impl Drop for Given {
         fn drop(&mut self) {

@@ -20,8 +20,8 @@ pub(super) const HUMAN: (&str, &str) = ("ann", "one");
 const WITH_A_TOKEN: &str = "/ns/ci/sa/with-a-token";
 const WITH_A_CERTIFICATE: &str = "/ns/ci/sa/with-a-certificate";
 
-/// A registry, a workload with a token and one with a certificate. Both may do everything in `team/**`.
-/// Everybody may read `public/**`.
+/// A registry, a workload with a token and one with a certificate. Both may do everything in `team/**`. Every
+/// caller may read `public/**`.
 pub(super) struct Site {
     /// As in an image's name.
     host: String,

@@ -18,7 +18,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Plain HTTP without credentials. Policies allow everybody everything.
+    /// Plain HTTP without credentials. Policies allow every caller everything.
     pub(crate) fn plain() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = json!({
@@ -139,7 +139,7 @@ pub(crate) struct TestApp {
 }
 
 impl TestApp {
-    /// A registry that has fetched the issuer's keys. Everybody with a token of the issuer may read.
+    /// A registry that has fetched the issuer's keys. Every caller with a token of the issuer may read.
     pub(crate) async fn with_keys_of(issuer: &TestIssuer, pki: &TestPki) -> Self {
         let app = Setup::tls(pki)
             .issuer(issuer, pki)

@@ -159,7 +159,7 @@ async fn anonymous_callers_get_tokens_only_for_public_content() {
         );
         assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()));
         assert_eq!(
-            told(
+            outcome(
                 &site
                     .token_for("scope=repository:team/a:pull", authorization)
                     .await
@@ -179,7 +179,7 @@ async fn anonymous_callers_get_tokens_only_for_public_content() {
         },
     )]);
     assert_eq!(
-        told(&closed.token_for("", "").await),
+        outcome(&closed.token_for("", "").await),
         (401, "UNAUTHORIZED".into(), "invalid_grant".into())
     );
     assert!(
@@ -284,7 +284,7 @@ async fn every_wrong_grant_gets_an_error_in_both_vocabularies() {
             ],
         ] {
             let answer = site.post(form).await;
-            assert_eq!(told(&answer), bad_grant, "{form:?}");
+            assert_eq!(outcome(&answer), bad_grant, "{form:?}");
             assert!(!answer.json()["error_description"].as_str().unwrap().is_empty());
             assert!(
                 answer
@@ -308,7 +308,7 @@ async fn every_wrong_grant_gets_an_error_in_both_vocabularies() {
             ("subject_token_type", JWT),
         ],
     ] {
-        assert_eq!(told(&site.post(form).await), bad_grant, "{form:?}");
+        assert_eq!(outcome(&site.post(form).await), bad_grant, "{form:?}");
     }
     let bad_request = |error: &str| (400, "UNSUPPORTED".to_owned(), error.to_owned());
     let exchange = [
@@ -346,7 +346,7 @@ async fn every_wrong_grant_gets_an_error_in_both_vocabularies() {
             "invalid_target",
         ),
     ] {
-        assert_eq!(told(&site.post(form).await), bad_request(error), "{form:?}");
+        assert_eq!(outcome(&site.post(form).await), bad_request(error), "{form:?}");
     }
     let bad_client = (401, "UNAUTHORIZED".to_owned(), "invalid_client".to_owned());
     let assertion = (
@@ -376,7 +376,7 @@ async fn every_wrong_grant_gets_an_error_in_both_vocabularies() {
             ("client_assertion", &token),
         ],
     ] {
-        assert_eq!(told(&site.post(form).await), bad_client, "{form:?}");
+        assert_eq!(outcome(&site.post(form).await), bad_client, "{form:?}");
     }
     // The endpoint never sends the statuses on which clients give up.
     for (content_type, body) in [
@@ -390,7 +390,7 @@ async fn every_wrong_grant_gets_an_error_in_both_vocabularies() {
                 body,
             )
             .await;
-        assert_eq!(told(&answer), bad_request("invalid_request"), "{content_type}");
+        assert_eq!(outcome(&answer), bad_request("invalid_request"), "{content_type}");
     }
     let large = site
         .send(
@@ -398,17 +398,17 @@ async fn every_wrong_grant_gets_an_error_in_both_vocabularies() {
             format!("grant_type=password&password={}", "x".repeat(200_000)),
         )
         .await;
-    assert_eq!(told(&large), bad_request("invalid_request"));
+    assert_eq!(outcome(&large), bad_request("invalid_request"));
     assert_eq!(
-        told(&site.token_for("service=other", &format!("Bearer {token}")).await),
+        outcome(&site.token_for("service=other", &format!("Bearer {token}")).await),
         bad_request("invalid_request")
     );
     assert_eq!(
-        told(&site.token_for("", &format!("Bearer {expired}")).await),
+        outcome(&site.token_for("", &format!("Bearer {expired}")).await),
         bad_grant
     );
     assert_eq!(
-        told(&site.token_for("", &basic("user", "password")).await),
+        outcome(&site.token_for("", &basic("user", "password")).await),
         bad_grant
     );
     assert_eq!(

@@ -106,7 +106,7 @@ fn claims(token: &str) -> Value {
 }
 
 /// The status, the code of the token protocol, and OAuth's code.
-fn told(answer: &Answer) -> (u16, String, String) {
+fn outcome(answer: &Answer) -> (u16, String, String) {
     let (status, code) = answer.error();
     (
         status,

@@ -233,7 +233,7 @@ async fn a_certificate_that_may_name_uris_is_rejected_once_its_trust_domain_is_c
     assert_eq!(
         works().await,
         401,
-        "whoever names a configured trust domain is judged by its rules"
+        "a SPIFFE ID of a configured trust domain is verified by its rules"
     );
     configure(vec![], attributes(vec![Attribute::Uri]));
     assert_eq!(works().await, 200);
@@ -247,7 +247,7 @@ async fn a_client_assertion_must_name_its_own_workload() {
     let bad_client = (401, "UNAUTHORIZED".to_owned(), "invalid_client".to_owned());
     let form = "grant_type=client_credentials&client_id=spiffe://prod.example/other".to_owned();
     assert_eq!(
-        told(&workload.send(&site, ask(Method::POST, "/v2/token"), form).await),
+        outcome(&workload.send(&site, ask(Method::POST, "/v2/token"), form).await),
         bad_client
     );
     let assertion = (
@@ -271,7 +271,7 @@ async fn a_client_assertion_must_name_its_own_workload() {
             ("client_assertion", &workload.jwt_svid(&["elsewhere"])),
         ],
     ] {
-        assert_eq!(told(&site.post(form).await), bad_client, "{form:?}");
+        assert_eq!(outcome(&site.post(form).await), bad_client, "{form:?}");
     }
     access(
         &site
@@ -301,14 +301,14 @@ async fn a_client_assertion_must_name_its_own_workload() {
     let answer = workload
         .send(&site, foreign, "grant_type=client_credentials".into())
         .await;
-    assert_eq!(told(&answer), bad_client);
+    assert_eq!(outcome(&answer), bad_client);
     // The credential in the form is used, and neither the header nor the certificate beside it.
     let dex = ask(Method::POST, "/v2/token").header("authorization", basic("client", "secret"));
     let form = format!("grant_type={EXCHANGE}&subject_token={one}&subject_token_type={JWT}");
     access(&workload.send(&site, dex, form).await);
     let form = "grant_type=password&username=u&password=wrong".to_owned();
     assert_eq!(
-        told(&workload.send(&site, ask(Method::POST, "/v2/token"), form).await).2,
+        outcome(&workload.send(&site, ask(Method::POST, "/v2/token"), form).await).2,
         "invalid_grant",
         "no second choice"
     );

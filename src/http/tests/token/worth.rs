@@ -118,7 +118,7 @@ async fn a_token_may_outlive_its_credential_but_not_its_session() {
         assert!(answer.header("www-authenticate").contains("invalid_token"));
     }
     assert_eq!(
-        told(&site.post(&[form[0], ("refresh_token", &refresh)]).await).2,
+        outcome(&site.post(&[form[0], ("refresh_token", &refresh)]).await).2,
         "invalid_grant"
     );
 }
@@ -165,7 +165,7 @@ async fn a_shorter_session_lifetime_applies_to_issued_tokens() {
         .token_for("", &format!("Bearer {}", site.token("builder")))
         .await;
     assert_eq!(
-        told(&late),
+        outcome(&late),
         (401, "UNAUTHORIZED".into(), "invalid_grant".into()),
         "within the skew the credential counts, but no token lives"
     );
@@ -293,9 +293,9 @@ async fn a_refresh_token_is_not_accepted_as_a_credential() {
         .post(&[("grant_type", "refresh_token"), ("refresh_token", &as_it_is)])
         .await;
     assert_eq!(
-        told(&refreshing).2,
+        outcome(&refreshing).2,
         "invalid_grant",
-        "and what it found is not taken for a refresh token's"
+        "the cached result is not used for the refresh token"
     );
 }
 
@@ -413,7 +413,7 @@ async fn if_claims_make_a_token_too_large_the_credential_is_returned_instead() {
         .map(|n| format!("scope=repository:team/{}{n}:pull&", "x".repeat(100)))
         .collect();
     assert_eq!(
-        told(
+        outcome(
             &site
                 .token_for(&many, &format!("Bearer {}", site.token("builder")))
                 .await
@@ -435,7 +435,7 @@ async fn a_push_outlives_its_credential_and_keeps_its_principal() {
     assert_eq!(
         patch(&minted, Body::from("first ")).await.status,
         StatusCode::ACCEPTED,
-        "the credential has expired, its principal goes on"
+        "the credential has expired, but the upload still belongs to its principal"
     );
     // A body that is being sent when the session ends is not cut off.
     let hand = site.hand.clone();

@@ -25,7 +25,7 @@ impl Refetch for Source {
     }
 
     fn next(&self, _: Timestamp, _: Timestamp) -> BoxFuture<'_, Next> {
-        unreachable!("nobody waits without a waiting room")
+        unreachable!("this source has no waiting room, so no request waits")
     }
 }
 

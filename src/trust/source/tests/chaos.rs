@@ -112,7 +112,7 @@ struct World {
     refused: usize,
 }
 
-/// The parts that a restart makes anew.
+/// The parts that a restart creates again.
 struct Registry {
     sources: Vec<Source>,
     x509: Vec<Authorities<X509Authorities>>,

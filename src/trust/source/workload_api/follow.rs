@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn w_4_pauses_grow_to_5_s_and_what_is_hopeless_waits_a_minute() {
+    async fn w_4_pauses_grow_to_5_s_and_permanent_errors_wait_a_minute() {
         let now = Instant::now();
         let mut refusals = Refusals::new(Pace::default());
         let mut pause = |code| refusals.decide(false, code, now).1.as_millis();

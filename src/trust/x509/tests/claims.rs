@@ -65,7 +65,7 @@ fn a_plain_certificates_claims_have_its_issuer_and_subject() {
 }
 
 #[test]
-fn lists_are_there_when_empty_and_a_common_name_only_where_there_is_one() {
+fn empty_lists_are_present_and_a_missing_common_name_is_not() {
     let root = Ca::root("root");
     let der = root.leaf(&key(), |params| {
         params.distinguished_name = DistinguishedName::new()

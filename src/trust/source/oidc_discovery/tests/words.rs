@@ -34,10 +34,10 @@ async fn an_unusable_key_says_why_even_if_it_is_the_only_one() {
             serde_json::json!({"keys": [key]}).to_string().into_bytes(),
         );
         let client = Client::of(settings(&issuer.base));
-        let told = client.fetched().await.unwrap_err();
+        let message = client.fetched().await.unwrap_err();
         assert!(
-            told.contains("none of its 1 keys can be used (keys[0]") && told.contains(why),
-            "{why}: {told}"
+            message.contains("none of its 1 keys can be used (keys[0]") && message.contains(why),
+            "{why}: {message}"
         );
         assert!(
             client.keys.status()[0].last_error.as_ref().unwrap().contains(why),

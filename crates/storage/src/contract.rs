@@ -171,7 +171,8 @@ impl Failure {
     }
 
     /// Whether the changes after this one must not be tried either. Only a conflict does not stop them.
-    pub(crate) const fn stops(&self) -> bool {
+    #[must_use]
+    pub const fn stops(&self) -> bool {
         !matches!(self, Self::Conflict)
     }
 

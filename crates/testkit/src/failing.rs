@@ -1,11 +1,11 @@
 //! A store whose files fail like those of a broken disk.
 
-use bytes::Bytes;
+use super::hooked::{Hook, Hooked, Request};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex};
-use wharfinger_storage::{Answer, BlobFile, BlobStore, Failure, Look, Resume, Written};
+use wharfinger_storage::{BlobStore, Failure};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
@@ -13,11 +13,11 @@ pub enum When {
     Read,
 }
 
-/// Fails for the files that `store` has when [`Failing::fail`] is called.
-pub struct Failing {
-    store: Arc<dyn BlobStore>,
-    fails: Arc<Mutex<Option<Fails>>>,
-}
+/// Fails for the files that the store has when [`Failing::fail`] is called.
+pub type Failing = Hooked<dyn BlobStore, BrokenDisk>;
+
+#[derive(Default)]
+pub struct BrokenDisk(Mutex<Option<Fails>>);
 
 struct Fails {
     when: When,
@@ -28,18 +28,9 @@ struct Fails {
     all: bool,
 }
 
-struct File {
-    name: String,
-    file: Arc<dyn BlobFile>,
-    fails: Arc<Mutex<Option<Fails>>>,
-}
-
 impl Failing {
     pub fn new(store: Arc<dyn BlobStore>) -> Arc<Self> {
-        Arc::new(Self {
-            store,
-            fails: Arc::default(),
-        })
+        Self::over(store, BrokenDisk::default())
     }
 
     pub async fn fail(&self, when: When, why: Errno) {
@@ -47,116 +38,55 @@ impl Failing {
     }
 
     pub async fn fail_times(&self, left: usize, when: When, why: Errno) {
-        let names = self
-            .store
-            .list_bytes("", 1000)
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|found| found.key)
-            .collect();
-        *self.fails.lock().unwrap() = Some(Fails {
+        let found = self.store.list_bytes("", 1000).await.unwrap();
+        let fails = Fails {
             when,
             why,
-            names,
+            names: found.into_iter().map(|found| found.key).collect(),
             left,
             all: false,
-        });
+        };
+        *self.hook.0.lock().unwrap() = Some(fails);
     }
 
     /// Makes the whole disk fail.
     pub async fn drop_out(&self, why: Errno) {
         self.fail(When::Opened, why).await;
-        self.fails.lock().unwrap().as_mut().unwrap().all = true;
+        self.hook.0.lock().unwrap().as_mut().unwrap().all = true;
     }
 
     pub fn work_again(&self) {
-        *self.fails.lock().unwrap() = None;
+        *self.hook.0.lock().unwrap() = None;
     }
 }
 
-fn failed(fails: &Mutex<Option<Fails>>, now: When, name: &str) -> Result<(), Failure> {
-    match &mut *fails.lock().unwrap() {
-        Some(Fails {
-            when,
-            why,
-            names,
-            left,
-            ..
-        }) if *when == now && names.contains(name) && *left > 0 => {
-            *left -= 1;
-            Err(io::Error::from(*why).into())
+impl Hook for BrokenDisk {
+    async fn before(&self, request: Request<'_>) -> Result<(), Failure> {
+        match &mut *self.0.lock().unwrap() {
+            Some(fails) => fails.fate(request),
+            None => Ok(()),
         }
-        _ => Ok(()),
     }
 }
 
-impl BlobStore for Failing {
-    fn write<'a>(
-        &'a self,
-        name: &'a str,
-        offset: u64,
-        resume: &'a Resume,
-        chunks: Vec<Bytes>,
-        look: Look,
-    ) -> Answer<'a, ()> {
-        self.store.write(name, offset, resume, chunks, look)
-    }
-
-    fn keep<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume> {
-        self.store.keep(name, size, resume)
-    }
-
-    fn seal<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, ()> {
-        self.store.seal(name, size, resume)
-    }
-
-    fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>> {
-        Box::pin(async move {
-            failed(&self.fails, When::Opened, name)?;
-            let file = self.store.open(name).await?;
-            Ok(Arc::new(File {
-                name: name.to_owned(),
-                file,
-                fails: self.fails.clone(),
-            }) as Arc<dyn BlobFile>)
-        })
-    }
-
-    fn probe(&self) -> Answer<'_, ()> {
-        Box::pin(async move {
-            match &*self.fails.lock().unwrap() {
-                Some(Fails { all: true, why, .. }) => Err(Failure::NotWritable {
+impl Fails {
+    fn fate(&mut self, request: Request<'_>) -> Result<(), Failure> {
+        let why = io::Error::from(self.why);
+        let (now, name) = match request {
+            Request::Open(name) => (When::Opened, name),
+            Request::Read(name) => (When::Read, name),
+            Request::Probe if self.all => {
+                return Err(Failure::NotWritable {
                     folder: "d",
-                    why: Arc::new(io::Error::from(*why)),
-                }),
-                _ => Ok(()),
+                    why: Arc::new(why),
+                });
             }
-        })
-    }
-
-    fn remove<'a>(&'a self, name: &'a str, resume: &'a Resume) -> Answer<'a, ()> {
-        self.store.remove(name, resume)
-    }
-
-    fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>> {
-        self.store.list_bytes(after, limit)
-    }
-}
-
-impl BlobFile for File {
-    fn size(&self) -> u64 {
-        self.file.size()
-    }
-
-    fn at_hand(&self, _: u64, _: usize) -> Option<Bytes> {
-        None
-    }
-
-    fn read(&self, offset: u64, most: usize) -> Answer<'_, Bytes> {
-        Box::pin(async move {
-            failed(&self.fails, When::Read, &self.name)?;
-            self.file.read(offset, most).await
-        })
+            _ => return Ok(()),
+        };
+        if now != self.when || !self.names.contains(name) || self.left == 0 {
+            return Ok(());
+        }
+        self.left -= 1;
+        Err(why.into())
     }
 }

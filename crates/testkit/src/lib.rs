@@ -1,5 +1,5 @@
-//! What tests and benchmarks share: stand-ins for what is outside a registry, and stores that fail. Nothing of
-//! it is built into a program.
+//! What tests and benchmarks share: stand-ins for what is outside a registry, and a store with a test's hook
+//! around each request. Nothing of it is built into a program.
 //!
 //! It depends on the crates below the main one, never on that one: its unit tests would meet two versions of
 //! their own types. The tests inside `base` and `storage` may use what has no type of theirs, such as
@@ -19,6 +19,7 @@ mod agent;
 mod commits;
 mod counts;
 mod failing;
+mod hooked;
 mod issuer;
 mod job;
 mod pki;
@@ -31,6 +32,7 @@ pub use agent::{Agent, X509Svid};
 pub use commits::commits;
 pub use counts::{Trace, io};
 pub use failing::{Failing, When};
+pub use hooked::{Hook, Hooked, Reply, Request};
 pub use issuer::TestIssuer;
 pub use job::{JOB_TOKEN, Job};
 pub use pki::{Ca, DerPair, Pair, TestPki, TrustDomain, uri};

@@ -6,6 +6,7 @@ use crate::identity::{Busy, Evidence, Failure, Refusal, Refused};
 use crate::limits::MESSAGE_BYTES;
 use crate::registry::Error;
 use crate::storage;
+use wharfinger_testkit::{Hook, Hooked};
 
 async fn told(fault: impl Into<Fault>) -> Answer {
     Answer::read(fault.into().response()).await
@@ -229,48 +230,20 @@ async fn an_answer_repeats_only_a_little_of_the_request() {
     assert!(refused.body.len() < MESSAGE_BYTES, "{}", refused.text());
 }
 
-/// A store whose reads panic.
+/// Panics when a record is read.
 struct Panics;
 
-impl RecordStore for Panics {
-    fn get<'a>(&'a self, key: &'a str) -> storage::Answer<'a, Option<storage::Record>> {
-        panic!("no {key} for anybody")
-    }
-
-    fn create<'a>(&'a self, _: &'a str, _: storage::Value) -> storage::Answer<'a, storage::Version> {
-        unreachable!()
-    }
-
-    fn swap<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a storage::Version,
-        _: storage::Value,
-    ) -> storage::Answer<'a, storage::Version> {
-        unreachable!()
-    }
-
-    fn delete<'a>(&'a self, _: &'a str, _: &'a storage::Version) -> storage::Answer<'a, ()> {
-        unreachable!()
-    }
-
-    fn list<'a>(&'a self, _: storage::Range<'a>) -> storage::Answer<'a, Vec<String>> {
-        unreachable!()
-    }
-
-    fn list_written<'a>(&'a self, _: storage::Range<'a>) -> storage::Answer<'a, Vec<storage::Written>> {
-        unreachable!()
-    }
-
-    fn now(&self) -> Timestamp {
-        unreachable!()
+impl Hook for Panics {
+    async fn before(&self, request: wharfinger_testkit::Request<'_>) -> Result<(), storage::Failure> {
+        panic!("no {request:?} for anybody")
     }
 }
 
 #[tokio::test]
 async fn a_panic_is_500_with_a_body_and_keeps_the_connection() {
     let mut site = Site::new();
-    let registry = Registry::new(Arc::new(Panics), Arc::new(Memory::new()));
+    let store = Arc::new(Memory::new());
+    let registry = Registry::new(Hooked::over(store.clone(), Panics), store);
     site.endpoint = Endpoint::new(App {
         registry,
         ..site.app.clone()

@@ -1,72 +1,28 @@
 //! A deletion that must not delete several tags. Another tag is pushed between any two of its requests.
 
 use super::*;
-use crate::storage::{Answer, Range, Record, Value, Version, Written};
+use crate::storage::Failure;
 use futures_util::future::BoxFuture;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use wharfinger_testkit::{Hook, Hooked, Request};
 
 const R: &str = "team/app";
 
 /// Runs an action before one of the requests.
 struct Held {
-    store: Arc<Memory>,
     requests: AtomicUsize,
     before: usize,
     happens: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
-impl Held {
-    async fn count(&self) {
+impl Hook for Held {
+    async fn before(&self, _: Request<'_>) -> Result<(), Failure> {
         if self.requests.fetch_add(1, Ordering::SeqCst) == self.before {
             let happens = self.happens.lock().unwrap().take();
             happens.unwrap().await;
         }
-    }
-}
-
-impl RecordStore for Held {
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
-        Box::pin(async move {
-            self.count().await;
-            self.store.get(key).await
-        })
-    }
-
-    fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
-        Box::pin(async move {
-            self.count().await;
-            self.store.create(key, value).await
-        })
-    }
-
-    fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version> {
-        Box::pin(async move {
-            self.count().await;
-            self.store.swap(key, expected, value).await
-        })
-    }
-
-    fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()> {
-        Box::pin(async move {
-            self.count().await;
-            self.store.delete(key, expected).await
-        })
-    }
-
-    fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>> {
-        Box::pin(async move {
-            self.count().await;
-            self.store.list(range).await
-        })
-    }
-
-    fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>> {
-        self.store.list_written(range)
-    }
-
-    fn now(&self) -> Timestamp {
-        self.store.now()
+        Ok(())
     }
 }
 
@@ -104,12 +60,12 @@ async fn a_deletion_does_not_delete_two_tags_when_one_is_pushed_meanwhile() {
             };
             let happens = Mutex::new(Some(Box::pin(push) as BoxFuture<'static, ()>));
             let held = Arc::new(Held {
-                store: bench.store.clone(),
                 requests: AtomicUsize::new(0),
                 before,
                 happens,
             });
-            let registry = Registry::new(held.clone(), bench.store.clone()).with(settings());
+            let records = Hooked::over(bench.store.clone(), held.clone());
+            let registry = Registry::new(records, bench.store.clone()).with(settings());
             let deleted = registry
                 .delete_manifest(
                     &Permit::for_test_detecting(R, alice()),

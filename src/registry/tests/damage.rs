@@ -1,8 +1,9 @@
 //! A full or damaged store, and what it still serves.
 
 use super::*;
-use crate::storage::{Answer, BlobFile, Failure, Look, Resume, Written};
+use crate::storage::{Failure, Resume};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use wharfinger_testkit::{Hook, Hooked, Request};
 
 const R: &str = "team/app";
 
@@ -12,56 +13,15 @@ struct FullLate {
     full: AtomicBool,
 }
 
-impl FullLate {
-    async fn check(&self, name: &str) -> Result<(), Failure> {
-        if !self.full.load(Ordering::SeqCst) {
-            return Ok(());
+impl Hook for FullLate {
+    async fn before(&self, request: Request<'_>) -> Result<(), Failure> {
+        match request {
+            Request::Keep(name) | Request::Seal(name) if self.full.load(Ordering::SeqCst) => {
+                self.store.remove(name, &Resume::default()).await?;
+                Err(Failure::Full)
+            }
+            _ => Ok(()),
         }
-        self.store.remove(name, &Resume::default()).await?;
-        Err(Failure::Full)
-    }
-}
-
-impl BlobStore for FullLate {
-    fn write<'a>(
-        &'a self,
-        name: &'a str,
-        offset: u64,
-        resume: &'a Resume,
-        chunks: Vec<Bytes>,
-        look: Look,
-    ) -> Answer<'a, ()> {
-        self.store.write(name, offset, resume, chunks, look)
-    }
-
-    fn keep<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume> {
-        Box::pin(async move {
-            self.check(name).await?;
-            self.store.keep(name, size, resume).await
-        })
-    }
-
-    fn seal<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, ()> {
-        Box::pin(async move {
-            self.check(name).await?;
-            self.store.seal(name, size, resume).await
-        })
-    }
-
-    fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>> {
-        self.store.open(name)
-    }
-
-    fn open_unsealed<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Arc<dyn BlobFile>>> {
-        self.store.open_unsealed(name)
-    }
-
-    fn remove<'a>(&'a self, name: &'a str, resume: &'a Resume) -> Answer<'a, ()> {
-        self.store.remove(name, resume)
-    }
-
-    fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>> {
-        self.store.list_bytes(after, limit)
     }
 }
 
@@ -69,17 +29,18 @@ impl BlobStore for FullLate {
 async fn an_upload_whose_bytes_found_no_room_is_gone() {
     for closing in [false, true] {
         let bench = Bench::new();
-        let bytes = Arc::new(FullLate {
+        let disk = Arc::new(FullLate {
             store: bench.store.clone(),
             full: AtomicBool::new(false),
         });
-        let registry = Registry::new(bench.store.clone(), bytes.clone()).with(any_sizes());
+        let bytes = Hooked::over(bench.store.clone(), disk.clone());
+        let registry = Registry::new(bench.store.clone(), bytes).with(any_sizes());
         let upload = registry.start_upload(&create(R), None).await.unwrap();
         registry
             .append(&create(R), &upload.id, None, None, body(&[b"abc"]))
             .await
             .unwrap();
-        bytes.full.store(true, Ordering::SeqCst);
+        disk.full.store(true, Ordering::SeqCst);
         let refused = if closing {
             registry
                 .finish(
@@ -101,7 +62,7 @@ async fn an_upload_whose_bytes_found_no_room_is_gone() {
             matches!(refused, Err(Error::Storage(Failure::Full))),
             "{refused:?}"
         );
-        bytes.full.store(false, Ordering::SeqCst);
+        disk.full.store(false, Ordering::SeqCst);
         let next = registry
             .append(&create(R), &upload.id, None, None, body(&[b"def"]))
             .await;

@@ -4,17 +4,17 @@
 mod indexes;
 
 use super::*;
-use crate::storage::{Answer, Change, Failure, Record, Value, Version, Written};
-use futures_util::future::BoxFuture;
+use crate::storage::{Change, Failure};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use wharfinger_testkit::{Hook, Hooked, Request};
 
 const R: &str = "team/app";
 
-/// Counts commits, and stops after a number of changes, like a process that dies.
+/// Counts commits, and stops after a number of changes, like a process that dies. That may be in the middle of
+/// a commit, as if every change were a separate request.
 struct Counting {
-    store: Arc<Memory>,
     commits: AtomicU64,
     /// The number of changes before it stops.
     left: AtomicU64,
@@ -23,89 +23,43 @@ struct Counting {
 }
 
 impl Counting {
-    fn new(bench: &Bench, left: u64) -> Arc<Self> {
+    fn new(left: u64) -> Arc<Self> {
         Arc::new(Self {
-            store: bench.store.clone(),
             commits: AtomicU64::new(0),
             left: AtomicU64::new(left),
             refused: Mutex::default(),
         })
     }
 
-    fn registry(self: &Arc<Self>) -> Registry {
-        Registry::new(self.clone(), self.store.clone()).with(any_sizes())
+    fn registry(self: &Arc<Self>, bench: &Bench) -> Registry {
+        let records = Hooked::over(bench.store.clone(), self.clone());
+        Registry::new(records, bench.store.clone()).with(any_sizes())
     }
 
-    fn change(&self) -> Result<(), Failure> {
-        let left = self
-            .left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        left.map(drop).map_err(|_| Failure::Stopped)
+    fn refuses(&self, Change { key, value, .. }: &Change) -> bool {
+        let (Some(state), Some(value)) = (*self.refused.lock().unwrap(), value) else {
+            return false;
+        };
+        let text = String::from_utf8_lossy(&value.bytes);
+        key.contains("!/m/") && text.contains(&format!("\"{state}\""))
     }
 }
 
-impl RecordStore for Counting {
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
-        self.store.get(key)
-    }
-
-    fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
-        Box::pin(async move {
-            self.commits.fetch_add(1, Ordering::SeqCst);
-            self.change()?;
-            self.store.create(key, value).await
-        })
-    }
-
-    fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version> {
-        Box::pin(async move {
-            self.commits.fetch_add(1, Ordering::SeqCst);
-            self.change()?;
-            let refused = *self.refused.lock().unwrap();
-            if key.contains("!/m/")
-                && refused.is_some_and(|state| {
-                    String::from_utf8_lossy(&value.bytes).contains(&format!("\"{state}\""))
-                })
-            {
-                return Err(Failure::Full);
+impl Hook for Counting {
+    async fn before(&self, request: Request<'_>) -> Result<(), Failure> {
+        match request {
+            Request::Commit(_) => drop(self.commits.fetch_add(1, Ordering::SeqCst)),
+            Request::Change(change) => {
+                self.left
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                    .map_err(|_| Failure::Stopped)?;
+                if self.refuses(change) {
+                    return Err(Failure::Full);
+                }
             }
-            self.store.swap(key, expected, value).await
-        })
-    }
-
-    fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()> {
-        Box::pin(async move {
-            self.commits.fetch_add(1, Ordering::SeqCst);
-            self.change()?;
-            self.store.delete(key, expected).await
-        })
-    }
-
-    /// Counts one commit. A crash may split it, as if every change were a separate request.
-    fn change_all(&self, changes: Vec<Change>) -> BoxFuture<'_, Vec<Result<Option<Version>, Failure>>> {
-        Box::pin(async move {
-            self.commits.fetch_add(1, Ordering::SeqCst);
-            let mut done = Vec::new();
-            for change in changes {
-                done.push(match self.change() {
-                    Ok(()) => self.store.change_all(vec![change]).await.pop().unwrap(),
-                    Err(dead) => Err(dead),
-                });
-            }
-            done
-        })
-    }
-
-    fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>> {
-        self.store.list(range)
-    }
-
-    fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>> {
-        self.store.list_written(range)
-    }
-
-    fn now(&self) -> Timestamp {
-        self.store.now()
+            _ => {}
+        }
+        Ok(())
     }
 }
 
@@ -143,9 +97,9 @@ async fn a_manifest_with_thousands_of_tags_is_deleted_with_few_commits() {
         (0..3200).map(|number| format!("v{number}")),
     )
     .await;
-    let counting = Counting::new(&bench, u64::MAX);
+    let counting = Counting::new(u64::MAX);
     counting
-        .registry()
+        .registry(&bench)
         .delete_manifest(&delete(R), &Reference::Digest(digest))
         .await
         .unwrap();
@@ -190,9 +144,12 @@ async fn a_deletion_hides_all_tags_at_once_and_is_finished_at_the_next_start() {
         )
         .await;
         let all = ["u", "v0", "v1", "v11", "v2", "v3", "v4", "w"];
-        let counting = Counting::new(&bench, cut);
+        let counting = Counting::new(cut);
         let reference = Reference::Digest(digest.clone());
-        let done = counting.registry().delete_manifest(&delete(R), &reference).await;
+        let done = counting
+            .registry(&bench)
+            .delete_manifest(&delete(R), &reference)
+            .await;
         let there = bench.registry.manifest(&read(R), &reference).await.is_ok();
         assert!(!there || done.is_err(), "cut after {cut}");
         let expected: &[&str] = if there { &all } else { &["u", "v11", "w"] };
@@ -257,9 +214,9 @@ async fn a_push_finishes_an_interrupted_deletion_first() {
     )
     .await;
     // The first three changes condemn the manifest, make it dying, and write its marker.
-    let counting = Counting::new(&bench, 3);
+    let counting = Counting::new(3);
     counting
-        .registry()
+        .registry(&bench)
         .delete_manifest(&delete(R), &Reference::Digest(digest.clone()))
         .await
         .unwrap_err();
@@ -282,8 +239,8 @@ async fn an_interrupted_push_is_removed_at_the_next_start() {
     let bench = Bench::new();
     let child = push_image(&bench.registry, R, "config", &json!({})).await;
     // The changes are the record and the entry of its child.
-    let counting = Counting::new(&bench, 2);
-    push_index(&counting.registry(), &child).await.unwrap_err();
+    let counting = Counting::new(2);
+    push_index(&counting.registry(&bench), &child).await.unwrap_err();
     let manifests = format!("r/{R}!/m/");
     assert_eq!(
         (
@@ -326,8 +283,8 @@ async fn a_repository_whose_last_deletion_was_interrupted_leaves_the_catalogue_a
         let digest = push_image(&bench.registry, R, "config", &json!({})).await;
         put_tags(&bench.registry, &digest, ["v1".to_owned()].into_iter()).await;
         let reference = Reference::Digest(digest);
-        let done = Counting::new(&bench, cut)
-            .registry()
+        let done = Counting::new(cut)
+            .registry(&bench)
             .delete_manifest(&delete(R), &reference)
             .await;
         let there = bench.registry.manifest(&read(R), &reference).await.is_ok();
@@ -366,8 +323,8 @@ async fn an_unreadable_tag_does_not_block_a_deletion() {
     bench.damage(&format!("r/{R}!/t/v1"), "damaged").await;
     // The first three changes condemn the manifest, make it dying, and write its marker. So the list has to
     // read the tags.
-    Counting::new(&bench, 3)
-        .registry()
+    Counting::new(3)
+        .registry(&bench)
         .delete_manifest(&delete(R), &Reference::Digest(digest.clone()))
         .await
         .unwrap_err();
@@ -388,9 +345,9 @@ async fn an_unreadable_tag_does_not_block_a_deletion() {
 async fn a_push_that_fails_at_its_end_does_not_block_deletions() {
     let bench = Bench::new();
     let child = push_image(&bench.registry, R, "config", &json!({})).await;
-    let refusing = Counting::new(&bench, u64::MAX);
+    let refusing = Counting::new(u64::MAX);
     *refusing.refused.lock().unwrap() = Some("com");
-    let index = push_index(&refusing.registry(), &child).await;
+    let index = push_index(&refusing.registry(&bench), &child).await;
     assert!(matches!(index, Err(Error::Storage(Failure::Full))), "{index:?}");
     assert_eq!(bench.keys(&format!("r/{R}!/m/")).await.len(), 1, "only the child");
     bench
@@ -401,7 +358,7 @@ async fn a_push_that_fails_at_its_end_does_not_block_deletions() {
 
     // If the process dies instead, a deletion removes the manifest.
     assert_eq!(push_image(&bench.registry, R, "config", &json!({})).await, child);
-    push_index(&Counting::new(&bench, 2).registry(), &child)
+    push_index(&Counting::new(2).registry(&bench), &child)
         .await
         .unwrap_err();
     let bytes =

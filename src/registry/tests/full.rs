@@ -111,7 +111,7 @@ async fn remains_of_a_crash_are_removed_on_a_full_store() {
     store.refuses(None);
     store.has_room_for(0);
     assert_eq!(bench.keys("x/").await.len(), 1);
-    let restarted = Registry::new(store, bench.store.clone()).with(any_sizes());
+    let restarted = bench.watched_by(&store);
     assert_eq!(restarted.finish_what_a_crash_left().await.unwrap(), 1);
     assert_eq!(
         (bench.keys("r/").await, bench.keys("x/").await),

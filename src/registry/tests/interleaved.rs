@@ -2,70 +2,24 @@
 //! each operation.
 
 use super::*;
-use crate::storage::{Answer, Range, Record, Value, Version, Written};
+use crate::storage::Failure;
 use futures_util::future::join;
 use std::sync::Mutex;
+use wharfinger_testkit::{Hook, Hooked, Request};
 
 const R: &str = "team/app";
 const ORDERS: u64 = 400;
 
 /// Yields before each operation, as often as the seed says.
-struct Interleaved {
-    store: Arc<Memory>,
-    dice: Mutex<fastrand::Rng>,
-}
+struct Interleaved(Mutex<fastrand::Rng>);
 
-impl Interleaved {
-    async fn let_others_run(&self) {
-        let turns = self.dice.lock().unwrap().u8(0..4);
+impl Hook for Interleaved {
+    async fn before(&self, _: Request<'_>) -> Result<(), Failure> {
+        let turns = self.0.lock().unwrap().u8(0..4);
         for _ in 0..turns {
             tokio::task::yield_now().await;
         }
-    }
-}
-
-impl RecordStore for Interleaved {
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
-        Box::pin(async move {
-            self.let_others_run().await;
-            self.store.get(key).await
-        })
-    }
-
-    fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
-        Box::pin(async move {
-            self.let_others_run().await;
-            self.store.create(key, value).await
-        })
-    }
-
-    fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version> {
-        Box::pin(async move {
-            self.let_others_run().await;
-            self.store.swap(key, expected, value).await
-        })
-    }
-
-    fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()> {
-        Box::pin(async move {
-            self.let_others_run().await;
-            self.store.delete(key, expected).await
-        })
-    }
-
-    fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>> {
-        Box::pin(async move {
-            self.let_others_run().await;
-            self.store.list(range).await
-        })
-    }
-
-    fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>> {
-        self.store.list_written(range)
-    }
-
-    fn now(&self) -> Timestamp {
-        self.store.now()
+        Ok(())
     }
 }
 
@@ -73,10 +27,7 @@ impl Bench {
     /// The same store, whose operations yield in an order of their own.
     pub(super) fn interleaved(&self, seed: u64) -> Registry {
         let dice = Mutex::new(fastrand::Rng::with_seed(seed));
-        let records = Arc::new(Interleaved {
-            store: self.store.clone(),
-            dice,
-        });
+        let records = Hooked::over(self.store.clone(), Interleaved(dice));
         Registry::new(records, self.store.clone()).with(any_sizes())
     }
 
@@ -99,7 +50,7 @@ impl Bench {
                 .manifest(&read(R), &Reference::Digest(digest.clone()))
                 .await
                 .unwrap();
-            let parsed: serde_json::Value = serde_json::from_slice(&manifest.bytes).unwrap();
+            let parsed: Value = serde_json::from_slice(&manifest.bytes).unwrap();
             let config = parsed["config"]["digest"].as_str().unwrap().parse().unwrap();
             assert!(
                 content(&self.registry, R, &config).await.is_ok(),

@@ -4,12 +4,13 @@ use super::super::scrub::{Rate, Scrubbed};
 use super::super::states::blob::BlobRecord;
 use super::*;
 use crate::access::Maintenance;
+use crate::storage::Failure;
 use crate::storage::local::Local;
-use crate::storage::{Answer, BlobFile, Look, Resume, Written};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
+use wharfinger_testkit::{Hook, Hooked, Request};
 
 const R: &str = "team/app";
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -120,54 +121,24 @@ async fn good_bytes_that_are_marked_are_served_and_lose_the_mark() {
     }
 }
 
-/// Notes which bytes are opened.
-struct Opened {
-    store: Arc<Memory>,
-    names: Mutex<Vec<String>>,
-}
+/// The names of bytes that were opened.
+#[derive(Default)]
+struct Opened(Mutex<Vec<String>>);
 
-impl BlobStore for Opened {
-    fn write<'a>(
-        &'a self,
-        name: &'a str,
-        offset: u64,
-        resume: &'a Resume,
-        chunks: Vec<Bytes>,
-        look: Look,
-    ) -> Answer<'a, ()> {
-        self.store.write(name, offset, resume, chunks, look)
-    }
-
-    fn keep<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume> {
-        self.store.keep(name, size, resume)
-    }
-
-    fn seal<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, ()> {
-        self.store.seal(name, size, resume)
-    }
-
-    fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>> {
-        self.names.lock().unwrap().push(name.to_owned());
-        self.store.open(name)
-    }
-
-    fn remove<'a>(&'a self, name: &'a str, resume: &'a Resume) -> Answer<'a, ()> {
-        self.store.remove(name, resume)
-    }
-
-    fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>> {
-        self.store.list_bytes(after, limit)
+impl Hook for Opened {
+    async fn before(&self, request: Request<'_>) -> Result<(), Failure> {
+        if let Request::Open(name) = request {
+            self.0.lock().unwrap().push(name.to_owned());
+        }
+        Ok(())
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_walk_that_was_cut_off_goes_on_after_a_restart() {
     let bench = Bench::new();
-    let bytes = Arc::new(Opened {
-        store: bench.store.clone(),
-        names: Mutex::default(),
-    });
-    let opened = || std::mem::take(&mut *bytes.names.lock().unwrap());
+    let bytes = Hooked::over(bench.store.clone(), Opened::default());
+    let opened = || std::mem::take(&mut *bytes.hook.0.lock().unwrap());
     let process = || Registry::new(bench.store.clone(), bytes.clone()).with(any_sizes());
     for number in 0..20_u8 {
         push_blob(&process(), R, &[number; 1000]).await;

@@ -1,10 +1,10 @@
 //! A store that records its requests and can be made to reject changes.
 
 use super::*;
-use crate::storage::{Answer, Failure, Record, Value, Version, Written};
-use futures_util::future::ready;
+use crate::storage::Failure;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use wharfinger_testkit::{Hook, Hooked, Reply, Request};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -18,7 +18,6 @@ pub(super) enum Asked {
 }
 
 pub(super) struct Watched {
-    pub store: Arc<Memory>,
     asked: Mutex<Vec<Asked>>,
     /// The answer to every change of a key with this prefix.
     refuses: Mutex<Option<(&'static str, Failure)>>,
@@ -27,9 +26,8 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) fn new(store: Arc<Memory>) -> Arc<Self> {
+    fn new() -> Arc<Self> {
         Arc::new(Self {
-            store,
             asked: Mutex::default(),
             refuses: Mutex::default(),
             room: AtomicUsize::new(usize::MAX),
@@ -65,76 +63,55 @@ impl Watched {
     fn ask(&self, asked: Asked) {
         self.asked.lock().unwrap().push(asked);
     }
-
-    fn change<'a, T: Send + 'a>(
-        &'a self,
-        key: &str,
-        frees: bool,
-        done: impl FnOnce() -> Answer<'a, T>,
-    ) -> Answer<'a, T> {
-        self.ask(Asked::Change(key.to_owned()));
-        match self.refuses.lock().unwrap().clone() {
-            Some((prefix, failure)) if key.starts_with(prefix) => Box::pin(ready(Err(failure))),
-            _ if self.takes(frees) => done(),
-            _ => Box::pin(ready(Err(Failure::Full))),
-        }
-    }
 }
 
-impl RecordStore for Watched {
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
-        self.ask(Asked::Get(key.to_owned()));
-        self.store.get(key)
+impl Hook for Watched {
+    async fn before(&self, request: Request<'_>) -> Result<(), Failure> {
+        if let Request::Get(key) = request {
+            self.ask(Asked::Get(key.to_owned()));
+        }
+        let Request::Change(change) = request else {
+            return Ok(());
+        };
+        self.ask(Asked::Change(change.key.clone()));
+        match &*self.refuses.lock().unwrap() {
+            Some((prefix, failure)) if change.key.starts_with(prefix) => return Err(failure.clone()),
+            _ => {}
+        }
+        let frees = change.value.as_ref().is_none_or(|value| value.frees);
+        if self.takes(frees) {
+            Ok(())
+        } else {
+            Err(Failure::Full)
+        }
     }
 
-    fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
-        self.change(key, value.frees, || self.store.create(key, value))
-    }
-
-    fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version> {
-        self.change(key, value.frees, || self.store.swap(key, expected, value))
-    }
-
-    fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()> {
-        self.change(key, true, || self.store.delete(key, expected))
-    }
-
-    fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>> {
-        Box::pin(async move {
-            let keys = self.store.list(range).await?;
+    async fn after(&self, request: Request<'_>, reply: Reply<'_>) {
+        let found = match &reply {
+            Reply::Keys(Ok(keys)) => keys.len(),
+            Reply::Written(Ok(keys)) => keys.len(),
+            _ => return,
+        };
+        if let Request::List(range) | Request::ListWritten(range) = request {
             self.ask(Asked::List {
                 prefix: range.prefix.to_owned(),
                 limit: range.limit,
-                found: keys.len(),
+                found,
             });
-            Ok(keys)
-        })
-    }
-
-    fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>> {
-        Box::pin(async move {
-            let keys = self.store.list_written(range).await?;
-            self.ask(Asked::List {
-                prefix: range.prefix.to_owned(),
-                limit: range.limit,
-                found: keys.len(),
-            });
-            Ok(keys)
-        })
-    }
-
-    fn now(&self) -> Timestamp {
-        self.store.now()
+        }
     }
 }
 
 impl Bench {
     /// The same store, watched.
     pub(super) fn watched(&self) -> (Registry, Arc<Watched>) {
-        let watched = Watched::new(self.store.clone());
-        (
-            Registry::new(watched.clone(), self.store.clone()).with(any_sizes()),
-            watched,
-        )
+        let watched = Watched::new();
+        (self.watched_by(&watched), watched)
+    }
+
+    /// A new process on the same store.
+    pub(super) fn watched_by(&self, watched: &Arc<Watched>) -> Registry {
+        let records = Hooked::over(self.store.clone(), watched.clone());
+        Registry::new(records, self.store.clone()).with(any_sizes())
     }
 }

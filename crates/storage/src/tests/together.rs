@@ -167,7 +167,9 @@ async fn versions_are_never_used_twice(store: Arc<impl RecordStore>) {
     assert_eq!(seen.len(), 75);
 }
 
-/// A full store that makes several changes one by one.
+/// A full store that makes several changes one by one, as the contract's own `change_all` does. The test kit's
+/// store with hooks cannot stand in here: it has a `change_all` of its own, and it is built on another build of
+/// this crate, whose types differ from those of its unit tests.
 struct FullStore(Memory);
 
 impl RecordStore for FullStore {

@@ -76,48 +76,22 @@ async fn a_push_that_fails_clears_the_marker() {
 /// Deletes these manifests when an entry of a child is read for the first time.
 struct Deleting {
     registry: Registry,
-    store: Arc<Memory>,
     manifests: Mutex<Vec<Digest>>,
 }
 
-impl RecordStore for Deleting {
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
-        Box::pin(async move {
-            if key.starts_with("r/team/app!/i/") {
-                let manifests = std::mem::take(&mut *self.manifests.lock().unwrap());
-                for digest in manifests {
-                    self.registry
-                        .delete_manifest(&delete(R), &Reference::Digest(digest))
-                        .await
-                        .unwrap();
-                }
-            }
-            self.store.get(key).await
-        })
-    }
-
-    fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
-        self.store.create(key, value)
-    }
-
-    fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version> {
-        self.store.swap(key, expected, value)
-    }
-
-    fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()> {
-        self.store.delete(key, expected)
-    }
-
-    fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>> {
-        self.store.list(range)
-    }
-
-    fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>> {
-        self.store.list_written(range)
-    }
-
-    fn now(&self) -> Timestamp {
-        self.store.now()
+impl Hook for Deleting {
+    async fn before(&self, request: Request<'_>) -> Result<(), Failure> {
+        if !matches!(request, Request::Get(key) if key.starts_with("r/team/app!/i/")) {
+            return Ok(());
+        }
+        let manifests = std::mem::take(&mut *self.manifests.lock().unwrap());
+        for digest in manifests {
+            self.registry
+                .delete_manifest(&delete(R), &Reference::Digest(digest))
+                .await
+                .unwrap();
+        }
+        Ok(())
     }
 }
 
@@ -127,11 +101,11 @@ async fn an_index_that_is_pushed_again_and_deleted_with_its_child_leaves_no_entr
     let child = push_image(&bench.registry, R, "config", &json!({})).await;
     let index = push_index(&bench.registry, &child).await.unwrap();
     let manifests = vec![index, child.clone()].into();
-    let store = Arc::new(Deleting {
+    let deleting = Deleting {
         registry: bench.registry.clone(),
-        store: bench.store.clone(),
         manifests,
-    });
+    };
+    let store = Hooked::over(bench.store.clone(), deleting);
     let refused = push_index(
         &Registry::new(store, bench.store.clone()).with(any_sizes()),
         &child,
@@ -156,8 +130,8 @@ async fn an_index_of_thousands_is_pushed_and_deleted_with_few_commits() {
         .collect();
     let bytes = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}).to_string();
     let reference = Reference::Digest(sha256(bytes.as_bytes()));
-    let counting = Counting::new(&bench, u64::MAX);
-    let registry = counting.registry().with(sparse);
+    let counting = Counting::new(u64::MAX);
+    let registry = counting.registry(&bench).with(sparse);
     registry
         .put_manifest(&write(R), &reference, Some(INDEX), bytes.into())
         .await

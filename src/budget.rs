@@ -374,7 +374,7 @@ mod tests {
         assert!(identified.try_take(3 * PIECE).is_some());
         drop(theirs);
         let all = identified.try_take(6 * PIECE).unwrap();
-        assert!(stranger.try_take(1).is_none(), "there is none left");
+        assert!(stranger.try_take(1).is_none(), "no memory is left");
         drop(all);
         assert_eq!(stranger.try_take(usize::MAX).unwrap().bytes(), 3 * PIECE);
         assert_eq!(budget.used(), 0, "a rejected request holds nothing");
@@ -454,7 +454,7 @@ mod tests {
             .collect();
         assert!(
             budget.of(Holder::Form(None)).try_take(1).is_none(),
-            "sixteen of the largest forms are all that there may be"
+            "there is room for sixteen of the largest forms"
         );
         assert_eq!((budget.used(), rest.is_empty()), (LEAST, false));
     }
@@ -503,7 +503,7 @@ mod tests {
         );
         assert!(
             stranger.wanted().now_or_never().is_some(),
-            "and one that asks later"
+            "a holder that asks later"
         );
         assert!(
             not_wanted.as_mut().now_or_never().is_none(),

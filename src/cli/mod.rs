@@ -72,7 +72,7 @@ enum Command {
     },
     /// Remove what nothing needs any more, once, even while a registry serves the store
     #[command(
-        after_help = "Examples:\n  wharfinger gc --dry-run /etc/wharfinger/config.yaml\n  wharfinger gc /etc/wharfinger/config.yaml\n  wharfinger gc --output json /etc/wharfinger/config.yaml\n\nA running registry makes the pass itself, at the pace of its configuration. The command finds it through FILE. Without a registry, the command makes the pass.\nIf it is interrupted, nothing is lost: the next pass removes the rest. The report is described in docs/reference/gc.md.\n\nExit codes: 0 the pass is complete, 1 something could not be judged or removed, or the pass failed, 2 the configuration is wrong."
+        after_help = "Examples:\n  wharfinger gc --dry-run /etc/wharfinger/config.yaml\n  wharfinger gc /etc/wharfinger/config.yaml\n  wharfinger gc --output json /etc/wharfinger/config.yaml\n\nA running registry makes the pass itself, at the pace of its configuration. The command finds it through FILE. Without a registry, the command makes the pass.\nIf it is interrupted, nothing is lost: the next pass removes the rest. The report is described in docs/reference/gc.md.\n\nExit codes: 0 the pass is complete, 1 some items could not be checked or removed, or the pass failed, 2 the configuration is wrong."
     )]
     Gc(gc::Options),
     /// Copy the store to a folder, even while a registry serves it. A registry can start on the copy

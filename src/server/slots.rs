@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(
             (slots.len(), slots.sources.len(), slots.sizes.len()),
             (0, 0, 0),
-            "its place stays given away"
+            "filing it again does not take its place back"
         );
     }
 

@@ -308,7 +308,7 @@ async fn a_connection_beyond_the_limit_waits_for_its_turn() {
         String::from_utf8(rest(&mut first).await)
             .unwrap()
             .ends_with("finished"),
-        "a known one is not closed"
+        "an identified connection is not closed"
     );
     allowed.notify_one();
     assert_eq!(asking.await.unwrap(), "finished");

@@ -121,17 +121,17 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "wharfinger_collected_total",
         &["what"],
-        "Records and contents that the garbage collector removed, by the reason why nothing needs them",
+        "Items that the garbage collector removed, by reason",
     ),
     gauge(
         "wharfinger_collection_candidates",
         &[],
-        "What deletions, moved tags and expired uploads gave up, and the garbage collector has not looked at or found too young",
+        "What may have become garbage by a deletion, a moved tag or an expired upload, and the garbage collector has not checked yet or found too young",
     ),
     counter(
         "wharfinger_collection_candidates_dropped_total",
         &[],
-        "Candidates that found no room in memory and wait for the next walk through the whole store",
+        "Candidates that did not fit in memory, and wait for the next walk through the whole store",
     ),
     gauge(
         "wharfinger_collection_seconds",
@@ -261,7 +261,7 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "wharfinger_log_lines_dropped_total",
         &[],
-        "Lines that are missing in the log because its reader was too slow or has gone",
+        "Lines that are missing in the log because its reader was too slow or stopped reading",
     ),
     gauge(
         "wharfinger_scrub_age_seconds",

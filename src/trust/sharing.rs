@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(
             (two.left(NOW), two.second.withheld(NOW)),
             (2, vec![]),
-            "the first has given it up"
+            "the first no longer has the key"
         );
     }
 

@@ -292,7 +292,7 @@ mod tests {
                 .filter_map(|place| is_lost(place).then_some(()))
                 .count(),
             3,
-            "the flood gave them up"
+            "the flood lost three places"
         );
         assert!(
             flood[..4].iter_mut().all(|place| !is_lost(place)),

@@ -23,7 +23,7 @@ fn rows() -> BTreeSet<String> {
         );
         assert!(
             rows.insert(cells[0].to_owned()),
-            "it is there twice: {}",
+            "the page has this row twice: {}",
             cells[0]
         );
     }

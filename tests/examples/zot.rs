@@ -135,7 +135,7 @@ async fn complete() {
     assert_eq!(
         registry.rights(&other, "any/thing"),
         "",
-        "accessControl stands in http, and counts"
+        "accessControl inside http applies"
     );
     let mut second_audience = source_controller();
     second_audience["aud"] = json!("https://zot.example.com");
@@ -196,7 +196,7 @@ async fn cel_validations() {
     without.as_object_mut().unwrap().remove("repository");
     assert!(
         matches!(refused(registry.token(without).await), Refused::Mapping { .. }),
-        "a claim that is missing refuses"
+        "a missing claim rejects the caller"
     );
 }
 

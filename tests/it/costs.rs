@@ -146,7 +146,11 @@ async fn p_10_a_known_blob_that_is_pushed_again_is_not_written() {
     let began = written(&app);
     let before = files(&app.store());
     client.push_blob("a", &bytes).await;
-    assert_eq!(files(&app.store()), before, "in one request, nothing at all is");
+    assert_eq!(
+        files(&app.store()),
+        before,
+        "a known blob in one request writes nothing"
+    );
     let only_answers = 64 << 10;
     assert!(
         written(&app) - began < only_answers,

@@ -151,5 +151,5 @@ async fn serves_what_is_mounted(docker: &Docker) {
         .unwrap();
     assert_eq!(answer.status(), reqwest::StatusCode::ACCEPTED);
     docker.run(&["stop", &name]);
-    assert!(running.wait().unwrap().success(), "SIGTERM ends it well");
+    assert!(running.wait().unwrap().success(), "SIGTERM ends it with success");
 }

@@ -144,7 +144,7 @@ async fn on_loopback_only_names_of_loopback_are_answered() {
     assert_eq!(
         status(&ask(app.address, "/livez", "host: evil.example").await),
         200,
-        "probes say nothing"
+        "probes reveal nothing, so any host name is answered"
     );
 }
 
@@ -294,7 +294,7 @@ async fn a_reload_never_opens_a_registry_that_was_closed() {
     assert_eq!(
         app.anonymous().get("/v2/").await.status,
         StatusCode::UNAUTHORIZED,
-        "closed by a reload is closed"
+        "the reload closed the registry"
     );
 }
 

@@ -104,7 +104,7 @@ async fn usernames_and_passwords_work_until_the_file_changes() {
         assert_eq!(
             client.get("/v2/").await.error().0,
             401,
-            "what the file has no more counts no more, and its tokens neither"
+            "an entry that left the file is rejected, and so are its tokens"
         );
     }
     assert_eq!(
@@ -193,7 +193,7 @@ async fn access_control_limits_the_scopes_of_a_token_server() {
     assert_eq!(
         ann.post("/v2/other/blobs/uploads/").await.error(),
         (403, "DENIED".into()),
-        "the token says so, and policy does not"
+        "the token allows it, but policy does not"
     );
     let puller = token("ann", &[("app", &["pull"])]);
     let answer = puller.post(UPLOADS).await;
@@ -360,7 +360,7 @@ async fn client_certificates_give_usernames_by_entry_and_by_zots_attributes() {
     assert_eq!(
         header.get("/v2/").await.error().0,
         401,
-        "an explicit credential counts, and a bad one is bad"
+        "an explicit credential is used, and a bad one is rejected"
     );
 }
 

@@ -84,7 +84,7 @@ async fn it_waits_for_an_agent_that_is_away_and_follows_rotations_without_droppi
     assert_eq!(
         app.trusting(&next.domain.ca).get("/livez").await.status,
         StatusCode::OK,
-        "what it gave last is shown on"
+        "the last SVID is still presented"
     );
     assert_eq!(app.ready().await.0, StatusCode::OK);
 }

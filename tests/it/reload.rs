@@ -91,7 +91,7 @@ async fn withdrawing_a_trust_domain_refuses_its_open_connections_next_request_an
     assert_eq!(
         app.metric("wharfinger_certificate_verifications_total").await,
         2.0,
-        "what has not changed is not judged again"
+        "the other connections' certificates are not verified again"
     );
 }
 
@@ -223,7 +223,7 @@ async fn a_rotation_in_one_trust_domain_verifies_no_connection_of_another_again(
         app.metric("wharfinger_certificate_verifications_total").await
     };
     assert_eq!(ask_all().await, 7.0);
-    assert_eq!(ask_all().await, 7.0, "a verdict is kept");
+    assert_eq!(ask_all().await, 7.0, "the verdicts are cached");
     // One more authority is added, so that the generation changes but every caller stays valid.
     let mut bundle = pki.domain.bundle();
     let more = TestPki::new().domain.bundle();

@@ -229,7 +229,7 @@ async fn the_keys_of_an_issuer_are_fetched_before_the_first_request() {
     assert_eq!(
         (code, &source["pending"], &source["failures"]),
         (0, &json!(true), &json!(0)),
-        "no answer yet is no failure: {source:#}"
+        "a pending first answer is not a failure: {source:#}"
     );
     let text = app.metrics().await;
     let line = |name: &str| {

@@ -341,7 +341,7 @@ fn without_rules_every_authenticated_caller_may_do_everything() {
     assert_eq!(
         granted(&self::policy(vec![]), &user("ann", &[]), "a"),
         "",
-        "rules that grant nothing are not no rules"
+        "rules that grant nothing differ from missing rules"
     );
 }
 

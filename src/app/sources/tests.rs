@@ -145,7 +145,7 @@ async fn unchanged_sources_are_kept_and_others_are_added_and_removed() {
     drop(broken);
     assert!(
         weak.iter().all(|source| source.upgrade().is_some()),
-        "what was refused harms nothing"
+        "a rejected set of sources leaves the others running"
     );
 
     let second = open(&sources, &["three", "two"]);

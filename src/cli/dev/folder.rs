@@ -314,7 +314,7 @@ mod tests {
         );
         assert!(
             next_day[1] != first[1] && next_day[3] != first[3],
-            "what it issued does not"
+            "the certificate that it issued is renewed"
         );
         let next_year = contents(NOW.plus(AUTHORITY_LIFE));
         assert!((0..4).all(|i| next_year[i] != next_day[i]));
@@ -486,7 +486,7 @@ mod tests {
         fs::remove_file(temporary.path().join(CONFIG)).unwrap();
         prepare(temporary.path(), HOME, 0, NOW).unwrap();
         assert!(left.iter().all(|name| !exist(&[name])));
-        assert!(exist(&kept), "not its own");
+        assert!(exist(&kept), "a file that dev did not make stays");
         // The authority's key is good and is not written again, but what a start left of it goes.
         write();
         prepare(temporary.path(), HOME, 0, NOW).unwrap();

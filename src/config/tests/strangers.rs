@@ -196,6 +196,6 @@ fn the_operator_can_open_it_and_is_warned() {
     assert_eq!(
         config.warnings,
         [],
-        "a file that lets no stranger in is as good as without it"
+        "a file that admits no stranger needs no warning"
     );
 }

@@ -419,7 +419,7 @@ fn zots_other_methods_are_read_and_their_mistakes_are_found() {
     assert_eq!(
         entries,
         [("cacert", "http.tls.cacert")],
-        "zot takes the common name where nothing is said"
+        "zot uses the common name by default"
     );
     assert_eq!(config.tls.unwrap().client_auth, ClientAuth::Optional);
     let mtls = json!({"mtls": {"identityAttributes": ["URI", "cn"], "uriSanPattern": "spiffe://example.org/workload/(.*)", "uriSanIndex": 0}});
@@ -449,7 +449,7 @@ fn zots_other_methods_are_read_and_their_mistakes_are_found() {
     assert_eq!(
         keys(&only(taken.clone(), tls)),
         ["http.auth.x509[0].name"],
-        "uploads would belong to either's bearers"
+        "callers of both entries would own each other's uploads"
     );
     assert!(load(&only(taken, json!({"cert": "c", "key": "k"}))).is_ok());
     assert_eq!(

@@ -183,7 +183,7 @@ async fn a_push_of_the_same_digest_repairs_damaged_bytes() {
                         );
                     }
                     assert_eq!(site.head(repository, &digest).await, StatusCode::OK);
-                    assert_ne!(site.files(), before, "the damaged bytes are not written over");
+                    assert_ne!(site.files(), before, "the damaged bytes are not overwritten");
                     // The next round damages the new bytes, and the old ones, which the collector will
                     // remove.
                     assert_eq!(

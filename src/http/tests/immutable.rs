@@ -97,7 +97,7 @@ async fn an_immutable_tag_is_not_moved_and_a_push_of_the_same_digest_is_201() {
     // Another way to set tags.
     let by_digest = format!("{}?tag=new&tag=v1", sha256(&two));
     assert_refused(&site.write(DEV, &by_digest, &two).await, "v1");
-    assert_eq!(site.target("new").await, "", "one refused tag refuses the push");
+    assert_eq!(site.target("new").await, "", "one rejected tag rejects the push");
     let same = format!("{}?tag=v1", sha256(&one));
     assert_eq!(site.write(DEV, &same, &one).await.status, StatusCode::CREATED);
     for free in ["v1-dev", "latest"] {

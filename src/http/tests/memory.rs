@@ -132,7 +132,7 @@ async fn without_memory_a_request_is_503_before_its_body_is_read() {
     assert_eq!(
         closed.status,
         StatusCode::CREATED,
-        "what has no body needs no memory"
+        "a request without a body needs no memory"
     );
     let (read, body) = watched("abc");
     let (answer, ()) = tokio::join!(site.send(push("open/a"), body), async {
@@ -142,7 +142,7 @@ async fn without_memory_a_request_is_503_before_its_body_is_read() {
     assert_eq!(
         answer.status,
         StatusCode::BAD_REQUEST,
-        "it waited for memory, and is no manifest: {}",
+        "it waited for memory, and then its body was no manifest: {}",
         answer.text()
     );
     assert!(read.load(Ordering::SeqCst));
@@ -226,7 +226,11 @@ async fn anonymous_callers_do_not_keep_an_identified_caller_from_pushing() {
     while strangers.iter().filter(|stranger| stranger.is_finished()).count() < 4 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(refused(strangers).await, 4, "of six strangers two had their half");
+    assert_eq!(
+        refused(strangers).await,
+        4,
+        "two of the six anonymous requests held the memory"
+    );
     assert_eq!(site.app.memory.used(), 0, "cancelled requests hold no memory");
 }
 

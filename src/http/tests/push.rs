@@ -370,7 +370,7 @@ async fn d_23_a_tag_is_moved_only_with_update_and_made_only_with_create() {
     assert_eq!(
         site.push_image("a/b", "v1", json!({})).await.status,
         StatusCode::CREATED,
-        "the same again"
+        "a push of what is there needs only create"
     );
     let moved = site
         .push_image("a/b", "v1", json!({"annotations": {"k": "v"}}))
@@ -378,7 +378,7 @@ async fn d_23_a_tag_is_moved_only_with_update_and_made_only_with_create() {
     assert_eq!(
         moved.error(),
         (401, "UNAUTHORIZED".into()),
-        "the anonymous are asked who they are"
+        "an anonymous caller is asked to log in"
     );
     let request =
         bearer(ask(Method::PUT, "/v2/a/b/manifests/v1"), &site.token("x")).header("content-type", IMAGE);

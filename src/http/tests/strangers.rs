@@ -90,7 +90,10 @@ async fn requests_in_flight_are_bounded_by_the_client_that_a_proxy_names() {
         .proxied(&known, "2001:db8::1", bearer(tags(), &site.token("builder")))
         .await;
     assert_eq!((answer.status, known.is_identified()), (StatusCode::OK, true));
-    assert!(!proxy.is_identified(), "the proxy speaks for others, too");
+    assert!(
+        !proxy.is_identified(),
+        "the proxy also forwards other clients' requests"
+    );
     let bad = site
         .proxied(&request(), "2001:db8::1", bearer(tags(), "a.b.c"))
         .await;

@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(dummy.get_cost(), 11);
         assert!(
             !bcrypt::verify("x", &users.dummy.replacen("$11$", "$04$", 1)).unwrap(),
-            "it is a hash, of nothing that anyone knows"
+            "it is a valid hash of an unknown password"
         );
     }
 }

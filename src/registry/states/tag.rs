@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(
             (created.seq, &created.previous, before),
             (1, &None, None),
-            "it is no event"
+            "an announcement is not an event"
         );
         assert!(!created.is_announcement());
         let refused = TagRecord::announce(Some(created.clone()), &digest("a"), &event("3"));

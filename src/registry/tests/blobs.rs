@@ -284,7 +284,7 @@ async fn a_pusher_that_finds_a_blob_may_rely_on_it_for_half_a_day() {
     assert_eq!(keep("a").await.unwrap(), 5);
     assert!(
         !bench.registry.records.delete(&key, &version).await.unwrap(),
-        "the collector meets the rescue"
+        "the collector's decision fails after the rescue"
     );
     // A caller that may only read gets the same answer and changes nothing.
     assert_eq!(bench.registry.blob(&read("a"), &digest).await.unwrap().size, 5);

@@ -145,7 +145,7 @@ async fn a_head_by_a_pusher_rescues_a_manifest_and_creates_nothing() {
         .unwrap();
     assert!(
         !records.delete(&key, &condemned).await.unwrap(),
-        "the collector meets the rescue"
+        "the collector's decision fails after the rescue"
     );
     assert_eq!(
         records.read(&key).await.unwrap().unwrap().record.header.state,

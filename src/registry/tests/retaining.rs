@@ -251,7 +251,7 @@ async fn signatures_are_deleted_after_their_image_if_the_policy_says_so() {
         assert_eq!(
             pass(&bench, &policy(&keeping)).await.goes().len(),
             0,
-            "the image is there"
+            "the image still exists"
         );
         let losing = json!({"keepTags": [{"patterns": ["^keep$"]}], "deleteReferrers": delete_referrers});
         let first = pass(&bench, &policy(&losing)).await;

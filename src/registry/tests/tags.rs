@@ -121,7 +121,7 @@ async fn without_update_a_tag_is_created_but_not_moved() {
     assert_eq!(
         bench.keys("").await,
         before,
-        "what is refused leaves nothing behind"
+        "a rejected push leaves nothing behind"
     );
     // Every caller may push the digest that the tag already has.
     assert_eq!(put(limited(true, false), &first).await.unwrap(), sha256(&first));

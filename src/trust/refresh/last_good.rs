@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(one.load(), None);
         assert!(
             !state.exists(),
-            "nothing is made before there is something to keep"
+            "no folder is created before there are keys to keep"
         );
         one.save(b"first", AT.minus(std::time::Duration::from_secs(1)));
         one.save(b"second\nline", AT);
@@ -276,6 +276,6 @@ mod tests {
         std::fs::write(&elsewhere, &good).unwrap();
         std::fs::remove_file(&one.path).unwrap();
         std::os::unix::fs::symlink(&elsewhere, &one.path).unwrap();
-        assert_eq!(one.load(), None, "no link is followed");
+        assert_eq!(one.load(), None, "links are not followed");
     }
 }

@@ -196,7 +196,7 @@ async fn oci_21_the_end_of_an_upload(site: Site) {
     assert_eq!(
         site.get(&upload).await.status,
         StatusCode::NOT_FOUND,
-        "a failed upload is over"
+        "a failed upload has ended"
     );
     let digest = sha256("");
     created(
@@ -255,7 +255,7 @@ async fn oci_22_an_upload_expires_a_day_after_its_last_chunk(site: Site) {
     assert_eq!(
         site.get("/v2/_catalog").await.json()["repositories"],
         json!([]),
-        "nothing else was there"
+        "the repository had only this upload"
     );
 }
 

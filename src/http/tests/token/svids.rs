@@ -228,7 +228,7 @@ async fn a_certificate_that_may_name_uris_is_rejected_once_its_trust_domain_is_c
     };
     assert_eq!(works().await, 200);
     configure(vec![], attributes(vec![Attribute::CommonName]));
-    assert_eq!(works().await, 401, "its entry has no say about URIs any more");
+    assert_eq!(works().await, 401, "its entry no longer maps URIs");
     configure(vec![workload.domain()], attributes(vec![Attribute::Uri]));
     assert_eq!(
         works().await,
@@ -310,6 +310,6 @@ async fn a_client_assertion_must_name_its_own_workload() {
     assert_eq!(
         outcome(&workload.send(&site, ask(Method::POST, "/v2/token"), form).await).2,
         "invalid_grant",
-        "no second choice"
+        "no other credential is tried"
     );
 }

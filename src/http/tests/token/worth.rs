@@ -22,7 +22,7 @@ async fn a_grant_that_cannot_be_checked_is_503() {
     assert_eq!(
         site.with_token(Method::GET, TAGS, &minted).await.status,
         StatusCode::SERVICE_UNAVAILABLE,
-        "our own says no more than its source"
+        "a minted token cannot be checked without its source either"
     );
 }
 
@@ -73,7 +73,7 @@ async fn a_token_is_never_widened() {
     assert_eq!(
         site.with_token(Method::GET, TAGS, &others).await.error().0,
         401,
-        "signed by somebody else"
+        "signed with another key"
     );
 }
 
@@ -167,7 +167,7 @@ async fn a_shorter_session_lifetime_applies_to_issued_tokens() {
     assert_eq!(
         outcome(&late),
         (401, "UNAUTHORIZED".into(), "invalid_grant".into()),
-        "within the skew the credential counts, but no token lives"
+        "within the clock skew the credential is accepted, but yields no token"
     );
 }
 
@@ -287,7 +287,7 @@ async fn a_refresh_token_is_not_accepted_as_a_credential() {
     assert_eq!(
         site.with_token(Method::GET, "/v2/", &as_it_is).await.status,
         StatusCode::OK,
-        "the check checks"
+        "the unchanged claims are accepted"
     );
     let refreshing = site
         .post(&[("grant_type", "refresh_token"), ("refresh_token", &as_it_is)])
@@ -359,7 +359,7 @@ async fn a_token_loses_its_rights_with_the_trust_in_its_source() {
         vec![],
         &terms,
     );
-    assert_eq!(works().await, 403, "a mapping that names somebody else");
+    assert_eq!(works().await, 403, "a mapping that yields another username");
     let mut entry = site.issuer(Mapping::default());
     entry.rules.audiences = vec!["another".into()];
     site.authenticate_with(vec![entry], vec![], &terms);
@@ -375,7 +375,7 @@ async fn a_token_loses_its_rights_with_the_trust_in_its_source() {
         site.keys.publish(set, Timestamp::from_secs(NOW), Timestamp::MAX);
     };
     publish(&Signer::new(Algorithm::ES256, "k1"));
-    assert_eq!(works().await, 401, "a key of the same name that is another one");
+    assert_eq!(works().await, 401, "another key with the same kid");
     publish(&site.signer);
     assert_eq!(works().await, 404);
 }
@@ -407,7 +407,7 @@ async fn if_claims_make_a_token_too_large_the_credential_is_returned_instead() {
     assert_eq!(
         access(&site.token_for("", &format!("Bearer {nested}")).await),
         nested,
-        "what could not be read again"
+        "its claims would be nested too deeply in a minted token"
     );
     let many: String = (0..120)
         .map(|n| format!("scope=repository:team/{}{n}:pull&", "x".repeat(100)))

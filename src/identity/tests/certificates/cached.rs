@@ -125,7 +125,7 @@ async fn a_connections_identity_is_cached_while_its_sources_are_unchanged() {
     assert_eq!(
         meet(&authenticator, &peer).await.unwrap().username(),
         "planted",
-        "what is known is not found out again"
+        "a cached verification is not repeated"
     );
     let renamed = Authenticator::new(vec![], vec![], vec![entry_of(&first, "renamed")]);
     assert!(

@@ -292,7 +292,7 @@ async fn t_7_4_a_key_without_kid_verifies_only_tokens_without_kid() {
     assert_eq!(
         outcome,
         Err(unknown(&[], 1).into()),
-        "the reason says that the key is there without its name"
+        "the reason says that the key exists without a kid"
     );
     let both = keys(
         &[

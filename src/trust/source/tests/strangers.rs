@@ -150,7 +150,10 @@ async fn a_thousand_concurrent_first_requests_cause_one() {
     });
     eventually("the fetch began", || site.seen() == 1).await;
     drop(hold);
-    assert!(!everyone.await.unwrap().contains(&false), "all are let in");
+    assert!(
+        !everyone.await.unwrap().contains(&false),
+        "every request is accepted"
+    );
     assert_eq!((site.count(DOCUMENT), site.count("/keys")), (1, 1));
 }
 

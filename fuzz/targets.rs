@@ -1,6 +1,6 @@
-//! What strangers' bytes are parsed by, each as a function of bytes that panics if something is wrong: not
-//! only if the parser panics, but also if what it made does not keep its promises. `fuzz_targets/` gives them
-//! to libFuzzer, `tests/fuzz.rs` to a short run.
+//! The parsers of bytes from strangers. Each is a function of bytes that panics if something is wrong: if the
+//! parser panics, or if its result breaks a promise. `fuzz_targets/` gives them to libFuzzer, `tests/fuzz.rs`
+//! to a short run.
 
 #![allow(dead_code, reason = "each program of fuzz_targets/ uses one")]
 

@@ -1,6 +1,6 @@
-//! Pulls and pushes with and without a collector beside them. One server serves one store, and is started
-//! again with another collector for each turn. The clients send at a steady rate, so that a turn in which the
-//! server is slower does not get fewer requests.
+//! Pulls and pushes with and without a collector beside them. One server serves one store, and is restarted
+//! with another collector for each turn. The clients send at a steady rate, so that a slower server gets as
+//! many requests.
 
 use super::content::{IMAGE, blob, image};
 use super::fill::{Spread, blobs_of, fill, name, tag};
@@ -18,7 +18,7 @@ const PUSHERS: usize = 2;
 const BETWEEN_PULLS: Duration = Duration::from_millis(10);
 const BETWEEN_PUSHES: Duration = Duration::from_millis(40);
 
-/// The share of the time that the collector works, in percent. `None` is no collector.
+/// The share of the time that the collector works, in percent. `None` means no collector.
 const PACES: [Option<u8>; 3] = [None, Some(10), Some(100)];
 
 #[derive(Default)]
@@ -178,8 +178,8 @@ async fn pull(http: Http, spread: Spread, end: Instant) -> Vec<Duration> {
     times
 }
 
-/// Pushes new images until the end, and deletes each after the next, so that a collector finds work. Only the
-/// pushes are measured.
+/// Pushes new images until the end, and deletes each after the next one, so that a collector finds work. Only
+/// the pushes are measured.
 async fn push(http: Http, number: usize, end: Instant) -> Vec<Duration> {
     let repository = format!("push/{number}");
     let mut times = Vec::new();

@@ -13,7 +13,7 @@ pub(crate) struct Counted {
     pub(crate) read: AtomicU64,
     /// Keys in lists.
     pub(crate) listed: AtomicU64,
-    /// Changes of records, whether they happened or not.
+    /// Changes of records, whether they succeeded or not.
     pub(crate) changed: AtomicU64,
 }
 

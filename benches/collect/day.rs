@@ -1,5 +1,5 @@
-//! A day on which much is pushed and deleted, with a pass of the collector every hour. How large is the store
-//! then, beside a fresh one with the same content?
+//! A day with many pushes and deletions, and a pass of the collector every hour. Compares the store after it
+//! with a fresh one that has the same content.
 
 use super::content::{Content, blob, image};
 use super::store::{Repository, all, open};
@@ -95,7 +95,7 @@ async fn collect(registry: &Registry) {
     assert!(report.is_complete(), "{report:?}");
 }
 
-/// Waits while the store gives space back, as a server does: its readiness probe is the only change.
+/// Waits while the store gives space back. As in a server, the readiness probe makes the only changes.
 async fn shrink(registry: &Registry, folder: &Path) {
     let mut last = u64::MAX;
     while Size::of(folder).all() < last {

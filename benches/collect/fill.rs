@@ -14,7 +14,7 @@ pub(crate) const BLOBS: usize = 10;
 #[derive(Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) repositories: usize,
-    /// In each repository.
+    /// The number of images in each repository.
     pub(crate) images: usize,
 }
 
@@ -56,7 +56,7 @@ fn repositories(registry: &Registry, spread: Spread) -> Vec<Repository> {
         .collect()
 }
 
-/// Fills the folder. Nothing waits for the disk.
+/// Fills the folder. The writes do not wait for the disk.
 pub(crate) async fn fill(folder: &Path, spread: Spread) {
     let registry = open(folder);
     let repositories = repositories(&registry, spread);

@@ -1,5 +1,5 @@
-//! Measures the collector: how long a pass over a large store takes and how much memory, whether pulls and
-//! pushes feel one beside them, and how large a store is after a day of pushes and deletions.
+//! Measures the collector: the time and memory of a pass over a large store, its effect on pulls and pushes
+//! beside it, and the size of a store after a day of pushes and deletions.
 //!
 //! ```sh
 //! cargo bench --bench collect             # all, about ten minutes and 2 GB of disk
@@ -35,7 +35,7 @@ async fn main() {
         .skip(1)
         .filter(|argument| argument != "--bench")
         .collect();
-    // A pass has a process of its own, so that its memory can be told from that of the pushes before it.
+    // Each pass has a process of its own, so that its memory is not mixed with that of the pushes before it.
     if let [command, folder] = &arguments[..]
         && command == pass::COMMAND
     {

@@ -1,4 +1,4 @@
-//! A full pass without a pause over a store on which nothing else works: time, memory, records.
+//! A full pass without a pause, over a store that nothing else uses: time, memory, records.
 
 use super::counted::Counted;
 use super::fill::{BLOBS, Spread, delete_a_tenth, fill};
@@ -31,7 +31,7 @@ pub(crate) async fn measure(manifests: usize) {
         fill(&store, spread).await;
         eprintln!("filled {} manifests in {:?}", spread.manifests(), begun.elapsed());
         let links = spread.manifests() * BLOBS;
-        print(spread, links, "nothing goes", &in_a_process(&store));
+        print(spread, links, "nothing to remove", &in_a_process(&store));
         let deleted = delete_a_tenth(&store, spread).await;
         print(
             spread,
@@ -66,7 +66,7 @@ fn in_a_process(store: &Path) -> Value {
         .unwrap_or_else(|why| panic!("{why}: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// Makes one pass in this process, and prints what it took.
+/// Makes one pass in this process, and prints its time and memory.
 pub(crate) async fn make(folder: &Path) {
     let store = Arc::new(Local::open(folder).unwrap());
     let counted = Arc::new(Counted::new(store.clone()));

@@ -25,7 +25,7 @@ pub(crate) fn open(folder: &Path) -> Registry {
     Registry::new(store.clone(), store)
 }
 
-/// Waits for all of these, many at once.
+/// Waits for all of these futures, many at once.
 pub(crate) async fn all<F: Future>(work: impl Iterator<Item = F>) {
     stream::iter(work)
         .buffer_unordered(AT_ONCE)

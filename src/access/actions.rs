@@ -11,8 +11,8 @@ impl Actions {
     pub(super) const ALL: Self = Self(0b1111);
     /// An administrator's deletions have no behaviours.
     pub(super) const BEHAVIOURS: Self = Self(bit(Action::DetectManifestCollision));
-    /// What changes the meaning of other actions. Caps and scopes do not remove it: a limited token must not be
-    /// able to delete more, and the protocol of tokens has no word for `override`.
+    /// The actions that only change the meaning of other actions. Caps and scopes do not remove them: a
+    /// limited token must not be able to delete more, and the protocol of tokens has no word for `override`.
     pub(super) const BESIDE: Self = Self::BEHAVIOURS.union(Self(bit(Action::Override)));
 
     pub(super) const fn contains(self, action: Action) -> bool {

@@ -26,7 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 pub(super) struct Reload {
     /// Absent if the configuration cannot change, as in `wharfinger dev`.
     pub(super) file: Option<PathBuf>,
-    /// As at start.
+    /// The settings with which the process started.
     pub(super) fixed: FixedSettings,
     pub(super) live: Shared,
     pub(super) strangers: Strangers,

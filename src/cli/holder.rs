@@ -8,9 +8,9 @@ use std::path::Path;
 pub(super) struct Holder<'a> {
     pub(super) state_directory: &'a Path,
     pub(super) in_use: &'a OpenError,
-    /// What it is asked for, in messages.
+    /// The work that the registry is asked for, in messages.
     pub(super) work: &'static str,
-    /// What the same command does later, in messages.
+    /// What running the command again will do, in messages.
     pub(super) again: &'static str,
 }
 

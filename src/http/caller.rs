@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 /// The sender of a request, known or not.
 pub(super) struct Caller {
-    /// What the log will say of the request.
+    /// What the log will say about the request.
     pub(super) record: Record,
     /// The client's address, or that of a proxy that names no client.
     address: Option<IpAddr>,
@@ -27,7 +27,7 @@ pub(super) struct Caller {
 #[derive(Default)]
 pub(super) struct Hop {
     pub(super) tls: bool,
-    /// What a trusted proxy says of the request. Empty without one.
+    /// What a trusted proxy says about the request. Empty without a proxy.
     pub(super) forwarded: Forwarded,
 }
 

@@ -35,7 +35,7 @@ pub struct Attributes {
     pub order: Vec<Attribute>,
     /// Its first group becomes the username.
     pub uri_pattern: Option<UriPattern>,
-    /// Which one to use if the certificate has several of a kind.
+    /// Which name to use if the certificate has several of a kind.
     pub uri_index: usize,
     pub dns_index: usize,
     pub email_index: usize,

@@ -359,9 +359,9 @@ impl Registry {
 
 /// The result of an attempt to write a tag.
 enum Swapped {
-    /// It led to another manifest before, or to none.
+    /// The tag was written. It pointed at another manifest before, or at none.
     Written { previous: Option<Digest> },
-    /// It is immutable and does not exist yet.
+    /// The tag is immutable and does not exist yet.
     MustBeAnnounced,
 }
 

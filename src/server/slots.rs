@@ -11,7 +11,7 @@ pub(super) struct Slots {
     open: HashMap<u64, Option<SourceAddress>>,
     /// The connections that may give way, by address, oldest first.
     sources: HashMap<SourceAddress, BTreeMap<u64, Standing>>,
-    /// The number of connections of each address. The last address has most.
+    /// The number of connections of each address. The last address has the most connections.
     sizes: BTreeSet<(usize, SourceAddress)>,
     last: u64,
 }

@@ -172,12 +172,12 @@ struct Watch {
 struct Waiting {
     looked: Instant,
     sent: u64,
-    /// How long no byte was sent.
+    /// The time since the last byte was sent.
     still: Duration,
 }
 
 impl Watch {
-    /// Is ready when the client has been waited for too long. Checks a few times within the limit.
+    /// Becomes ready when the client has not read for too long. Checks a few times within the limit.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.active.is_identified() {
             self.open = None;

@@ -37,7 +37,7 @@ pub fn process(samples: &mut Samples) {
     }
     let most = getrlimit(Resource::Nofile).current;
     match std::fs::read_dir("/proc/self/fd") {
-        // Without the descriptor that reads the folder.
+        // Do not count the descriptor that reads the folder.
         Ok(open) => samples.add(
             "process_open_fds",
             &[],

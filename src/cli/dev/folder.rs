@@ -422,7 +422,7 @@ mod tests {
         assert_eq!(all(temporary.path()), before);
     }
 
-    /// As the version left it that kept no list.
+    /// A folder as it was left by a version that kept no list of its files.
     fn earlier(config: &str) -> tempfile::TempDir {
         let temporary = tempfile::tempdir().unwrap();
         prepare(temporary.path(), HOME, 0, NOW).unwrap();
@@ -457,7 +457,7 @@ mod tests {
             );
             assert_eq!(read(&path).unwrap(), changed);
         }
-        // As the message says. The keys are known all the same.
+        // Follow the message: rename the file. The keys are recognised without it.
         fs::rename(&path, temporary.path().join("mine.yaml")).unwrap();
         prepare(temporary.path(), HOME, 0, NOW).unwrap();
         assert_eq!(read(&temporary.path().join(CA)).unwrap(), before);

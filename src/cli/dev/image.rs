@@ -48,7 +48,7 @@ pub(super) fn digest(bytes: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// As images name this machine's, so that clients take the image for their own.
+/// The architecture as images name it, so that clients accept the image for this machine.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -8,7 +8,7 @@ use crate::config::mentions::Mentions;
 use crate::config::settings::{Listen, Opened};
 use crate::http::{Cors, is_at_loopback, is_loopback};
 
-/// The possible callers according to a file.
+/// The callers that a file may admit.
 pub(super) struct Reach<'a> {
     pub(super) listen: &'a Listen,
     pub(super) external_urls: &'a [String],

@@ -197,9 +197,9 @@ struct Closing {
 /// How the hash state of an upload can be used when the upload is closed.
 #[derive(Clone, Copy)]
 struct Worth {
-    /// It has the digest's algorithm, or covers no bytes.
+    /// Whether the hash state has the digest's algorithm, or covers no bytes.
     useful: bool,
-    /// A later request can continue from it.
+    /// Whether a later request can continue from the state.
     can_go_on: bool,
 }
 

@@ -8,7 +8,7 @@ use crate::registry::Error;
 use crate::storage;
 use wharfinger_testkit::{Hook, Hooked};
 
-async fn told(fault: impl Into<Fault>) -> Answer {
+async fn answer_to(fault: impl Into<Fault>) -> Answer {
     Answer::read(fault.into().response()).await
 }
 
@@ -67,7 +67,7 @@ async fn every_error_of_the_core_has_its_status_and_code() {
         (Error::Storage(io), 500, "UNKNOWN"),
     ] {
         let what = format!("{error:?}");
-        let answer = told(error).await;
+        let answer = answer_to(error).await;
         assert_eq!(answer.error(), (status, code.into()), "{what}");
         assert_eq!(
             answer.header("retry-after").is_empty(),
@@ -76,7 +76,7 @@ async fn every_error_of_the_core_has_its_status_and_code() {
         );
         assert!(
             !answer.text().contains("/secret/path"),
-            "what storage says is for the log"
+            "details of the storage are only for the log"
         );
     }
 }
@@ -86,7 +86,7 @@ async fn each_missing_digest_is_an_error_of_its_own_and_the_answer_stays_small()
     let digests: Vec<Digest> = (0..40_000)
         .map(|layer| sha256(format!("layer {layer}")).parse().unwrap())
         .collect();
-    let answer = told(Error::MissingReferences(digests.clone())).await;
+    let answer = answer_to(Error::MissingReferences(digests.clone())).await;
     assert!(answer.text().len() < 50_000, "{} bytes", answer.text().len());
     let errors = answer.json()["errors"].as_array().unwrap().clone();
     assert_eq!(errors.len(), 101);
@@ -120,7 +120,7 @@ async fn rejected_is_401_undecidable_is_503_and_details_are_only_in_the_log() {
         (fault.challenge, fault.log.as_deref()),
         (Some(ChallengeError::InvalidToken), Some("only main"))
     );
-    let answer = told(fault).await;
+    let answer = answer_to(fault).await;
     assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()));
     assert!(!answer.text().contains("only main") && !answer.text().contains("inner.example"));
 
@@ -137,7 +137,7 @@ async fn rejected_is_401_undecidable_is_503_and_details_are_only_in_the_log() {
             evidence,
         },
     ] {
-        let answer = told(failure).await;
+        let answer = answer_to(failure).await;
         assert_eq!(answer.error(), (503, "UNKNOWN".into()));
         assert!(!answer.header("retry-after").is_empty() && !answer.text().contains("inner.example"));
     }
@@ -147,7 +147,7 @@ async fn rejected_is_401_undecidable_is_503_and_details_are_only_in_the_log() {
 async fn a_fault_of_the_certificate_itself_is_shown_to_the_client() {
     use crate::trust::x509::Rejected;
     let refused = |why: Rejected| {
-        told(Failure::Refused(Refusal {
+        answer_to(Failure::Refused(Refusal {
             reason: Refused::Chain(why),
             evidence: Evidence::default(),
         }))
@@ -197,11 +197,11 @@ async fn a_rejection_has_the_request_id_of_its_log_line() {
             "{message}"
         );
     }
-    let nobody = site.get("/v2/").await;
+    let anonymous = site.get("/v2/").await;
     assert!(
-        !nobody.text().contains("request"),
-        "nothing was refused: {}",
-        nobody.text()
+        !anonymous.text().contains("request"),
+        "no credential was rejected: {}",
+        anonymous.text()
     );
 }
 
@@ -253,11 +253,11 @@ async fn a_panic_is_500_with_a_body_and_keeps_the_connection() {
     assert_ne!(answer.header("x-request-id"), "");
     assert!(
         !answer.text().contains("for anybody"),
-        "what went wrong is for the log"
+        "the cause is only for the log"
     );
     assert_eq!(
         site.get("/v2/open/a/manifests/v1").await.status,
         StatusCode::INTERNAL_SERVER_ERROR,
-        "and it goes on"
+        "the connection still works"
     );
 }

@@ -117,7 +117,7 @@ async fn a_manifest_with_thousands_of_tags_is_deleted_with_few_commits() {
     assert_eq!(
         kinds,
         BTreeSet::from(["b/".to_owned(), "l/".to_owned()]),
-        "the blob is the collector's"
+        "the blob is left for the collector"
     );
 }
 
@@ -255,7 +255,7 @@ async fn an_interrupted_push_is_removed_at_the_next_start() {
         .await;
     assert!(
         matches!(refused, Err(Error::Listed { .. })),
-        "what is being pushed counts: {refused:?}"
+        "an index that is being pushed protects its child: {refused:?}"
     );
     assert_eq!(bench.restarted().finish_what_a_crash_left().await.unwrap(), 1);
     assert_eq!(

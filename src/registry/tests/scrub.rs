@@ -135,7 +135,7 @@ impl Hook for Opened {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_walk_that_was_cut_off_goes_on_after_a_restart() {
+async fn an_interrupted_walk_continues_after_a_restart() {
     let bench = Bench::new();
     let bytes = Hooked::over(bench.store.clone(), Opened::default());
     let opened = || std::mem::take(&mut *bytes.hook.0.lock().unwrap());
@@ -150,7 +150,7 @@ async fn a_walk_that_was_cut_off_goes_on_after_a_restart() {
     let cut_off = tokio::time::timeout(Duration::from_secs(125), registry.scrub(&owner(), rate)).await;
     assert!(cut_off.is_err());
     let first = opened();
-    assert_eq!(first.len(), 13, "one in ten seconds");
+    assert_eq!(first.len(), 13, "a blob in ten seconds");
     assert_eq!(process().next_scrub(&owner(), HOUR).await, Duration::ZERO);
 
     let done = process().scrub(&owner(), rate).await.unwrap();

@@ -23,7 +23,11 @@ async fn a_child_is_deleted_only_after_the_index_that_lists_it() {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(found.record.header.state, ManifestState::Com, "it is as it was");
+    assert_eq!(
+        found.record.header.state,
+        ManifestState::Com,
+        "the manifest is unchanged"
+    );
     bench
         .registry
         .delete_manifest(&delete(R), &Reference::Digest(index))

@@ -4,7 +4,7 @@
 //! buffers before a body is read is not: the HTTP server bounds that for each connection.
 //!
 //! Memory is given out in whole pieces, in the order of requests. A body waits for its first memory before it
-//! is read. If that takes too long, the request is rejected and nothing of it was read. After that a body is
+//! is read. If that takes too long, the request is rejected unread. After that a body is
 //! never rejected: a manifest or a form has reserved all that it may need, and an upload continues with what
 //! it has, writes it, and waits for the next piece. An upload that holds memory while it waits for its client
 //! gives it up when others need it.
@@ -144,7 +144,7 @@ pub struct Share(Arc<Own>);
 struct Own {
     holder: Holder,
     /// Memory is taken from each of these in this order. The caller's own share comes first, so that a caller
-    /// who waits for it holds nothing of others.
+    /// who waits for it holds no memory of the shared pools.
     pools: Vec<Arc<Pool>>,
     budget: Arc<Pools>,
 }

@@ -156,7 +156,7 @@ async fn data_is_compared_and_replaces_no_blob() {
     assert_eq!(
         site.put("open/a", IMAGE, &manifest).await.status,
         StatusCode::CREATED,
-        "as good as absent"
+        "it is treated as absent"
     );
     for (data, why) in [
         ("e3w=", "the `data` of config has the digest sha256:"),

@@ -135,7 +135,7 @@ async fn eventually(mut condition: impl FnMut() -> bool) {
     };
     tokio::time::timeout(Duration::from_secs(20), met)
         .await
-        .expect("it comes to pass");
+        .expect("the condition becomes true");
 }
 
 /// With an empty window no piece is handed to the connection. With a small one all pieces are.

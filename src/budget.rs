@@ -4,11 +4,10 @@
 //! buffers before a body is read is not: the HTTP server bounds that for each connection.
 //!
 //! Memory is given out in whole pieces, in the order of requests. A body waits for its first memory before it
-//! is read. If that takes too long, the request is rejected unread. After that a body is
-//! never rejected: a manifest or a form has reserved all that it may need, and an upload continues with what
-//! it has, writes it, and waits for the next piece. An upload that holds memory while it waits for its client
-//! gives it up when others need it.
-//!
+//! is read. If that takes too long, the request is rejected unread. After that a body is never rejected: a
+//! manifest or a form has reserved all that it may need, and an upload continues with what it has, writes it,
+//! and waits for the next piece. An upload that holds memory while it waits for its client returns it when
+//! others need it.
 //! Each caller has a share, so that a slow or greedy caller delays only itself. An identified caller has a
 //! quarter of the memory, and an address without a credential an eighth, each at least enough for one of the
 //! largest manifests. All callers without a credential have half together, so that they cannot keep

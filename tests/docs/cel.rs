@@ -138,7 +138,7 @@ fn the_table_of_differences_from_zot_is_correct() {
     let mut table = String::from("| expression | zot | here | in both |\n|---|---|---|---|\n");
     for Difference(expression, zot, both) in DIFFERENCES {
         let here = verdict(expression);
-        assert_ne!(here, *zot, "{expression} is no difference any more");
+        assert_ne!(here, *zot, "{expression} no longer differs");
         assert!(
             both.is_empty() || verdict(both) == TRUE,
             "{both} is {}",

@@ -59,7 +59,7 @@ async fn a_policy_that_detects_collisions_rejects_deleting_several_tags_by_diges
         assert_eq!(
             site.delete(&manifest(&digest)).await.status,
             StatusCode::ACCEPTED,
-            "one tag is no collision"
+            "one tag is not a collision"
         );
         assert_eq!(site.get(&manifest("v1")).await.status, StatusCode::NOT_FOUND);
         for tag in ["v1", "v2"] {

@@ -142,7 +142,7 @@ async fn without_memory_a_request_is_503_before_its_body_is_read() {
     assert_eq!(
         answer.status,
         StatusCode::BAD_REQUEST,
-        "it waited for memory, and then its body was no manifest: {}",
+        "it waited for memory, and then its body was not a manifest: {}",
         answer.text()
     );
     assert!(read.load(Ordering::SeqCst));

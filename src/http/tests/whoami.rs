@@ -57,7 +57,7 @@ async fn a_caller_sees_what_it_may_do_in_a_repository_and_by_which_rule() {
     let elsewhere = access_of("somebody", "nowhere/a").await;
     assert_eq!(
         elsewhere["actions"], access["actions"],
-        "whether a pattern matches is no business of strangers"
+        "a stranger does not learn whether a pattern matches"
     );
     let access = access_of("somebody", "open/a").await;
     assert_eq!(

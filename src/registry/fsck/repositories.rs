@@ -1,4 +1,4 @@
-//! Manifests, tags, and the entries that lead to them.
+//! Manifests, tags, and the entries that point at them.
 
 use super::super::hashing::digest_of;
 use super::super::keys::{Entry, Key, Prefix};

@@ -60,7 +60,7 @@ fn links_lead_to_bytes(scenario: &Scenario, world: &World) -> Result<(), String>
         let blob = read::<Blob>(world, Key::Blob);
         let Some(blob) = blob.filter(|blob| blob.state != BlobState::Dying) else {
             return Err(format!(
-                "{key:?} leads to bytes {generation}, and the blob is {blob:?}"
+                "{key:?} names the bytes {generation}, and the blob is {blob:?}"
             ));
         };
         // Bytes that were damaged may be replaced under a link.
@@ -68,7 +68,7 @@ fn links_lead_to_bytes(scenario: &Scenario, world: &World) -> Result<(), String>
             || world.bytes[usize::from(blob.generation)] == Bytes::Absent
         {
             return Err(format!(
-                "{key:?} leads to bytes {generation}, and the blob is {blob:?}"
+                "{key:?} names the bytes {generation}, and the blob is {blob:?}"
             ));
         }
     }
@@ -134,7 +134,7 @@ pub(super) fn indexes_have_their_children(scenario: &Scenario, world: &World) ->
     Ok(())
 }
 
-/// An acknowledged tag leads to its manifest, and the manifest's deletion finds it, unless a concurrent or
+/// An acknowledged tag points at its manifest, and the manifest's deletion finds it, unless a concurrent or
 /// later request removed it.
 pub(super) fn pushed_tags_stay(scenario: &Scenario, world: &World) -> Result<(), String> {
     for (at, actor) in scenario.actors.iter().enumerate() {
@@ -150,13 +150,13 @@ pub(super) fn pushed_tags_stay(scenario: &Scenario, world: &World) -> Result<(),
         }
         if leads_to(world, tag) != Some(pushed) {
             return Err(format!(
-                "tag {tag} was acknowledged on manifest {pushed} and leads to {:?}",
+                "tag {tag} was acknowledged on manifest {pushed} and points at {:?}",
                 leads_to(world, tag)
             ));
         }
         if read::<Mark>(world, Key::Back(pushed, tag)).is_none() {
             return Err(format!(
-                "tag {tag} leads to manifest {pushed}, whose deletion would not find it"
+                "tag {tag} points at manifest {pushed}, whose deletion would not find it"
             ));
         }
     }
@@ -179,7 +179,7 @@ fn is_taken(scenario: &Scenario, world: &World, push: usize, pushed: u8, tag: u8
     })
 }
 
-/// Once the deletion of a manifest is acknowledged, no tag leads to it unless it was pushed since, or at the
+/// Once the deletion of a manifest is acknowledged, no tag points at it unless it was pushed since, or at the
 /// same time.
 pub(super) fn deleted_tags_are_gone(scenario: &Scenario, world: &World) -> Result<(), String> {
     for (at, actor) in scenario.actors.iter().enumerate() {
@@ -197,7 +197,7 @@ pub(super) fn deleted_tags_are_gone(scenario: &Scenario, world: &World) -> Resul
             });
             if !pushed {
                 return Err(format!(
-                    "manifest {deleted} was deleted, and tag {tag} still leads to it"
+                    "manifest {deleted} was deleted, and tag {tag} still points at it"
                 ));
             }
         }

@@ -1,5 +1,5 @@
 //! An entry of an index: a back reference, a referrer, a child's index, a repository in the catalogue, or a
-//! deletion that is under way. It is only a hint: the record that it leads to decides.
+//! deletion that is under way. It is only a hint: the record that it points at decides.
 
 use super::{Condemnable, Next};
 use serde::{Deserialize, Serialize};

@@ -25,7 +25,7 @@ pub(in crate::registry) struct TagRecord {
     pub previous: Option<Text<Digest>>,
 }
 
-/// The number of an announcement, which is no event.
+/// The number of an announcement, which is not an event.
 const ANNOUNCED: u64 = 0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! Index entries, which are only hints. They are written before the record that they lead to, and cleared in
+//! Index entries, which are only hints. They are written before the record that they point at, and cleared in
 //! three steps: condemn, check, decide.
 
 use super::super::io::{Io, Stop};

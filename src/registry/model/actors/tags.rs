@@ -86,7 +86,7 @@ impl Actor for ListTags {
             }
         }
         if markers != 0 {
-            // A tag that was deleted meanwhile no longer leads to its manifest.
+            // A tag that was deleted meanwhile no longer points at its manifest.
             shown &= io.list_tags()?;
         }
         Ok(Phase::Done(Outcome::Listed(shown.to_le_bytes()[0])))

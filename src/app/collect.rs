@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::interval;
 
-/// Makes one pass and reports progress to `news`. The error is a message for the user. If this future is dropped,
-/// the pass stops; what it took is gone, and the next pass takes the rest.
+/// Makes one pass and reports progress to `news`. The error is a message for the user. If this future is
+/// dropped, the pass stops; what it removed is gone, and the next pass removes the rest.
 pub async fn collect(
     registry: Registry,
     options: Options,
@@ -111,7 +111,7 @@ pub(super) fn count(kind: &'static str, report: Option<&Report>) {
     metrics::counter!("wharfinger_collected_bytes_total").increment(report.freed_bytes());
 }
 
-/// What the pass reached last.
+/// What the pass had reached last.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Reached>>);
 

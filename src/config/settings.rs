@@ -141,13 +141,13 @@ impl FixedSettings {
 /// How garbage is collected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collecting {
-    /// Whether the registry collects while it serves. The other settings are for a collection by hand as well.
+    /// Whether the registry collects while it serves. The other settings apply to `wharfinger gc` too.
     pub runs: bool,
-    /// How old something must be before it is removed.
+    /// How old content must be before it is removed.
     pub delay: Duration,
     /// The time between two walks through the whole store. Zero means that there is one after the start.
     pub interval: Duration,
-    /// The time of day in which anything is removed.
+    /// The time of day in which garbage is removed.
     pub window: Option<Window>,
     pub pace: Pace,
     /// The policies of `storage.retention`.

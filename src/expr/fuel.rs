@@ -46,8 +46,8 @@ pub(super) const GOES_ON: &str = "@goes_on";
 
 thread_local!(static LEFT: Cell<i64> = const { Cell::new(0) });
 
-/// Runs an evaluation on a full tank. `None` if the tank ran dry: `a || b` forgives an error in `a`, so the
-/// evaluation may have gone on.
+/// Runs an evaluation on a full tank. `None` if the tank ran dry: `a || b` ignores an error in `a`, so the
+/// evaluation may have continued after that.
 pub(super) fn metered<T>(evaluation: impl FnOnce() -> T) -> Option<T> {
     LEFT.set(TANK);
     let result = evaluation();

@@ -8,7 +8,7 @@ use super::scenario::Scenario;
 use super::values::{Key, Manifest, Tag, Value};
 use super::world::World;
 
-/// The visible state: which manifests exist, and where each tag leads.
+/// The visible state: which manifests exist, and where each tag points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     manifests: u8,

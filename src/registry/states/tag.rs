@@ -12,8 +12,8 @@ pub(in crate::registry) struct TagRecord {
     pub digest: Text<Digest>,
     /// The principal that moved or deleted it.
     pub by: String,
-    /// The time of the event in milliseconds since the epoch. It is only shown to people: the age of a tag is
-    /// the age of its record by the store's clock.
+    /// The time of the event in milliseconds since the epoch, by the store's clock. For retention it is the
+    /// time when the tag was pushed. The age of a tag for the grace period is that of its record.
     pub at: i64,
     /// 1 for the first event. Every move and every deletion adds 1. A push of the digest that the tag already
     /// has adds nothing.

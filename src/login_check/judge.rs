@@ -198,7 +198,7 @@ fn credential_fix(status: u16) -> &'static str {
         401 => "the registry's log has the reason under this request's id; `wharfinger explain` shows it too",
         403 => "answer 401 or 200 at /v2/: docker and crane stop at 403",
         503 => "the registry cannot reach the keys of this credential's issuer: its log names it",
-        _ => "look into the registry's log under this request's id",
+        _ => "look for this request's id in the registry's log",
     }
 }
 

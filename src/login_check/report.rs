@@ -77,14 +77,14 @@ mod tests {
         report.say(Line::good("anonymous", "200"));
         report.say(Line::bad("password", "401: no (request 2)", "renew it"));
         report.say(Line::bad("exchange", "401: no (request 3)", "renew it"));
-        report.say(Line::bad("whoami", "500", "look into the log"));
+        report.say(Line::bad("whoami", "500", "read the log"));
         assert!(!report.end());
         assert_eq!(
             lines,
             [
                 "FAIL  bearer: 401: no (request 1)\n      fix: renew it",
                 "ok    anonymous: 200",
-                "FAIL  whoami: 500\n      fix: look into the log",
+                "FAIL  whoami: 500\n      fix: read the log",
                 "note  password; exchange: the same failure, 401: no",
             ]
         );

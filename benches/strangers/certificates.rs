@@ -2,12 +2,9 @@
 
 use pki_types::pem::PemObject as _;
 use pki_types::{CertificateDer, PrivateKeyDer};
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
-};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, KeyUsagePurpose, SanType};
 use time::OffsetDateTime;
-use wharfinger_testkit::{Pair, TestPki, uri};
+use wharfinger_testkit::{Ca, Pair, TestPki, uri};
 
 pub(crate) struct Chain {
     pub(crate) certificates: Vec<CertificateDer<'static>>,
@@ -40,55 +37,37 @@ pub(crate) fn many_names() -> Chain {
     let certificates = vec![params.self_signed(&key).unwrap().der().clone()];
     Chain {
         certificates,
-        key: private(&key),
+        key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
     }
 }
 
 /// A leaf that claims the configured trust domain, and `count` authorities with the same name but different
 /// keys.
 pub(crate) fn one_name(count: usize) -> Chain {
-    let key = KeyPair::generate().unwrap();
-    let authorities = authorities(count, "same", 3600);
-    let leaf = svid().signed_by(&key, &authorities[0].0).unwrap();
-    chain(&key, leaf.der(), authorities)
+    chain(&authorities(count, "same", 3600))
 }
 
 /// The same with `count` expired authorities.
 pub(crate) fn expired(count: usize) -> Chain {
-    let key = KeyPair::generate().unwrap();
-    let authorities = authorities(count, "an authority of a stranger that has expired", -60);
-    let leaf = svid().signed_by(&key, &authorities[0].0).unwrap();
-    chain(&key, leaf.der(), authorities)
+    chain(&authorities(
+        count,
+        "an authority of a stranger that has expired",
+        -60,
+    ))
 }
 
-fn chain(
-    key: &KeyPair,
-    leaf: &CertificateDer<'static>,
-    authorities: Vec<(Issuer<'static, KeyPair>, CertificateDer<'static>)>,
-) -> Chain {
-    let certificates = std::iter::once(leaf.clone())
-        .chain(authorities.into_iter().map(|(_, der)| der))
-        .collect();
+/// A leaf of the first of these authorities, and all of them.
+fn chain(authorities: &[Ca]) -> Chain {
+    let leaf = authorities[0].der_pair(&svid());
+    let authorities = authorities.iter().map(|ca| ca.der.clone());
     Chain {
-        certificates,
-        key: private(key),
+        certificates: std::iter::once(leaf.certificate).chain(authorities).collect(),
+        key: PrivateKeyDer::Pkcs8(leaf.key.into()),
     }
 }
 
-fn authorities(
-    count: usize,
-    name: &str,
-    good_for: i64,
-) -> Vec<(Issuer<'static, KeyPair>, CertificateDer<'static>)> {
-    let make = |_| {
-        let key = KeyPair::generate().unwrap();
-        let mut params = named(name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        params.not_after = OffsetDateTime::from_unix_timestamp(wharfinger_testkit::now() + good_for).unwrap();
-        let der = params.self_signed(&key).unwrap().der().clone();
-        (Issuer::new(params, key), der)
-    };
+fn authorities(count: usize, name: &str, good_for: i64) -> Vec<Ca> {
+    let make = |_| Ca::root_with(name, |params| valid(params, good_for));
     (0..count).map(make).collect()
 }
 
@@ -103,11 +82,13 @@ fn named(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
-    params.not_before = OffsetDateTime::from_unix_timestamp(wharfinger_testkit::now() - 3600).unwrap();
-    params.not_after = OffsetDateTime::from_unix_timestamp(wharfinger_testkit::now() + 3600).unwrap();
+    valid(&mut params, 3600);
     params
 }
 
-fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
-    PrivateKeyDer::try_from(key.serialize_der()).unwrap()
+/// Makes it valid since an hour ago, for so many seconds more.
+fn valid(params: &mut CertificateParams, good_for: i64) {
+    let at = |seconds| OffsetDateTime::from_unix_timestamp(wharfinger_testkit::now() + seconds).unwrap();
+    params.not_before = at(-3600);
+    params.not_after = at(good_for);
 }

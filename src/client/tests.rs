@@ -4,33 +4,21 @@ use super::*;
 use crate::oci::ManifestType;
 use crate::secret::Secret;
 use crate::trust::tls::Authorities;
-use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use pki_types::pem::PemObject as _;
-use pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
-use wharfinger_testkit::Ca;
+use wharfinger_testkit::{Ca, Site};
 
 /// One scripted answer: the status, the `Location`, and the body.
 type Scripted = (u16, String, &'static str);
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<Scripted>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
+    sites: Mutex<Vec<Site>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,63 +38,36 @@ impl Script {
         script
     }
 
-    /// Serves until the test ends. Returns the base address.
+    /// Serves until the script is dropped. Returns the base address.
     async fn serve(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        let script = self.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(script.clone().converse(stream, false));
-            }
-        });
+        let site = Site::plain().await;
+        let base = format!("http://{}", site.address);
+        self.perform_at(site);
         base
     }
 
     /// Like `serve`, over TLS. Asks clients for a certificate of the same authority, and also accepts clients
     /// without one.
     async fn serve_tls(&self, ca: &Ca) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("https://{}", listener.local_addr().unwrap());
-        let script = self.clone();
-        let tls = acceptor(ca);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let stream = tls.accept(stream).await.unwrap();
-                let certified = stream.get_ref().1.peer_certificates().is_some();
-                tokio::spawn(script.clone().converse(stream, certified));
-            }
-        });
+        let site = Site::tls_for_clients_of(ca, &ca.der_server()).await;
+        let base = format!("https://{}", site.address);
+        self.perform_at(site);
         base
     }
 
-    async fn converse(self, stream: impl AsyncRead + AsyncWrite + Unpin, certified: bool) {
-        let service = service_fn(move |request| self.clone().answer(request, certified));
-        let conversation = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-        drop(conversation.await);
-    }
-
-    async fn answer(
-        self,
-        request: http::Request<Incoming>,
-        certified: bool,
-    ) -> Result<http::Response<Full<Bytes>>, Infallible> {
-        let (head, body) = request.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        let line = format!("{} {} {}", head.method, head.uri, body.escape_ascii());
-        let accept = head.headers.get("accept");
-        self.asked.lock().unwrap().push(Asked {
-            line,
-            accept: accept.map(|accept| accept.to_str().unwrap().to_owned()),
-            authorized: head.headers.contains_key("authorization"),
-            certified,
+    fn perform_at(&self, site: Site) {
+        let answers = self.answers.clone();
+        let asked = self.asked.clone();
+        site.answer_all(move |request| {
+            asked.lock().unwrap().push(Asked::of(request));
+            let (status, location, body) = answers.lock().unwrap().pop_front().unwrap();
+            let mut answer = http::Response::builder().status(status);
+            if !location.is_empty() {
+                answer = answer.header("location", location);
+            }
+            answer.body(body.into()).unwrap()
         });
-        let (status, location, body) = self.answers.lock().unwrap().pop_front().unwrap();
-        let mut answer = http::Response::builder().status(status);
-        if !location.is_empty() {
-            answer = answer.header("location", location);
-        }
-        Ok(answer.body(Full::from(body)).unwrap())
+        self.sites.lock().unwrap().push(site);
     }
 
     fn lines(&self) -> Vec<String> {
@@ -118,30 +79,22 @@ impl Script {
     }
 }
 
-fn answer(status: u16, location: &str) -> Scripted {
-    (status, location.to_owned(), "")
+impl Asked {
+    fn of(request: &wharfinger_testkit::Asked) -> Self {
+        let head = &request.head;
+        let line = format!("{} {} {}", head.method, head.uri, request.body.escape_ascii());
+        let accept = head.headers.get("accept");
+        Self {
+            line,
+            accept: accept.map(|accept| accept.to_str().unwrap().to_owned()),
+            authorized: head.headers.contains_key("authorization"),
+            certified: request.certified,
+        }
+    }
 }
 
-fn acceptor(ca: &Ca) -> TlsAcceptor {
-    let pair = ca.server();
-    let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(ca.pem.as_bytes()).unwrap())
-        .unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .allow_unauthenticated()
-        .build()
-        .unwrap();
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(clients)
-        .with_single_cert(chain, key)
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
+fn answer(status: u16, location: &str) -> Scripted {
+    (status, location.to_owned(), "")
 }
 
 /// A registry whose client presents a certificate and a token.

@@ -1,14 +1,9 @@
 //! `wharfinger login-check` against real registries: ours, and one with the problems that clients meet.
 
-use crate::harness::{AUDIENCE, Agent, Program, Setup, TestApp, TestIssuer, TestPki};
+use crate::harness::{AUDIENCE, Agent, Program, Setup, Site, TestApp, TestIssuer, TestPki};
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use http::Response;
 use serde_json::json;
-use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -238,28 +233,16 @@ async fn without_a_token_file_the_helpers_token_is_tried() {
 }
 
 /// A registry behind a proxy that sends clients to another address for tokens, and offers Basic too.
-async fn careless(realm: &str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let host = listener.local_addr().unwrap().to_string();
+async fn careless(realm: &str) -> Site {
+    let site = Site::plain().await;
     let challenge = format!(r#"Bearer realm="{realm}",service="r""#);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let answer = Response::builder()
-                .status(401)
-                .header("www-authenticate", &challenge);
-            let answer = answer
-                .header("www-authenticate", "Basic realm=\"r\"")
-                .body(Full::<Bytes>::default())
-                .unwrap();
-            let service = service_fn(move |_: Request<Incoming>| {
-                std::future::ready(Ok::<_, Infallible>(answer.clone()))
-            });
-            tokio::spawn(
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-            );
-        }
+    site.answer_all(move |_| {
+        let answer = Response::builder().status(401);
+        let answer = answer.header("www-authenticate", &challenge);
+        let answer = answer.header("www-authenticate", "Basic realm=\"r\"");
+        answer.body(Bytes::new()).unwrap()
     });
-    host
+    site
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -269,7 +252,8 @@ async fn no_token_goes_to_a_token_endpoint_of_another_origin() {
         "http://localhost:{}/token",
         elsewhere.local_addr().unwrap().port()
     );
-    let host = careless(&realm).await;
+    let careless = careless(&realm).await;
+    let host = careless.address.to_string();
     let program = Program::named("wharfinger");
     program.write("token", "a.b.c");
     let (code, said, _) = program
@@ -287,7 +271,8 @@ async fn no_token_goes_to_a_token_endpoint_of_another_origin() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn problems_that_clients_meet_are_found_with_their_fix() {
-    let host = careless("http://pod-1.cluster.local:8080/token").await;
+    let careless = careless("http://pod-1.cluster.local:8080/token").await;
+    let host = careless.address.to_string();
     let program = Program::named("wharfinger");
     let (code, said, _) = program.run(&["login-check", &host, "--plain-http"], "").await;
     assert_eq!(code, 1, "{said}");

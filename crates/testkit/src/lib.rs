@@ -38,7 +38,7 @@ pub use job::{JOB_TOKEN, Job};
 pub use pki::{Ca, DerPair, Pair, TestPki, TrustDomain, uri};
 pub use server_process::{ServerProcess, free, pause};
 pub use signer::{Signer, encode};
-pub use site::{Hold, Site};
+pub use site::{Asked, Hold, Site};
 pub use token::unsigned_token;
 
 use wharfinger_base::clock::Clock;

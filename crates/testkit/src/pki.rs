@@ -78,6 +78,14 @@ impl Ca {
         self.issuer.key()
     }
 
+    /// The authority's own certificate and key.
+    pub fn itself(&self) -> DerPair {
+        DerPair {
+            certificate: self.der.clone(),
+            key: self.key().serialize_der(),
+        }
+    }
+
     /// Signs any certificate for any key, valid or not.
     pub fn certify(&self, params: &CertificateParams, key: &impl PublicKeyData) -> Certificate {
         params.signed_by(key, &self.issuer).unwrap()
@@ -131,10 +139,12 @@ impl Ca {
     /// A certificate for a server on loopback, with its addresses and with a name that clients must be able
     /// to resolve.
     pub fn server(&self) -> Pair {
-        let mut params =
-            CertificateParams::new(["localhost", "127.0.0.1", "::1", AUDIENCE].map(str::to_owned)).unwrap();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.issue(params)
+        self.pair(&server())
+    }
+
+    /// The same in DER.
+    pub fn der_server(&self) -> DerPair {
+        self.der_pair(&server())
     }
 
     /// A server's certificate that expired yesterday.
@@ -259,6 +269,14 @@ fn authority(name: &str) -> CertificateParams {
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn server() -> CertificateParams {
+    let mut params =
+        CertificateParams::new(["localhost", "127.0.0.1", "::1", AUDIENCE].map(str::to_owned)).unwrap();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    dates(&mut params);
     params
 }
 

@@ -16,8 +16,8 @@ pub(crate) use program::Program;
 pub(crate) use tools::{Credential, Login, Outcome, Tool};
 pub(crate) use waiting::{answer, eventually};
 pub(crate) use wharfinger_testkit::{
-    AUDIENCE, Agent, Ca, JOB_TOKEN, Job, Pair, Signer, TestIssuer, TestPki, Trace, TrustDomain, encode, io,
-    now,
+    AUDIENCE, Agent, Ca, JOB_TOKEN, Job, Pair, Signer, Site, TestIssuer, TestPki, Trace, TrustDomain, encode,
+    io, now,
 };
 
 use std::io::Write as _;

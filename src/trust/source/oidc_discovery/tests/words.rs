@@ -1,7 +1,6 @@
 //! Tests of the messages about unusable keys and the server's certificate.
 
 use super::*;
-use wharfinger_testkit::DerPair;
 
 #[tokio::test]
 async fn an_unusable_key_says_why_even_if_it_is_the_only_one() {
@@ -49,33 +48,21 @@ async fn an_unusable_key_says_why_even_if_it_is_the_only_one() {
 /// `openssl req -x509` makes a certificate that is marked as an authority's.
 #[tokio::test]
 async fn a_self_signed_certificate_that_is_configured_as_its_own_authority_is_accepted() {
-    let certify = |names: &[&str]| {
-        let mut params =
-            rcgen::CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
-                .unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, "issuer");
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        (
-            certificate.pem(),
-            DerPair {
-                certificate: certificate.der().clone(),
-                key: key.serialize_der(),
-            },
-        )
+    let certify = |name: &str| {
+        Ca::root_with("issuer", |params| {
+            params.key_usages.clear();
+            params.subject_alt_names = vec![rcgen::SanType::DnsName(name.try_into().unwrap())];
+        })
     };
-    let (pem, itself) = certify(&["site.test"]);
+    let itself = certify("site.test");
     let issuer = TestIssuer::start_tls(&Ca::root("any")).await;
-    issuer.present(&itself);
+    issuer.present(&itself.itself());
     let over = |pem: &str| OidcSettings {
         ca: Some(CaSource::Inline(pem.into())),
         resolve: vec![("site.test".into(), issuer.address)],
         ..settings(&issuer.base)
     };
-    assert_eq!(Client::of(over(&pem)).fetched().await, Ok("k1".to_owned()));
+    assert_eq!(Client::of(over(&itself.pem)).fetched().await, Ok("k1".to_owned()));
     let why = Client::of(over(&Ca::root("other").pem))
         .fetched()
         .await
@@ -86,9 +73,9 @@ async fn a_self_signed_certificate_that_is_configured_as_its_own_authority_is_ac
         ),
         "{why}"
     );
-    let (pem, elsewhere) = certify(&["elsewhere.test"]);
-    issuer.present(&elsewhere);
-    let why = Client::of(over(&pem)).fetched().await.unwrap_err();
+    let elsewhere = certify("elsewhere.test");
+    issuer.present(&elsewhere.itself());
+    let why = Client::of(over(&elsewhere.pem)).fetched().await.unwrap_err();
     assert!(
         why.contains(
             "CN=issuer of site.test is for elsewhere.test; use one of these names, or issue it for site.test"

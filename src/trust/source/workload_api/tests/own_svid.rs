@@ -3,13 +3,14 @@
 use super::PACE;
 use crate::limits::CERTIFICATE_NAMES;
 use crate::trust::source::testing::eventually;
+use crate::trust::source::testing::site::svid_with;
 use crate::trust::source::workload_api::follow::{Follower as _, Pace};
 use crate::trust::source::workload_api::own_svid::Presenter;
 use crate::trust::source::workload_api::wire::{X509Svid, X509SvidResponse};
 use crate::trust::source::{OwnSvid, OwnSvids};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use wharfinger_testkit::{Agent, Ca, uri};
+use wharfinger_testkit::{Agent, Ca};
 
 const REGISTRY: &str = "spiffe://a.example/registry";
 
@@ -29,20 +30,15 @@ fn sent(svid: &X509Svid) -> wharfinger_testkit::X509Svid {
 
 /// Makes an SVID with a given name.
 fn svid(ca: &Ca, id: &str, called: &str) -> X509Svid {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::default();
-    params.is_ca = rcgen::IsCa::ExplicitNoCa;
-    params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
     // More names than a client's certificate may have.
-    let dns = (0..2 * CERTIFICATE_NAMES)
-        .map(|number| rcgen::SanType::DnsName(format!("n{number}.test").try_into().unwrap()));
-    params.subject_alt_names = dns.chain([uri(id)]).collect();
-    let leaf = ca.certify(&params, &key);
-    let chain = [leaf.der().as_ref(), ca.der.as_ref()].concat();
+    let dns: Vec<_> = (0..2 * CERTIFICATE_NAMES)
+        .map(|number| format!("n{number}.test"))
+        .collect();
+    let leaf = svid_with(ca, id, &[], &dns);
     X509Svid {
         spiffe_id: called.to_owned(),
-        x509_svid: chain,
-        x509_svid_key: key.serialize_der(),
+        x509_svid: [leaf.certificate.as_ref(), ca.der.as_ref()].concat(),
+        x509_svid_key: leaf.key,
     }
 }
 

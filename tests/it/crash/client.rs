@@ -1,11 +1,13 @@
 //! A client that remembers every acknowledged change. No other client writes to its repository, so it knows
 //! every possible answer. Any other answer is a failure.
 
+mod collected;
+mod reading;
 mod settle;
 
 use super::http::sha512;
 pub(super) use super::http::{Http, Told};
-use super::shared::Shared;
+use super::shared::{self, Shared};
 use super::upload::Upload;
 use crate::harness::sha256;
 use http::Method;
@@ -98,7 +100,8 @@ impl Client {
     pub(super) async fn work(&mut self, address: SocketAddr, stop: Instant) -> bool {
         let http = Http::new(address);
         while Instant::now() < stop {
-            let changed = match self.dice.u32(0..36) {
+            let most = if self.shared.collects { 39 } else { 36 };
+            let changed = match self.dice.u32(0..most) {
                 0..9 => self.push(&http).await,
                 9 => self.delete_tag(&http).await,
                 10 | 11 => self.delete_manifest(&http).await,
@@ -113,6 +116,7 @@ impl Client {
                 27 => self.shared.delete_blob(&http, &mut self.dice).await,
                 28..30 => self.push_index(&http).await,
                 30 | 31 => self.push_again(&http).await,
+                36..39 => self.push_scrap(&http).await,
                 _ => self.shared.read(&http, &mut self.dice).await,
             };
             match changed {
@@ -219,14 +223,11 @@ impl Client {
 
     /// Mounts a blob from the repository that all clients write to.
     async fn mount(&mut self, http: &Http) -> Option<bool> {
-        let (digest, content, answer) = self.shared.mount(http, &mut self.dice, &self.repository).await;
-        let Some(answer) = answer else {
-            self.unanswered = Some(Unanswered::Blob(digest));
-            return None;
-        };
+        let (content, digest) = shared::blob(&mut self.dice);
+        self.unanswered = Some(Unanswered::Blob(digest.clone()));
+        let answer = self.shared.mount(http, &digest, &self.repository).await?;
         if answer.status == 202 {
             let mut upload = Upload::begun(answer, &self.repository, content, digest.clone());
-            self.unanswered = Some(Unanswered::Blob(digest.clone()));
             let before = upload.close(http).await?.before;
             self.has_blob(&digest, before);
         } else {
@@ -317,10 +318,11 @@ impl Client {
             manifest: manifest.clone(),
             tags: tags.clone(),
         });
-        let answer = http
-            .ask(Method::PUT, &self.path(&path), bytes)
-            .await?
-            .must_be(201, &manifest.before);
+        let answer = http.ask(Method::PUT, &self.path(&path), bytes).await?;
+        if self.was_collected(&answer, &manifest) {
+            return Some(false);
+        }
+        let answer = answer.must_be(201, &manifest.before);
         let told: Vec<&str> = answer
             .headers
             .get_all("oci-tag")
@@ -478,18 +480,13 @@ impl Client {
             self.push_blob(http).await?;
             return Some(true);
         }
-        let user = |digest: &String| {
-            self.manifests
-                .values()
-                .find(|manifest| manifest.blobs.contains(digest))
-        };
         let spare = if self.blobs.len() > BLOBS {
-            self.blobs.keys().find(|digest| user(digest).is_none())
+            self.blobs.keys().find(|digest| self.user(digest).is_none())
         } else {
             None
         };
         let digest = spare.or_else(|| self.dice.choice(self.blobs.keys()))?.clone();
-        let user = user(&digest);
+        let user = self.user(&digest);
         let path = self.path(&format!("blobs/{digest}"));
         let needed = user.is_some();
         let before = user
@@ -505,77 +502,11 @@ impl Client {
             );
             return Some(false);
         }
-        self.gone.insert(path, answer.must_be(202, &before).to_string());
         self.blobs.remove(&digest);
+        if self.shared.collects && answer.is(404, "BLOB_UNKNOWN") {
+            return Some(false);
+        }
+        self.gone.insert(path, answer.must_be(202, &before).to_string());
         Some(true)
-    }
-
-    async fn list(&mut self, http: &Http) -> Option<bool> {
-        let answer = http.ask(Method::GET, &self.path("tags/list"), "").await?;
-        if self.manifests.is_empty() && answer.is(404, "NAME_UNKNOWN") {
-            return Some(false);
-        }
-        let answer = answer.must_be(
-            200,
-            &format!(
-                "{:?}",
-                self.manifests.values().next().map(|manifest| &manifest.before)
-            ),
-        );
-        let expected: Vec<&String> = self.tags.keys().collect();
-        assert_eq!(
-            answer.json()["tags"],
-            json!(expected),
-            "{answer}\nacknowledged before: {:?}",
-            self.tags
-        );
-        Some(false)
-    }
-
-    /// Lists the referrers of every subject. They are exactly those that were acknowledged.
-    async fn referrers(&mut self, http: &Http) -> Option<bool> {
-        let mut expected: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
-        for digest in self.manifests.keys() {
-            expected.entry(digest).or_default();
-        }
-        for (digest, manifest) in &self.manifests {
-            let Some(subject) = &manifest.subject else {
-                continue;
-            };
-            expected
-                .entry(subject)
-                .or_default()
-                .insert(digest, &manifest.before);
-        }
-        for (subject, referrers) in expected {
-            let answer = http
-                .ask(Method::GET, &self.path(&format!("referrers/{subject}")), "")
-                .await?;
-            let answer = answer.must_be(200, "nothing: there are always referrers, be it none");
-            let index = answer.json();
-            let found: BTreeSet<&str> = index["manifests"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .filter_map(|entry| entry["digest"].as_str())
-                .collect();
-            let told: BTreeSet<&str> = referrers.keys().copied().collect();
-            assert_eq!(found, told, "{answer}\nacknowledged before: {referrers:?}");
-        }
-        Some(false)
-    }
-
-    async fn pull(&mut self, http: &Http) -> Option<bool> {
-        let Some((tag, (digest, before))) = self.dice.choice(&self.tags) else {
-            return Some(false);
-        };
-        let answer = http
-            .ask(Method::GET, &self.path(&format!("manifests/{tag}")), "")
-            .await?;
-        answer.must_be(200, before).must_hold(digest, before);
-        for blob in &self.manifests[digest].blobs {
-            http.must_have(&self.repository, blob, before).await?;
-        }
-        Some(false)
     }
 }

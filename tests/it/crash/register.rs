@@ -126,6 +126,11 @@ impl History {
             .is_some_and(|(_, events)| events.iter().any(empties))
     }
 
+    /// Begins a new history without a check of the old one.
+    pub(super) fn forget(&self, register: &str) {
+        self.state.lock().unwrap().registers.remove(register);
+    }
+
     /// All requests have ended, and the register has this value. Fails unless this and all earlier
     /// observations have an order. Then begins a new history.
     pub(super) fn settle(&self, register: &str, content: Content) {

@@ -1,5 +1,6 @@
 //! The registry as a process that may end at any moment.
 
+use super::left::lenient;
 use crate::harness::{PATIENCE, Setup, output};
 use rustix::io::Errno;
 use serde_json::{Value, json};
@@ -7,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -93,14 +95,44 @@ pub(super) struct Server {
     setup: Setup,
     file: PathBuf,
     child: Option<Child>,
+    collected: Arc<Mutex<Collected>>,
+}
+
+/// What the log said about collections.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Collected {
+    /// Passes that removed something.
+    pub(super) passes: u64,
+    pub(super) items: u64,
+    pub(super) bytes: u64,
+    /// Tags that the policies took.
+    pub(super) tags: u64,
+    /// What should not have happened.
+    pub(super) wrong: Vec<String>,
+}
+
+impl Collected {
+    fn hear(&mut self, line: &Value) {
+        let message = line["message"].as_str().unwrap_or_default();
+        if let Some(items) = line["collection.items"].as_u64().filter(|items| *items > 0) {
+            self.passes += 1;
+            self.items += items;
+            self.bytes += line["collection.bytes"].as_u64().unwrap_or_default();
+        }
+        self.tags += u64::from(message.starts_with("retention deleted a tag"));
+        let stops = [
+            "nothing is collected in a repository",
+            "retention leaves a repository alone",
+        ];
+        if stops.iter().any(|stop| message.starts_with(stop)) {
+            self.wrong.push(line.to_string());
+        }
+    }
 }
 
 impl Server {
     pub(super) fn new(shim: Shim) -> Self {
-        let mut setup = Setup::plain();
-        // The manifests of the clients have wrong sizes.
-        setup.config["storage"]["uncheckedDescriptors"] = serde_json::json!(["**"]);
-        Self::with(shim, setup)
+        Self::with(shim, lenient())
     }
 
     pub(super) fn with(shim: Shim, setup: Setup) -> Self {
@@ -110,7 +142,57 @@ impl Server {
             setup,
             file,
             child: None,
+            collected: Arc::default(),
         }
+    }
+
+    /// Changes the configuration for the next start.
+    pub(super) fn configure(&mut self, change: impl FnOnce(&mut Value)) {
+        change(&mut self.setup.config);
+        self.setup.file();
+    }
+
+    pub(super) fn store(&self) -> PathBuf {
+        self.setup.path("store")
+    }
+
+    /// A command for this configuration that prints JSON.
+    pub(super) fn command(&self, name: &'static str) -> impl Fn() -> Command + Send + 'static {
+        let file = self.file.clone();
+        move || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
+            command
+                .args([name, "--output", "json"])
+                .arg(&file)
+                .env_remove("SPIFFE_ENDPOINT_SOCKET")
+                .env_remove("RUST_LOG")
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .kill_on_drop(true);
+            command
+        }
+    }
+
+    /// Makes one pass of the collector on the closed store.
+    pub(super) fn collect(&self, options: &[&str]) -> Value {
+        let arguments = [&["gc", self.file.to_str().unwrap(), "--output", "json"], options].concat();
+        let (code, out, errors) = output(&arguments, self.setup.folder.path());
+        assert_eq!(code, 0, "{out}{errors}");
+        serde_json::from_str(&out).unwrap()
+    }
+
+    /// Makes all records of the closed store a day older, so that its uploads expire.
+    pub(super) fn let_a_day_pass(&self) {
+        let records = rusqlite::Connection::open(self.store().join("records.sqlite3")).unwrap();
+        let day = 25 * 60 * 60 * 1000;
+        records
+            .execute("UPDATE records SET written = written - ?1", [day])
+            .unwrap();
+    }
+
+    pub(super) fn collected(&self) -> Collected {
+        self.collected.lock().unwrap().clone()
     }
 
     /// The address where it listens. `None` if the process ended before.
@@ -145,7 +227,14 @@ impl Server {
             if line["message"] == "serving" {
                 let address = line["server.address"].as_str().unwrap().parse().unwrap();
                 // Keeps the pipe from filling up.
-                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                let collected = self.collected.clone();
+                tokio::spawn(async move {
+                    while let Ok(Some(line)) = lines.next_line().await {
+                        if let Ok(line) = serde_json::from_str(&line) {
+                            collected.lock().unwrap().hear(&line);
+                        }
+                    }
+                });
                 if let Kill::AfterMillis(millis) = kill {
                     let pid = self.pid();
                     tokio::spawn(async move {
@@ -161,6 +250,11 @@ impl Server {
     fn pid(&self) -> rustix::process::Pid {
         let pid = self.child.as_ref().and_then(Child::id).expect("it runs");
         rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
+    }
+
+    /// Sends a signal, unless the process has ended.
+    pub(super) fn end(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(self.pid(), signal).ok();
     }
 
     /// Ends the process with SIGTERM if it still runs. Returns whether it had been killed.
@@ -181,7 +275,7 @@ impl Server {
 
     /// Kills the process, like a power cut.
     pub(super) async fn kill(&mut self) {
-        rustix::process::kill_process(self.pid(), rustix::process::Signal::KILL).unwrap();
+        self.end(rustix::process::Signal::KILL);
         assert!(self.stop().await);
     }
 
@@ -202,9 +296,16 @@ impl Server {
         assert_eq!(left, [""; 0]);
     }
 
-    /// Checks that `fsck` finds the store clean.
+    /// Checks that `fsck` finds no damage.
     pub(super) fn check(&self) {
+        self.fsck();
+    }
+
+    /// What `fsck` says at its end about a store without damage.
+    pub(super) fn fsck(&self) -> String {
         let (code, out, errors) = output(&["fsck", self.file.to_str().unwrap()], self.setup.folder.path());
         assert_eq!(code, 0, "{out}{errors}");
+        let last = out.lines().last().unwrap_or_default();
+        last.split_once(": ").map_or(last, |(_, said)| said).to_owned()
     }
 }

@@ -1,10 +1,14 @@
 //! One repository whose tags, blobs and manifests all clients write, read and delete at once. If a client is
 //! rejected, another one must be the cause.
 
+mod needs;
+
 use super::http::{Answer, Http, sha512};
+use super::left::Left;
 use super::register::{Act, Content, History, Ticket};
 use crate::harness::sha256;
 use http::Method;
+use needs::Needs;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -18,6 +22,8 @@ const MANIFESTS: usize = 24;
 
 #[derive(Default)]
 pub(super) struct Shared {
+    /// Whether a collector without grace runs. It may take a blob that no manifest needs at any moment.
+    pub(super) collects: bool,
     history: History,
     state: Mutex<State>,
 }
@@ -30,8 +36,7 @@ struct State {
     perhaps: BTreeMap<String, Manifest>,
     /// Manifests whose deletion was not answered.
     perhaps_gone: BTreeMap<String, Manifest>,
-    /// Which manifest needed which blob, since when, and until when. The manifest may not exist.
-    needs: Vec<(String, String, u64, Option<u64>)>,
+    needs: Needs,
 }
 
 #[derive(Clone)]
@@ -42,6 +47,13 @@ struct Manifest {
 }
 
 impl Shared {
+    pub(super) fn beside_collectors() -> Self {
+        Self {
+            collects: true,
+            ..Self::default()
+        }
+    }
+
     /// `None` if the registry died, as everywhere here. Otherwise whether a change was acknowledged.
     pub(super) async fn push(&self, http: &Http, dice: &mut fastrand::Rng) -> Option<bool> {
         if self.state.lock().unwrap().manifests.len() > MANIFESTS {
@@ -74,15 +86,17 @@ impl Shared {
         let ticket = self.history.begin(tag, Act::Write(Some(digest.clone())));
         {
             let mut state = self.state.lock().unwrap();
-            state.needs.push((digest.clone(), common.clone(), begun, None));
+            manifest
+                .blobs
+                .iter()
+                .for_each(|blob| state.needs.begin(&digest, blob));
             state.perhaps.insert(digest.clone(), manifest.clone());
         }
         let answer = http
             .ask(Method::PUT, &format!("/v2/{REPOSITORY}/manifests/{tag}"), bytes)
             .await?;
-        if is_missing(&answer, &common) {
+        if self.lacks_blobs(&answer, &manifest, begun) {
             self.history.refused(&ticket);
-            self.history.read(&common, begun, None);
             self.state.lock().unwrap().perhaps.remove(&digest);
             self.needed_until_now(&digest);
             return Some(false);
@@ -90,9 +104,11 @@ impl Shared {
         let answer = answer.must_be(201, &manifest.before);
         assert_eq!(answer.header("docker-content-digest"), digest, "{answer}");
         self.history.acknowledge(&ticket);
-        self.history.read(&common, begun, there());
+        self.saw_blob(&common, begun, true);
         manifest.before = answer.to_string();
+        let now = self.history.now();
         let mut state = self.state.lock().unwrap();
+        state.needs.acknowledge(&digest, now);
         state.perhaps.remove(&digest);
         state.manifests.insert(digest, manifest);
         Some(true)
@@ -109,7 +125,8 @@ impl Shared {
                 content,
             )
             .await?;
-        if answer.is(503, "UNKNOWN") && self.history.was_emptied(digest, begun) {
+        let may_vanish = self.collects || self.history.was_emptied(digest, begun);
+        if answer.is(503, "UNKNOWN") && may_vanish {
             return Some(false); // it was there when the push began, and then not: whether it is now, nobody was told
         }
         let answer = answer.must_be(
@@ -146,6 +163,7 @@ impl Shared {
             };
             let manifest = state.manifests.remove(&digest).unwrap();
             state.perhaps_gone.insert(digest.clone(), manifest.clone());
+            state.needs.doom(&digest);
             (digest, manifest)
         };
         self.remove(http, &digest, |answer| {
@@ -176,12 +194,7 @@ impl Shared {
 
     fn needed_until_now(&self, manifest: &str) {
         let now = self.history.now();
-        let mut state = self.state.lock().unwrap();
-        state
-            .needs
-            .iter_mut()
-            .filter(|need| need.0 == manifest)
-            .for_each(|need| need.3 = Some(now));
+        self.state.lock().unwrap().needs.end(manifest, now);
     }
 
     pub(super) async fn delete_blob(&self, http: &Http, dice: &mut fastrand::Rng) -> Option<bool> {
@@ -193,18 +206,15 @@ impl Shared {
             .await?;
         if answer.is(404, "BLOB_UNKNOWN") {
             self.history.refused(&ticket);
-            self.history.read(&digest, begun, None);
+            self.saw_blob(&digest, begun, false);
             return Some(false);
         }
         if answer.is(405, "DENIED") {
             self.history.refused(&ticket);
-            self.history.read(&digest, begun, there());
+            self.saw_blob(&digest, begun, true);
             let state = self.state.lock().unwrap();
-            let needs = |need: &&(String, String, u64, Option<u64>)| {
-                need.1 == digest && need.3.is_none_or(|end| end > begun)
-            };
             assert!(
-                state.needs.iter().any(|need| needs(&need)),
+                state.needs.may_be(&digest, begun),
                 "{answer}\nand no manifest that may be there needs it"
             );
             return Some(false);
@@ -223,35 +233,61 @@ impl Shared {
             self.history.read(tag, begun, found);
         } else {
             let (_, digest) = blob(dice);
-            self.history
-                .read(&digest, begun, found_blob(http, &digest).await?);
+            let found = found_blob(http, &digest).await?;
+            self.saw_blob(&digest, begun, found.is_some());
         }
         Some(false)
     }
 
-    /// Mounts a blob of this repository in another one. Returns the blob and the status: 201 if the blob
-    /// existed, or 202 for an upload.
-    pub(super) async fn mount(
-        &self,
-        http: &Http,
-        dice: &mut fastrand::Rng,
-        to: &str,
-    ) -> (String, Vec<u8>, Option<Answer>) {
-        let (content, digest) = blob(dice);
+    /// Mounts a blob of this repository in another one. The status is 201 if the blob existed, or 202 for an
+    /// upload.
+    pub(super) async fn mount(&self, http: &Http, digest: &str, to: &str) -> Option<Answer> {
         let begun = self.history.now();
-        let answer = http
-            .ask(
-                Method::POST,
-                &format!("/v2/{to}/blobs/uploads/?mount={digest}&from={REPOSITORY}"),
-                "",
-            )
-            .await;
-        if let Some(answer) = &answer {
-            let mounted = answer.status == 201;
-            self.history
-                .read(&digest, begun, if mounted { there() } else { None });
+        let path = format!("/v2/{to}/blobs/uploads/?mount={digest}&from={REPOSITORY}");
+        let answer = http.ask(Method::POST, &path, "").await?;
+        self.saw_blob(digest, begun, answer.status == 201);
+        Some(answer)
+    }
+
+    /// A request that began at `begun` has seen that the blob is there, or that it is not.
+    fn saw_blob(&self, digest: &str, begun: u64, is_there: bool) {
+        if !self.collects {
+            let seen = if is_there { there() } else { None };
+            self.history.read(digest, begun, seen);
+        } else if !is_there {
+            let is_needed = self.state.lock().unwrap().needs.are_certain(digest, begun);
+            assert!(!is_needed, "{digest} is gone, and a manifest needs it");
         }
-        (digest, content, answer)
+    }
+
+    /// Whether the manifest was rejected only because blobs of it are missing that may be missing.
+    fn lacks_blobs(&self, answer: &Answer, manifest: &Manifest, begun: u64) -> bool {
+        if !answer.is(404, "MANIFEST_BLOB_UNKNOWN") {
+            return false;
+        }
+        let [own, common] = &manifest.blobs[..] else {
+            unreachable!()
+        };
+        for error in answer.errors() {
+            let missing = &error["detail"]["digest"];
+            assert!(missing == common || self.collects && missing == own, "{answer}");
+            self.saw_blob(missing.as_str().unwrap(), begun, false);
+        }
+        true
+    }
+
+    /// The manifests and tags that are there.
+    pub(super) async fn what_is_left(&self, http: &Http, left: &mut Left) -> Option<()> {
+        let manifests = self.state.lock().unwrap().manifests.clone();
+        for (digest, manifest) in &manifests {
+            left.add(REPOSITORY, digest, &manifest.bytes, &manifest.blobs);
+        }
+        for tag in TAGS {
+            if let Some(digest) = http.manifest(REPOSITORY, tag).await? {
+                left.tag(REPOSITORY, tag, &digest);
+            }
+        }
+        Some(())
     }
 
     /// Compares everything while no client writes, repeats the unanswered requests, and compares again.
@@ -271,15 +307,16 @@ impl Shared {
                     manifest.bytes.clone(),
                 )
                 .await?;
-            let common = &manifest.blobs[1];
-            if is_missing(&answer, common) {
-                self.history.read(common, begun, None);
+            if self.lacks_blobs(&answer, &manifest, begun) {
                 self.needed_until_now(&digest);
                 continue;
             }
-            self.history.read(common, begun, there());
+            self.saw_blob(&manifest.blobs[1], begun, true);
             manifest.before = answer.must_be(201, &manifest.before).to_string();
-            self.state.lock().unwrap().manifests.insert(digest, manifest);
+            let now = self.history.now();
+            let mut state = self.state.lock().unwrap();
+            state.needs.acknowledge(&digest, now);
+            state.manifests.insert(digest, manifest);
         }
         for (digest, manifest) in perhaps_gone {
             let gone = |answer: &Answer| {
@@ -295,7 +332,7 @@ impl Shared {
             .await?;
         }
         self.compare(http).await?;
-        self.state.lock().unwrap().needs.retain(|need| need.3.is_none());
+        self.state.lock().unwrap().needs.forget_ended();
         let manifests = self.state.lock().unwrap().manifests.clone();
         for (digest, Manifest { blobs, before, .. }) in manifests {
             let answer = http
@@ -315,14 +352,21 @@ impl Shared {
         }
         for index in 0..BLOBS {
             let (_, digest) = common(index);
-            self.history.settle(&digest, found_blob(http, &digest).await?);
+            let begun = self.history.now();
+            let found = found_blob(http, &digest).await?;
+            if self.collects {
+                self.saw_blob(&digest, begun, found.is_some());
+                self.history.forget(&digest);
+            } else {
+                self.history.settle(&digest, found);
+            }
         }
         Some(())
     }
 }
 
 /// One of the shared blobs.
-fn blob(dice: &mut fastrand::Rng) -> (Vec<u8>, String) {
+pub(super) fn blob(dice: &mut fastrand::Rng) -> (Vec<u8>, String) {
     common(dice.usize(0..BLOBS))
 }
 
@@ -353,13 +397,4 @@ async fn found_blob(http: &Http, digest: &str) -> Option<Content> {
         .must_be(200, "nothing: the blob is there or not")
         .must_hold(digest, "nothing: a blob has its digest");
     Some(there())
-}
-
-/// Whether the manifest was rejected only because this blob is missing.
-fn is_missing(answer: &Answer, digest: &str) -> bool {
-    answer.is(404, "MANIFEST_BLOB_UNKNOWN")
-        && answer
-            .errors()
-            .iter()
-            .all(|error| error["detail"]["digest"] == digest)
 }

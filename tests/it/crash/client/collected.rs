@@ -2,6 +2,7 @@
 //! the policies take the tags that begin with [`SCRAP`].
 
 use super::super::http::Answer;
+use super::super::left::Left;
 use super::*;
 
 /// The policies of `collecting.rs` give up the tags that begin with this.
@@ -56,14 +57,14 @@ impl Client {
     /// Gives an existing manifest a tag that the policies take, moves such a tag, or pulls by it.
     pub(super) async fn push_scrap(&mut self, http: &Http) -> Option<bool> {
         let tag = format!("{SCRAP}{}", self.dice.u32(0..10));
-        let path = self.path(&format!("manifests/{tag}"));
         if self.dice.u32(0..3) == 0 {
             http.manifest(&self.repository, &tag).await?;
             return Some(false);
         }
-        let Some(manifest) = self.dice.choice(self.manifests.values()) else {
+        let Some((digest, manifest)) = self.dice.choice(&self.manifests) else {
             return Some(false);
         };
+        let path = self.path(&format!("manifests/{digest}?tag={tag}"));
         let answer = http.ask(Method::PUT, &path, manifest.bytes.clone()).await?;
         answer.must_be(201, &manifest.before);
         Some(true)

@@ -169,11 +169,12 @@ async fn answer(stream: &mut TlsStream<TcpStream>) -> Option<(String, usize)> {
             let head = String::from_utf8_lossy(&bytes[..end])
                 .to_ascii_lowercase()
                 .replacen("http", "HTTP", 1);
-            let length = head
+            let length: Option<usize> = head
                 .lines()
                 .find_map(|line| line.strip_prefix("content-length: "))
                 .and_then(|length| length.parse().ok());
-            let (length, mut got): (usize, usize) = (length.unwrap_or(0), bytes.len() - end - 4);
+            let length = length.unwrap_or(0);
+            let mut got = bytes.len() - end - 4;
             while got < length {
                 match stream.read(&mut room).await {
                     Ok(0) | Err(_) => return None,

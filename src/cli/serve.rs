@@ -77,12 +77,10 @@ fn raise_open_files() {
     ) {
         tracing::warn!("cannot raise the limit of open files: {why}");
     }
-    let (connections, Some(most)) = (
-        Limits::default().connections as u64,
-        getrlimit(Resource::Nofile).current,
-    ) else {
+    let Some(most) = getrlimit(Resource::Nofile).current else {
         return;
     };
+    let connections = Limits::default().connections as u64;
     if most < 2 * connections {
         tracing::warn!(
             "only {most} files may be open at once, so the registry serves {} connections instead of {connections}; raise the hard limit to {} \

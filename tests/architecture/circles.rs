@@ -1,7 +1,7 @@
 //! Files of one folder form no circle. If two files need each other, neither can be read, moved or replaced
 //! alone. A third file with what both need usually opens the circle.
 
-use super::paths::{crates, files, is_test, paths_of, quote};
+use super::paths::{crates, files, is_for_tests, is_test, module_in, paths_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -87,17 +87,7 @@ impl Tree {
             if is_test(relative) {
                 continue;
             }
-            let mut module: Module = relative
-                .iter()
-                .map(|part| part.to_string_lossy().trim_end_matches(".rs").to_owned())
-                .collect();
-            if module
-                .last()
-                .is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str()))
-            {
-                module.pop();
-            }
-            tree.add(module, &std::fs::read_to_string(&file).unwrap());
+            tree.add(module_in(relative), &std::fs::read_to_string(&file).unwrap());
         }
         tree
     }
@@ -105,7 +95,7 @@ impl Tree {
     fn add(&mut self, module: Module, source: &str) {
         for item in syn::parse_file(source).expect("source that compiles").items {
             let syn::Item::Use(item) = item else { continue };
-            if !item.attrs.iter().any(|attr| quote(&attr.meta).contains("test")) {
+            if !is_for_tests(&item.attrs) {
                 self.imported(&module, None, &item.tree);
             }
         }

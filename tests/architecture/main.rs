@@ -1,6 +1,10 @@
 //! The structure of the code. A module imports only from lower ranks, and modules of one rank above 0 do not
-//! import each other. Files that share a folder form no circle. Every path in the sources is checked, not
-//! only `use` lines. Test code may import anything.
+//! import each other. Files that share a folder form no circle. Test code may import anything.
+//!
+//! Every path in the sources is checked, not only `use` lines: also those in the arguments of macros and
+//! attributes, and those that lead to another module by `super`. Three things are not seen. A macro may put a
+//! path together from parts. A method may be called on a type of another module that is never named. A module
+//! that imports `*` may use what its source imports in turn.
 //!
 //! A crate of `crates/` is a module of the main crate, which re-exports it under that name. `base` is several
 //! modules of rank 0.
@@ -8,9 +12,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 mod circles;
+mod lets;
 mod paths;
 
-use paths::{crates, files, is_test, paths_of};
+use paths::{crates, files, is_for_tests, is_test, module_in, paths_of, resolved};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use syn::visit::Visit;
@@ -277,11 +282,7 @@ fn debugged(source: &str) -> usize {
             }
         }
         fn visit_item_mod(&mut self, item: &syn::ItemMod) {
-            if !item
-                .attrs
-                .iter()
-                .any(|attr| attr.path().is_ident("cfg") && paths::quote(&attr.meta).contains("test"))
-            {
+            if !is_for_tests(&item.attrs) {
                 syn::visit::visit_item_mod(self, item);
             }
         }
@@ -299,6 +300,67 @@ fn the_check_itself_sees_a_path_that_no_use_line_names() {
     assert!(paths.contains("crate::http::Answer"));
     assert!(!paths.iter().any(|path| path.contains("cli")));
     assert!(paths_of("use crate::{http::{self, Live}, oci};").contains("crate::http::Live"));
+}
+
+#[test]
+fn the_check_itself_sees_paths_in_the_tokens_of_macros_and_attributes() {
+    let paths = paths_of(
+        r#"
+        fn f() { assert!(matches!(x, crate::http::Answer { .. }), "crate::cli"); }
+        routes! { "/v2/" => { GET: ::axum::get(crate::server::handle::<u8>) } }
+        macro_rules! m { () => { $crate::config::Raw } }
+        #[derive(Deserialize)]
+        struct S {
+            #[serde(deserialize_with = "crate::app::read")]
+            #[arg(value_parser = crate::control::parse)]
+            field: u8,
+        }
+        "#,
+    );
+    for seen in [
+        "crate::http::Answer",
+        "axum::get",
+        "crate::server::handle",
+        "crate::config::Raw",
+        "crate::app::read",
+        "crate::control::parse",
+    ] {
+        assert!(paths.contains(seen), "{seen}: {paths:?}");
+    }
+    assert!(!paths.contains("crate::cli"), "a message is not a path");
+}
+
+#[test]
+fn the_check_itself_follows_super_out_of_a_module() {
+    let module = ["registry".to_owned(), "fsck".to_owned()];
+    let of = |source: &str| -> Vec<String> {
+        let paths = paths_of(source);
+        paths.iter().map(|path| resolved(&module, path)).collect()
+    };
+    assert_eq!(of("use super::super::http::Answer;"), ["crate::http::Answer"]);
+    assert_eq!(of("use super::keys::Key;"), ["crate::registry::keys::Key"]);
+    assert_eq!(
+        of("mod inner { use super::super::super::http::Answer; }"),
+        ["crate::http::Answer"]
+    );
+    assert_eq!(
+        of("mod inner { use super::Own; }"),
+        ["crate::registry::fsck::Own"]
+    );
+}
+
+/// Only `#[cfg(test)]` itself makes a module a test.
+#[test]
+fn the_check_itself_looks_into_modules_that_are_not_for_tests() {
+    for condition in [
+        "not(test)",
+        "any(test, unix)",
+        "feature = \"latest\"",
+        "target_os = \"linux\"",
+    ] {
+        let paths = paths_of(&format!("#[cfg({condition})] mod tests {{ use crate::cli; }}"));
+        assert!(paths.contains("crate::cli"), "{condition}");
+    }
 }
 
 /// Every source file with its top module and the paths in it.
@@ -321,10 +383,14 @@ fn sources() -> Vec<(PathBuf, String, BTreeSet<String>)> {
                 continue;
             }
             let paths = paths_of(&std::fs::read_to_string(&file).unwrap());
+            let own = module_in(relative);
             // Within a crate that is one module, `crate` is that module.
-            let qualified = |path: &String| match path.strip_prefix("crate::") {
-                Some(rest) if !SEVERAL.contains(&name.as_str()) => format!("crate::{module}::{rest}"),
-                _ => path.clone(),
+            let qualified = |path: &String| {
+                let path = resolved(&own, path);
+                match path.strip_prefix("crate::") {
+                    Some(rest) if !SEVERAL.contains(&name.as_str()) => format!("crate::{module}::{rest}"),
+                    _ => path,
+                }
             };
             all.push((
                 file.clone(),

@@ -231,11 +231,9 @@ async fn compare(backup: &Path, before: &HashMap<(String, &'static str), History
 #[tokio::test(flavor = "multi_thread")]
 async fn during_pushes_and_deletions_every_backup_can_be_started_on() {
     let mut app = Setup::plain().start().await;
-    let (histories, stop, (done, mut heard)) = (
-        Histories::default(),
-        Arc::new(AtomicBool::new(false)),
-        watch::channel(0),
-    );
+    let histories = Histories::default();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (done, mut heard) = watch::channel(0);
     let mut writers = JoinSet::new();
     for number in 0..WRITERS {
         writers.spawn(work(

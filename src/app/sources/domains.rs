@@ -94,8 +94,8 @@ impl Opening<'_> {
                     .push(Mistake::new(format!("{}.bundle", config.key), what));
             }
         }
-        let (x509, jwt): (Authorities<_>, Authorities<_>) =
-            (x509.into_iter().collect(), jwt.into_iter().collect());
+        let x509: Authorities<_> = x509.into_iter().collect();
+        let jwt: Authorities<_> = jwt.into_iter().collect();
         let name = config.name().as_str();
         let x509_sources = config.accepts_x509.then(|| tracing::field::display(&x509));
         let jwt_sources = config.accepts_jwt.then(|| tracing::field::display(&jwt));

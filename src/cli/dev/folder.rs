@@ -445,10 +445,8 @@ mod tests {
     fn a_configuration_of_an_earlier_version_that_was_changed_is_left_alone() {
         let changed = earlier_config(8443).replace("level: warn", "level: info");
         let temporary = earlier(&changed);
-        let (path, before) = (
-            temporary.path().join(CONFIG),
-            read(&temporary.path().join(CA)).unwrap(),
-        );
+        let path = temporary.path().join(CONFIG);
+        let before = read(&temporary.path().join(CA)).unwrap();
         for _ in 0..2 {
             let why = prepare(temporary.path(), HOME, 0, NOW).map(drop).unwrap_err();
             assert!(

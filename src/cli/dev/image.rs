@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn tar_unpacks_the_layer() {
         let folder = tempfile::tempdir().unwrap();
-        let (archive, Image { layer, .. }) = (folder.path().join("layer.tar"), Image::hello());
+        let archive = folder.path().join("layer.tar");
+        let layer = Image::hello().layer;
         std::fs::write(&archive, &layer).unwrap();
         let unpacked = Command::new("tar")
             .arg("-C")

@@ -61,7 +61,8 @@ fn part(name: &str, section: &Section) -> Vec<(Row, Option<String>)> {
         given_up,
     } = section;
     let row = |what: &str, amount: &Amount, why: &str| {
-        let (count, bytes) = (amount.count.to_string(), amount.bytes.to_string());
+        let count = amount.count.to_string();
+        let bytes = amount.bytes.to_string();
         (
             [String::new(), what.to_owned(), count, bytes, why.to_owned()],
             None,
@@ -95,7 +96,9 @@ fn part(name: &str, section: &Section) -> Vec<(Row, Option<String>)> {
 }
 
 fn sums(report: &Report) -> String {
-    let (going, staying, bytes) = (report.going(), report.staying(), report.freed_bytes());
+    let going = report.going();
+    let staying = report.staying();
+    let bytes = report.freed_bytes();
     let complete = if report.is_complete() {
         "complete"
     } else {

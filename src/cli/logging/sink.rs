@@ -221,7 +221,8 @@ mod tests {
 
     /// A sink, the bytes that its thread tries to write, and the handle that releases them.
     fn sink() -> (Sink, Receiver<String>, Sender<()>) {
-        let ((written, reader), (allow, allowed)) = (channel(), channel());
+        let (written, reader) = channel();
+        let (allow, allowed) = channel();
         let sink = Sink::new(|count| format!("{count} dropped\n"));
         sink.start(Out { written, allowed }).unwrap();
         (sink, reader, allow)

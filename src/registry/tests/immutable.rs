@@ -207,7 +207,9 @@ async fn a_deletion_beside_the_creation_of_an_immutable_tag_is_all_or_nothing() 
             .unwrap();
         let registry = bench.interleaved(seed);
         let bytes = image(&sha256(b"config"), &json!({}));
-        let (permit, v1, reference) = (pinned(), tag("v1"), by_digest(&digest));
+        let permit = pinned();
+        let v1 = tag("v1");
+        let reference = by_digest(&digest);
         let push = registry.put_manifest(&permit, &v1, None, bytes);
         let may_delete = pinned();
         let (pushed, deleted) = join(push, registry.delete_manifest(&may_delete, &reference)).await;

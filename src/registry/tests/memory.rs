@@ -26,7 +26,8 @@ fn sending(share: &Share) -> (mpsc::UnboundedSender<Bytes>, Body) {
 #[tokio::test]
 async fn many_uploads_take_turns_and_all_of_them_end() {
     const FRAME: usize = 16 << 10;
-    let (bench, (budget, share)) = (Bench::new(), budget(4));
+    let bench = Bench::new();
+    let (budget, share) = budget(4);
     let most = Arc::new(AtomicUsize::new(0));
     let uploads = (0..20_u8).map(|n| {
         let registry = bench.registry.clone();
@@ -62,7 +63,8 @@ async fn many_uploads_take_turns_and_all_of_them_end() {
 
 #[tokio::test]
 async fn a_client_that_sends_nothing_leaves_its_memory_to_others() {
-    let (bench, (budget, share)) = (Bench::new(), budget(2));
+    let bench = Bench::new();
+    let (budget, share) = budget(2);
     let push = |content: &'static [u8], body| {
         let registry = bench.registry.clone();
         tokio::spawn(async move {
@@ -97,7 +99,8 @@ async fn a_client_that_sends_nothing_leaves_its_memory_to_others() {
 
 #[tokio::test]
 async fn hashing_again_waits_for_memory_without_holding_any() {
-    let (bench, (budget, share)) = (Bench::new(), budget(2));
+    let bench = Bench::new();
+    let (budget, share) = budget(2);
     let content: &[u8] = b"hello";
     let closings = (0..5).map(|_| {
         let registry = bench.registry.clone();

@@ -201,7 +201,7 @@ fn a_tls_failure_without_a_certificate_fault_is_explained_too() {
         ),
         (
             Error::AlertReceived(AlertDescription::UnknownCA),
-            "refused our certificate: it does not know the authority that issued it",
+            "refused our certificate: it does not trust the authority that issued it",
         ),
         (
             Error::AlertReceived(AlertDescription::InternalError),

@@ -446,8 +446,9 @@ mod tests {
         let log = || log_bytes(&folder);
         // Holds a read open until the test ends it.
         let read = || {
-            let ((begins, begun), (end, ends), store) =
-                (mpsc::channel::<()>(), mpsc::channel::<()>(), store.clone());
+            let (begins, begun) = mpsc::channel::<()>();
+            let (end, ends) = mpsc::channel::<()>();
+            let store = store.clone();
             let reader = std::thread::spawn(move || {
                 let reading = store.records.read(|db| {
                     let transaction = db.unchecked_transaction()?;

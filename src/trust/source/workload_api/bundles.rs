@@ -205,7 +205,8 @@ impl<T: Clone + Default> Domain<T> {
         };
         let until = self.bound(as_of);
         if now < until {
-            let (source, name): (&str, _) = (slot.source(), &self.following.trust_domain);
+            let source: &str = slot.source();
+            let name = &self.following.trust_domain;
             tracing::warn!(source, trust_domain.name = %name, "the Workload API does not answer, so the copy on disk of {as_of} is used until {until}");
             slot.recall(bundle.value, as_of, until);
             slot.annotate(None, bundle.skipped);
@@ -243,7 +244,8 @@ impl<T: Clone + Default> Domain<T> {
             self.current = true;
             return self.confirm(form, slot, as_of);
         }
-        let (source, name): (&str, _) = (slot.source(), &self.following.trust_domain);
+        let source: &str = slot.source();
+        let name = &self.following.trust_domain;
         match (form.parse)(bytes) {
             Ok(parsed) => {
                 parsed
@@ -269,7 +271,8 @@ impl<T: Clone + Default> Domain<T> {
         match self.following.on_denied {
             OnPermissionDenied::Withdraw => self.withdraw(why, form, slot, as_of),
             OnPermissionDenied::Retain => {
-                let (source, name): (&str, _) = (slot.source(), &self.following.trust_domain);
+                let source: &str = slot.source();
+                let name = &self.following.trust_domain;
                 tracing::warn!(source, trust_domain.name = %name, "the Workload API denied access, but the last bundle stays in use, because onPermissionDenied is `retain`: {why}");
                 self.recall(slot, as_of);
             }
@@ -281,7 +284,8 @@ impl<T: Clone + Default> Domain<T> {
         if self.current && self.good.is_none() {
             return self.confirm(form, slot, as_of); // already empty: the same generation
         }
-        let (source, name): (&str, _) = (slot.source(), &self.following.trust_domain);
+        let source: &str = slot.source();
+        let name = &self.following.trust_domain;
         tracing::warn!(source, trust_domain.name = %name, "bundle withdrawn, no credential of this trust domain is accepted: {why}");
         slot.publish(T::default(), as_of, self.bound(as_of));
         slot.annotate(None, Vec::new());

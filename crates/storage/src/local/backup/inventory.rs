@@ -296,7 +296,8 @@ mod tests {
     /// The log may grow beyond the bound for other programs, since a backup ends by itself.
     #[test]
     fn pushes_are_not_refused_for_the_log_while_the_records_are_copied() {
-        let (store, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = tempfile::tempdir().unwrap();
+        let to = tempfile::tempdir().unwrap();
         let open = Local::open(store.path()).unwrap();
         open.space.pretend(Some(100 << 20), Some(90 << 20));
         let to = to.path().join("copy");

@@ -138,6 +138,7 @@ impl Registrar {
             memory,
         };
         let background = Background {
+            store: local.clone(),
             meter: Meter::new(&fixed.storage),
             state_directory: fixed.state_directory.clone(),
             answers: Answers::default()

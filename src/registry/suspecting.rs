@@ -60,7 +60,8 @@ impl Registry {
         let step = |found: Option<Found<BlobRecord>>| {
             Ok(BlobRecord::suspected(found.map(|found| found.record), name))
         };
-        let (marked, _) = self.records.change(&keys::blob(digest), step).await?;
+        // A full disk must not keep damaged bytes in use.
+        let (marked, _) = self.records.freeing().change(&keys::blob(digest), step).await?;
         if !marked {
             return Ok(Marking::Kept);
         }
@@ -73,7 +74,7 @@ impl Registry {
     pub(super) async fn clear_suspicion(&self, digest: &Digest, name: &str) -> Result<Marking, Error> {
         let step =
             |found: Option<Found<BlobRecord>>| Ok(BlobRecord::cleared(found.map(|found| found.record), name));
-        let (cleared, _) = self.records.change(&keys::blob(digest), step).await?;
+        let (cleared, _) = self.records.freeing().change(&keys::blob(digest), step).await?;
         Ok(if cleared { Marking::Cleared } else { Marking::Kept })
     }
 

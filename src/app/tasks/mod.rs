@@ -4,6 +4,7 @@ mod certificates;
 mod collecting;
 mod control;
 mod disk;
+mod leftovers;
 mod metrics;
 mod passwords;
 mod pulls;
@@ -19,14 +20,17 @@ use super::reload::Reload;
 use crate::control::Answers;
 use crate::http::App;
 use crate::server::Tls;
+use crate::storage::local::Local;
 use crate::storage::local::meter::Meter;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// What the tasks need in addition to the state that requests use.
 pub(super) struct Background {
     pub(super) reload: Reload,
+    pub(super) store: Arc<Local>,
     pub(super) meter: Meter,
     pub(super) state_directory: PathBuf,
     pub(super) answers: Answers,
@@ -37,6 +41,7 @@ impl Background {
     pub(super) async fn run(self, app: &App) {
         let Self {
             reload,
+            store,
             meter,
             state_directory,
             answers,
@@ -57,6 +62,7 @@ impl Background {
             passwords::follow_passwords(app.live.clone()),
             metrics::keep_metrics(),
             disk::measure(meter),
+            leftovers::remove_leftovers(store),
             storage::watch_storage(app.registry.clone(), app.ready.clone()),
             control::answer_operator(state_directory, answers),
         );

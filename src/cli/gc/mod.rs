@@ -67,11 +67,15 @@ async fn make(fixed: &FixedSettings, dry_run: bool, bar: &mut Bar) -> Result<Rep
     let show = |Reached { phase, done, of }| bar.show_part(phase.words(), done, of);
     match Local::open_existing(&fixed.storage) {
         Ok(store) => {
-            let registry = registry_on(Arc::new(store), fixed);
+            let store = Arc::new(store);
+            let registry = registry_on(store.clone(), fixed);
             let options = collect::Options {
                 dry_run,
                 ..fixed.collecting.by_hand(false)
             };
+            if !dry_run {
+                store.remove_leftovers().map_err(|why| why.to_string())?;
+            }
             app::collect(registry, options, show).await
         }
         Err(why @ OpenError::InUse { .. }) => {

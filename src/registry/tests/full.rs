@@ -1,7 +1,8 @@
 //! A store that has only its reserve left accepts changes that free space, and no others.
 
+use super::super::suspecting::{Damage, Marking};
 use super::*;
-use crate::storage::Failure;
+use crate::storage::{Failure, Resume};
 use std::time::Duration;
 
 const R: &str = "team/app";
@@ -92,6 +93,44 @@ async fn a_full_store_lets_uploads_expire() {
     assert_eq!(registry.expire_uploads().await.unwrap(), 1);
     assert!(!bench.has_bytes(&upload.id).await);
     assert_eq!(bench.keys("").await.len(), 0);
+}
+
+#[tokio::test]
+async fn damaged_bytes_are_marked_on_a_full_store() {
+    let bench = Bench::new();
+    let (registry, store) = bench.watched();
+    let digest = push_blob(&registry, R, b"layer").await;
+    let key = keys::blob(&digest);
+    let name = registry
+        .records
+        .read(&key)
+        .await
+        .unwrap()
+        .unwrap()
+        .record
+        .generation;
+    bench
+        .store
+        .write(
+            &name,
+            0,
+            &Resume::default(),
+            vec!["?????".into()],
+            Box::new(|_| ()),
+        )
+        .await
+        .unwrap();
+    store.has_room_for(0);
+    assert!(
+        registry
+            .suspect(&digest, &name, &Damage::Digest(sha256(b"?????")))
+            .await
+    );
+    assert!(registry.records.read(&key).await.unwrap().unwrap().record.suspect);
+    assert_eq!(
+        registry.clear_suspicion(&digest, &name).await.unwrap(),
+        Marking::Cleared
+    );
 }
 
 #[tokio::test]

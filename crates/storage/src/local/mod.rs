@@ -155,6 +155,12 @@ impl Local {
         Self::open_locked(folder::Folder::open(folder)?, Settings::default())
     }
 
+    /// Removes the files of large values that a crash left without a record, and returns how many there were.
+    /// Reads the whole table in parts, unless there are no such values. Requests may use the store meanwhile.
+    pub fn remove_leftovers(&self) -> Result<usize, Failure> {
+        self.records.remove_leftovers()
+    }
+
     /// Returns what is wrong with the table or with the files beside it, in words, and how many files belong
     /// to no record. Nothing else may use the store meanwhile.
     pub fn check(&self) -> Result<(Vec<String>, usize), Failure> {

@@ -21,7 +21,7 @@ use super::table::{Index, connect_with, open_for_writing, open_unmoved};
 use super::values::{self, LARGE, Values};
 use super::writer::{Cell, Job, New, Write, Writer};
 use super::{Change, Clock, Disk, Failure, Number, OpenError, Record, Timestamp, Value, Version};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use rustix::fs::FallocateFlags;
 use std::collections::HashSet;
 use std::fs::File;
@@ -32,6 +32,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// How many KiB of values may wait for the writer.
 const ROOM: u32 = 64 << 10;
+/// How many records [`Records::remove_leftovers`] reads at once. A longer read would keep the log from shrinking.
+const AT_ONCE: u32 = 1000;
+
 pub(super) struct Records {
     /// `None` only while being dropped.
     queue: Option<mpsc::Sender<Job>>,
@@ -216,6 +219,35 @@ impl Records {
             )
         }));
         Ok((wrong, found.difference(&expected).count()))
+    }
+
+    /// See [`super::Local::remove_leftovers`]. A file of an earlier process belongs to the record that had its
+    /// version when this process began, since a version is never used again. A record may change while this
+    /// reads the table; its old file is then removed by the writer and here.
+    pub(super) fn remove_leftovers(&self) -> Result<usize, Failure> {
+        let mut left = self.values.of_earlier_processes();
+        let mut after = Some(String::new());
+        while let Some(key) = after.take().filter(|_| !left.is_empty()) {
+            let read = self.read(|db| {
+                let mut select = db.prepare_cached(
+                    "SELECT key, version, typeof(value) = 'text' FROM records WHERE key > ?1 ORDER BY key LIMIT ?2",
+                )?;
+                select
+                    .query_map(params![key, AT_ONCE], |row| {
+                        Ok((row.get::<_, String>(0)?, Number(row.get(1)?), row.get::<_, bool>(2)?))
+                    })?
+                    .collect::<Result<Vec<_>, _>>()
+            })?;
+            for (_, version, in_file) in &read {
+                if *in_file {
+                    left.remove(version);
+                }
+            }
+            after = read.into_iter().last().map(|(key, ..)| key);
+        }
+        left.iter().for_each(|version| self.values.remove(*version));
+        self.values.forget_made();
+        Ok(left.len())
     }
 
     /// Makes the changes in one commit. Each succeeds or fails by itself.

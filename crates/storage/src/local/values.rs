@@ -24,6 +24,8 @@ pub(super) struct Values {
     hold: Hold,
     /// The existing folders, by the first byte of the version.
     shards: Mutex<HashSet<u8>>,
+    /// The files that this process made, until the files that a crash left are removed.
+    made: Mutex<Option<HashSet<Number>>>,
     disk: Disk,
     /// Keeps the folder locked until the last change has ended.
     folder: Arc<Folder>,
@@ -37,6 +39,7 @@ impl Values {
             root,
             hold,
             shards: Mutex::default(),
+            made: Mutex::new(Some(HashSet::new())),
             disk,
             folder,
         };
@@ -59,6 +62,9 @@ impl Values {
         // Everything that can fail for another reason than the disk, such as too many open files, comes
         // first.
         let folder = self.made_folder(&shard(version)).map_err(io::Error::from)?;
+        if let Some(made) = &mut *self.made() {
+            made.insert(version);
+        }
         let mut file = open_file(
             &folder,
             &name(version),
@@ -139,6 +145,24 @@ impl Values {
         (versions, wrong)
     }
 
+    /// The files of earlier processes, some of which may belong to no record. Empty after
+    /// [`Values::forget_made`].
+    pub(super) fn of_earlier_processes(&self) -> HashSet<Number> {
+        let (found, _) = self.versions();
+        // A file is noted before it is made, so every listed file of this process is noted by now.
+        match &*self.made() {
+            Some(made) => found
+                .into_iter()
+                .filter(|version| !made.contains(version))
+                .collect(),
+            None => HashSet::new(),
+        }
+    }
+
+    pub(super) fn forget_made(&self) {
+        *self.made() = None;
+    }
+
     /// The versions of all files, and how many bytes each has.
     pub(super) fn sizes(&self) -> Result<Vec<(Number, u64)>, Failure> {
         let shards: Vec<u8> = self.shards().iter().copied().collect();
@@ -178,6 +202,10 @@ impl Values {
         }
         self.shards().insert(first);
         Ok(())
+    }
+
+    fn made(&self) -> MutexGuard<'_, Option<HashSet<Number>>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shards(&self) -> MutexGuard<'_, HashSet<u8>> {

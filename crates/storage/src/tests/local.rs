@@ -41,6 +41,48 @@ async fn a_rejected_large_value_leaves_no_file() {
 }
 
 #[tokio::test]
+async fn files_that_a_crash_left_without_a_record_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |version: u64| {
+        let shard = folder.path().join(format!("v/{:02x}", version >> 56));
+        std::fs::create_dir_all(&shard).unwrap();
+        shard.join(format!("{version:016x}"))
+    };
+    let large = || Value::from(Bytes::from(vec![7; 100_000]));
+    let store = Local::open(folder.path()).unwrap();
+    let kept = store.create("kept", large()).await.unwrap();
+    drop(store);
+    // Many small records, so that the table is read in several parts.
+    let store = Local::open(folder.path()).unwrap();
+    let small = |number: usize| Change {
+        key: format!("small/{number:05}"),
+        expected: None,
+        value: Some(value_of("small")),
+    };
+    store.change_all((0..2500).map(small).collect()).await;
+    let last = store.create("z", large()).await.unwrap();
+    drop(store);
+    let left = [file(0x00aa), file(0xbb << 56), file(0xbb << 56 | 1)];
+    for path in &left {
+        std::fs::write(path, "left").unwrap();
+    }
+
+    let store = Local::open(folder.path()).unwrap();
+    let new = store.create("new", large()).await.unwrap();
+    let swapped = store.swap("kept", &kept, large()).await.unwrap();
+    assert_eq!(store.check().unwrap(), (Vec::new(), left.len()));
+    assert_eq!(store.remove_leftovers().unwrap(), left.len());
+    assert!(left.iter().all(|path| !path.exists()));
+    assert_eq!(store.check().unwrap(), (Vec::new(), 0));
+    for (key, version) in [("new", new), ("kept", swapped), ("z", last)] {
+        assert_eq!(store.get(key).await.unwrap().unwrap().version, version);
+    }
+    // Later calls find nothing, since each change removes the file that it replaces.
+    std::fs::write(&left[0], "left").unwrap();
+    assert_eq!(store.remove_leftovers().unwrap(), 0);
+}
+
+#[tokio::test]
 async fn foreign_files_beside_the_blobs_are_not_listed() {
     let folder = tempfile::tempdir().unwrap();
     let store = Local::open(folder.path()).unwrap();

@@ -92,6 +92,12 @@ pub enum Error {
         /// A later version of the program wrote it, so it must not be replaced.
         newer: bool,
     },
+    /// The store could not return the record, which says nothing about its content. Only collectors tell this
+    /// from other failures of the store.
+    #[error(
+        "the record {key} could not be read: {why}; check that the registry's user may read all files of the store"
+    )]
+    Unread { key: String, why: storage::Failure },
     #[error(transparent)]
     Storage(#[from] storage::Failure),
 }

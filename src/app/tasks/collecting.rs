@@ -150,7 +150,7 @@ impl Logged {
         for (repository, why) in report.stopped().filter(|(name, _)| !self.stopped.contains(*name)) {
             tracing::error!(
                 repo.name = repository,
-                "no garbage is collected in a repository, because one of its manifests cannot be read and may need anything; push the manifest again or delete it: {why}"
+                "no garbage is collected in a repository, because one of its manifests cannot be read and may need anything: {why}"
             );
         }
         if kind == "full" {

@@ -37,8 +37,8 @@ impl Collector {
             {
                 Ok(())
             }
-            Entry::Index(repository, child, index) => {
-                let lists = || self.lists(repository, index, child);
+            Entry::Index(repository, _, index) => {
+                let lists = || self.lists_what_names_it(repository, index);
                 self.clear_entry(repository, &key, lists, notes).await
             }
             Entry::Deletion(repository, digest) => {
@@ -62,11 +62,11 @@ impl Collector {
         notes: &mut Notes<'_>,
     ) -> Result<(), Error> {
         let manifest = keys::manifest(repository, digest);
-        let is_there = match self.registry.protects_references(&manifest).await {
-            Err(why) if is_unknown(&why) => true,
-            protects => protects?,
-        };
-        if is_there {
+        // Deleting a manifest also deletes its pull record.
+        if self.is_pretended(manifest.as_str()) {
+            return Ok(());
+        }
+        if self.is_there(&manifest).await? {
             return Ok(());
         }
         if !self.is_dry() {
@@ -117,12 +117,7 @@ impl Collector {
         subject: &Digest,
     ) -> Result<bool, Error> {
         self.breath.take().await;
-        match self
-            .registry
-            .records
-            .read(&keys::manifest(repository, referrer))
-            .await
-        {
+        match self.read_manifest(&keys::manifest(repository, referrer)).await {
             Err(why) if is_unknown(&why) => Ok(true),
             found => Ok(found?.is_some_and(|found| {
                 let its = found.record.header.subject.as_ref();
@@ -132,9 +127,9 @@ impl Collector {
     }
 
     async fn is_dying(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-        match self.registry.is_dying(repository, digest).await {
+        match self.read_manifest(&keys::manifest(repository, digest)).await {
             Err(why) if is_unknown(&why) => Ok(true),
-            is_dying => is_dying,
+            found => Ok(found?.is_some_and(|found| !found.record.protects_references())),
         }
     }
 }

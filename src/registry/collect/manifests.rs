@@ -45,7 +45,7 @@ impl Collector {
         if self.is_pretended(key.as_str()) {
             return Ok(Vec::new());
         }
-        let found = match self.registry.records.read(&key).await {
+        let found = match self.read_manifest(&key).await {
             Err(why) if is_unknown(&why) => {
                 notes.stopped(repository, &why.to_string());
                 return Ok(Vec::new());
@@ -194,15 +194,25 @@ impl Collector {
             self.wait_for(found.written, candidate);
             return Ok(Vec::new());
         }
-        let is_gone = if record.is_readable() {
-            self.remove_unneeded(case, found).await?
+        let removed = if record.is_readable() {
+            self.remove_unneeded(case, found).await
         } else if self.is_dry() {
-            true
+            Ok(true)
         } else {
             // Its push or deletion may still be running. Then one of the two finishes the deletion.
             self.registry
                 .give_up(repository, digest, &found.base(), &record)
-                .await?
+                .await
+        };
+        let is_gone = match removed {
+            // Its record is written again before it is removed. Links and blobs need less room, and give some
+            // back.
+            Err(why) if why.is_full() => {
+                tracing::warn!(repo.name = %repository, manifest.digest = %digest, "cannot remove a manifest; the next pass tries again: {why}");
+                notes.stays(&item, Stays::NotRemoved);
+                return Ok(Vec::new());
+            }
+            removed => removed?,
         };
         if !is_gone {
             notes.stays(&item, Stays::Needed);
@@ -329,7 +339,7 @@ impl Collector {
             let Some(index) = keys::digest_of(prefix.rest(&key)) else {
                 return Ok(true);
             };
-            let lists_it = || self.lists(repository, &index, digest);
+            let lists_it = || self.lists_what_names_it(repository, &index);
             if lists_it().await? {
                 return Ok(true);
             }
@@ -375,23 +385,19 @@ impl Collector {
         }
     }
 
-    /// Whether the index exists and lists the child. True if the index cannot be read, because it may list
-    /// anything.
-    pub(super) async fn lists(
+    /// Whether the index lists the manifest that has an entry for it. It does if it exists, because what an
+    /// index lists never changes. Reading it again for each of its children would take quadratic time.
+    pub(super) async fn lists_what_names_it(
         &self,
         repository: &RepositoryName,
         index: &Digest,
-        child: &Digest,
     ) -> Result<bool, Error> {
         let key = keys::manifest(repository, index);
         if self.omitted.has(Step::PendingIndexes) {
             let found = self.registry.records.read(&key).await?;
             return Ok(found.is_some_and(|found| found.record.is_readable()));
         }
-        match self.references(&key).await {
-            Err(why) if is_unknown(&why) => Ok(true),
-            references => Ok(references?.is_some_and(|references| references.contain(child))),
-        }
+        self.is_there(&key).await
     }
 
     async fn subject(&self, repository: &RepositoryName, record: &ManifestRecord) -> Result<Subject, Error> {
@@ -399,10 +405,7 @@ impl Collector {
             return Ok(Subject::None);
         };
         let key = keys::manifest(repository, &subject.0);
-        let is_there = match self.registry.protects_references(&key).await {
-            Err(why) if is_unknown(&why) => true,
-            protects => protects? && !self.is_pretended(key.as_str()),
-        };
+        let is_there = self.is_there(&key).await?;
         Ok(if is_there { Subject::There } else { Subject::Gone })
     }
 

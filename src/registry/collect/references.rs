@@ -1,13 +1,14 @@
 //! What the manifests of a repository need.
 
 use super::super::Error;
-use super::super::keys::{self, Key};
+use super::super::keys::{self, Key, Prefix};
 use super::super::large::worked;
 use super::super::records::{self, Stored};
 use super::super::states::manifest::ManifestRecord;
+use super::super::typed_store::Found;
 use super::Collector;
 use crate::oci::{Digest, InvalidManifest, Manifest, RepositoryName};
-use crate::storage::Show;
+use crate::storage::{Failure, Show};
 use std::collections::HashSet;
 
 /// All digests that a manifest refers to, except its subject. Layers that a registry need not store are
@@ -46,10 +47,6 @@ impl References {
         Ok(Self(digests))
     }
 
-    pub(super) fn contain(&self, digest: &Digest) -> bool {
-        self.0.contains(digest)
-    }
-
     pub(super) fn into_digests(self) -> HashSet<Digest> {
         self.0
     }
@@ -63,7 +60,7 @@ impl Collector {
         if self.is_pretended(key.as_str()) {
             return Ok(None);
         }
-        let found = self.registry.records.read(key).await?;
+        let found = self.read_manifest(key).await?;
         let Some(found) = found.filter(|found| found.record.protects_references()) else {
             return Ok(None);
         };
@@ -72,6 +69,38 @@ impl Collector {
             References::of(&key, &found.record)
         });
         references.await?.map(Some)
+    }
+
+    /// Reads a manifest. A large one has a file of its own in the store, so a failure to read it stops the
+    /// collection of its repository, and not of the store.
+    pub(super) async fn read_manifest(
+        &self,
+        key: &Key<ManifestRecord>,
+    ) -> Result<Option<Found<ManifestRecord>>, Error> {
+        match self.registry.records.read(key).await {
+            Err(Error::Storage(why @ Failure::Io(_))) if !why.lacks_descriptors() => Err(Error::Unread {
+                key: key.to_string(),
+                why,
+            }),
+            found => found,
+        }
+    }
+
+    /// Whether the manifest exists or is being pushed. True if it cannot be read. A visible manifest is not
+    /// read, because it may be large and thousands of others may refer to it.
+    pub(super) async fn is_there(&self, key: &Key<ManifestRecord>) -> Result<bool, Error> {
+        self.breath.take().await;
+        if self.is_pretended(key.as_str()) {
+            return Ok(false);
+        }
+        let only = Prefix::<ManifestRecord>::new(key.to_string());
+        if !self.registry.records.is_empty(&only, Show::Visible).await? {
+            return Ok(true);
+        }
+        match self.read_manifest(key).await {
+            Err(why) if is_unknown(&why) => Ok(true),
+            found => Ok(found?.is_some_and(|found| found.record.protects_references())),
+        }
     }
 
     /// Finds the `digests` that a manifest of the repository needs. Manifests that are being pushed are
@@ -85,12 +114,9 @@ impl Collector {
         let mut manifests = self.registry.records.keys(keys::manifests(repository), Show::All);
         while let Some(key) = manifests.next().await? {
             if let Some(references) = self.references(&key).await? {
-                needed.extend(
-                    digests
-                        .iter()
-                        .filter(|digest| references.contain(digest))
-                        .cloned(),
-                );
+                // A manifest refers to few digests, and there may be thousands of others to find.
+                let found = references.into_digests().into_iter();
+                needed.extend(found.filter(|digest| digests.contains(digest)));
             }
         }
         Ok(needed)
@@ -99,5 +125,5 @@ impl Collector {
 
 /// Whether a record cannot be read, so that it is unknown what it needs.
 pub(super) const fn is_unknown(why: &Error) -> bool {
-    matches!(why, Error::Unreadable { .. })
+    matches!(why, Error::Unreadable { .. } | Error::Unread { .. })
 }

@@ -277,11 +277,7 @@ impl Collector {
         let prefix = Prefix::new(format!("{}{start}", keys::manifests(repository).as_str()));
         let mut manifests = self.registry.records.keys(prefix, Show::All);
         while let Some(key) = manifests.next().await? {
-            let is_there = match self.registry.protects_references(&key).await {
-                Err(why) if is_unknown(&why) => true,
-                protects => protects? && !self.is_pretended(key.as_str()),
-            };
-            if is_there {
+            if self.is_there(&key).await? {
                 return Ok(Subject::There);
             }
         }

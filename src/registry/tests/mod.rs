@@ -18,6 +18,7 @@ mod known;
 mod lately;
 mod manifests;
 mod memory;
+mod passes;
 mod probe;
 mod pulls;
 mod referrers;

@@ -6,7 +6,7 @@ mod reading;
 mod settle;
 
 use super::http::sha512;
-pub(super) use super::http::{Http, Told};
+pub(super) use super::http::{Http, Outcome};
 use super::shared::{self, Shared};
 use super::upload::Upload;
 use crate::harness::sha256;
@@ -163,7 +163,7 @@ impl Client {
                     bytes,
                 )
                 .await?;
-            let answer = answer.must_be(201, "nothing: anybody may push a blob");
+            let answer = answer.must_be(201, "nothing, but any client may push a blob");
             assert_eq!(answer.header("docker-content-digest"), digest, "{answer}");
             self.has_blob(&digest, answer.to_string());
         } else {
@@ -231,7 +231,7 @@ impl Client {
             let before = upload.close(http).await?.before;
             self.has_blob(&digest, before);
         } else {
-            let answer = answer.must_be(201, "nothing: a blob can be mounted, or else be pushed");
+            let answer = answer.must_be(201, "nothing, but a blob can be mounted, or else be pushed");
             assert_eq!(answer.header("docker-content-digest"), digest, "{answer}");
             self.has_blob(&digest, answer.to_string());
         }
@@ -323,13 +323,16 @@ impl Client {
             return Some(false);
         }
         let answer = answer.must_be(201, &manifest.before);
-        let told: Vec<&str> = answer
+        let announced: Vec<&str> = answer
             .headers
             .get_all("oci-tag")
             .iter()
             .map(|tag| tag.to_str().unwrap())
             .collect();
-        assert!(!path.contains('?') || told == tags, "{answer}: {told:?}");
+        assert!(
+            !path.contains('?') || announced == tags,
+            "{answer}: {announced:?}"
+        );
         assert_eq!(answer.header("docker-content-digest"), digest, "{answer}");
         assert_eq!(
             answer.header("oci-subject"),

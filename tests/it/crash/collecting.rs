@@ -1,5 +1,5 @@
-//! The loop of kills beside collectors without any grace, and with policies that take tags and manifests all
-//! the time. At the end the store has the bytes of what is left, and nothing else.
+//! The loop of kills beside collectors without any grace, and with policies that delete tags and manifests
+//! all the time. At the end the store has the bytes of what is left, and nothing else.
 
 use super::left::{self, Left, lenient};
 use super::rounds::Rounds;
@@ -31,19 +31,19 @@ async fn beside_collectors_without_grace_and_kills_of_everything_nothing_acknowl
 
     let http = rounds.finish().await;
     for client in &mut rounds.clients {
-        client.delete_half(&http).await.expect("nobody kills it now");
+        client.delete_half(&http).await.expect("no test kills it now");
     }
     for client in &mut rounds.crowd {
-        client.delete_half(&http).await.expect("nobody kills it now");
+        client.delete_half(&http).await.expect("no test kills it now");
     }
-    assert!(!rounds.server.stop().await, "nobody killed it");
+    assert!(!rounds.server.stop().await, "the registry was not killed");
 
     // Uploads whose names no client knows expire.
     rounds.server.let_a_day_pass();
     let pass = rounds.server.collect(&[]);
     assert_eq!(pass["complete"], true, "{pass:#}");
     let second = rounds.server.collect(&["--dry-run"]);
-    assert!(goes(&second).is_empty(), "one pass is enough: {second:#}");
+    assert!(removed(&second).is_empty(), "one pass is enough: {second:#}");
     let said = rounds.server.fsck();
     assert!(
         said.starts_with("clean: 0 damaged, 0 left over;") && !said.contains("would free"),
@@ -57,7 +57,7 @@ async fn beside_collectors_without_grace_and_kills_of_everything_nothing_acknowl
     eprintln!(
         "{} rounds, {acknowledged} acknowledged changes, none lost; killed: the registry {} times, `gc` {} times, clients {} times; \
          {} complete passes by command ({} failed), {} of the registry's own that found something; {} things removed with {} bytes, \
-         {} tags taken by policy; left: {blobs} bytes of blobs, {large} of large records, a table of {table} bytes ({fresh} if fresh)",
+         {} tags deleted by policies; left: {blobs} bytes of blobs, {large} of large records, a table of {table} bytes ({fresh} if fresh)",
         rounds.rounds,
         rounds.deaths,
         rounds.commands.killed,
@@ -90,17 +90,17 @@ async fn compare(rounds: &mut Rounds) -> [u64; 4] {
         client
             .what_is_left(&http, &mut left)
             .await
-            .expect("nobody kills it now");
+            .expect("no test kills it now");
     }
     rounds
         .shared
         .what_is_left(&http, &mut left)
         .await
-        .expect("nobody kills it now");
+        .expect("no test kills it now");
     let mut fresh = lenient().start().await;
     left.copy(&http, &super::Http::new(fresh.address))
         .await
-        .expect("nobody kills it now");
+        .expect("no test kills it now");
     // The table gives pages back at a bounded pace while hardly anything is written.
     let table = rounds.server.store().join("records.sqlite3");
     let limit = fresh.store().join("records.sqlite3").metadata().unwrap().len() + (6 << 20);
@@ -108,14 +108,14 @@ async fn compare(rounds: &mut Rounds) -> [u64; 4] {
         (table.metadata().unwrap().len() <= limit).then_some(())
     })
     .await;
-    assert!(!rounds.server.stop().await, "nobody killed it");
+    assert!(!rounds.server.stop().await, "the registry was not killed");
     fresh.signal(rustix::process::Signal::TERM);
     assert!(fresh.ended().await.success());
     left::compare(&rounds.server.store(), &fresh.store())
 }
 
-/// All that goes, by its reason.
-fn goes(report: &Value) -> Vec<String> {
+/// What the pass removed, by reason.
+fn removed(report: &Value) -> Vec<String> {
     let repositories = report["repositories"].as_object().unwrap().values();
     let sections = repositories.chain([&report["store"], &report["others"]]);
     sections

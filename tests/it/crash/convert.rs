@@ -29,7 +29,7 @@ async fn a_conversion_that_is_killed_anywhere_loses_nothing() {
         .unwrap_or_else(|| fastrand::u64(1..=STEP));
     eprintln!("WHARFINGER_CRASH_SEED={call}");
     let mut setup = Setup::plain();
-    setup.config["storage"]["sparse"] = json!(["library/base"]); // format 1 let the children of an index be deleted
+    setup.config["storage"]["sparse"] = json!(["library/base"]); // format 1 allowed deleting the children of an index
     let store = setup.path("store");
     let mut server = Server::with(shim, setup);
     let mut converting = 0;
@@ -53,7 +53,7 @@ async fn a_conversion_that_is_killed_anywhere_loses_nothing() {
             .await
             .unwrap_or_else(|| panic!("it starts after a kill at call {call}"));
         serves_everything(&Http::new(address)).await;
-        assert!(!server.stop().await, "nobody killed it");
+        assert!(!server.stop().await, "the registry was not killed");
         server.check();
         let names: BTreeSet<_> = fs::read_dir(&store)
             .unwrap()
@@ -138,7 +138,7 @@ async fn stopped_while_it_converts(own_listener: bool) {
     kill_process(pid, Signal::TERM).unwrap();
     timeout(PATIENCE, says("the next start continues a conversion"))
         .await
-        .expect("it hears the signal");
+        .expect("it reacts to the signal");
     assert!(
         timeout(PATIENCE, serving.wait())
             .await
@@ -155,7 +155,7 @@ async fn stopped_while_it_converts(own_listener: bool) {
     let mut server = Server::with(shim, setup);
     let address = server.start(Kill::Never).await.unwrap();
     serves_everything(&Http::new(address)).await;
-    assert!(!server.stop().await, "nobody killed it");
+    assert!(!server.stop().await, "the registry was not killed");
     server.check();
 }
 

@@ -1,6 +1,6 @@
-//! A client of a repository whose policy takes tags, manifests and referrers all the time. What its tags
-//! `k…` lead to is kept: manifests, children, blobs and referrers. So is the newest of its tags `r…`, since
-//! the policy keeps the two newest. All other tags, and what has no tag, may be gone at any moment.
+//! A client of a repository whose policy deletes tags, manifests and referrers all the time. Everything that
+//! its tags `k…` need is kept: manifests, children, blobs and referrers. So is the newest of its tags `r…`, since
+//! the policy keeps the two newest. All other tags, and content without a tag, may be gone at any moment.
 
 use super::http::{Answer, Http};
 use super::left::Left;
@@ -17,7 +17,7 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(super) const CLIENTS: usize = 3;
 /// The blobs that all of them push.
 const BLOBS: usize = 4;
-/// How often a client sends again what was collected before its manifest came.
+/// How often a client repeats a push whose content was collected before its manifest came.
 const ATTEMPTS: usize = 10;
 
 pub(super) struct Crowd {
@@ -25,12 +25,12 @@ pub(super) struct Crowd {
     dice: fastrand::Rng,
     kept: BTreeMap<String, Kept>,
     newest: Option<(String, Kept)>,
-    /// A tag whose change was not answered, and where it leads if the change happened.
+    /// A tag whose change was not answered, and what it points at if the change happened.
     unanswered: Option<(String, Option<Kept>)>,
     pub(super) acknowledged: u64,
 }
 
-/// What a tag leads to.
+/// What a tag points at.
 #[derive(Clone, Debug)]
 struct Kept {
     digest: String,
@@ -90,7 +90,7 @@ impl Crowd {
         format!("/v2/{}/{what}", self.repository)
     }
 
-    /// A tag that is kept, or that is kept for a while, or that is not, or none.
+    /// A tag that the policy keeps (`k`), keeps for a while (`r`) or deletes (`x`), or none.
     fn tag(&mut self) -> Option<String> {
         let kind = self
             .dice
@@ -189,7 +189,7 @@ impl Crowd {
             let answer = http.ask(Method::POST, &path, bytes.to_vec()).await?;
             // The blob was there when the request began, and was collected meanwhile.
             if !answer.is(503, "UNKNOWN") {
-                answer.must_be(201, "nothing: anybody may push a blob");
+                answer.must_be(201, "nothing, but any client may push a blob");
                 return Some(());
             }
         }
@@ -206,7 +206,7 @@ impl Crowd {
             return Some(());
         }
         let location = answer
-            .must_be(202, "nothing: a mount begins an upload")
+            .must_be(202, "nothing, but a mount begins an upload")
             .header("location")
             .to_owned();
         http.ask(Method::DELETE, &location, "").await?;
@@ -231,7 +231,7 @@ impl Crowd {
             return Some(false);
         }
         kept.before = answer
-            .must_be(201, "nothing: the client just pushed what it needs")
+            .must_be(201, "nothing, but the client just pushed what it needs")
             .to_string();
         match tag {
             Some(tag) if tag.starts_with('k') => drop(self.kept.insert(tag, kept)),
@@ -300,11 +300,11 @@ impl Crowd {
     pub(super) async fn settle(&mut self, http: &Http) -> Option<()> {
         if let Some((tag, to)) = self.unanswered.take() {
             let found = http.manifest(&self.repository, &tag).await?;
-            let leads_to = |kept: Option<&Kept>| found.as_ref() == kept.map(|kept| &kept.digest);
-            if !leads_to(self.kept.get(&tag)) {
+            let points_at = |kept: Option<&Kept>| found.as_ref() == kept.map(|kept| &kept.digest);
+            if !points_at(self.kept.get(&tag)) {
                 assert!(
-                    leads_to(to.as_ref()),
-                    "{}:{tag} leads to {found:?}",
+                    points_at(to.as_ref()),
+                    "{}:{tag} points at {found:?}",
                     self.repository
                 );
                 match to {

@@ -1,6 +1,6 @@
 //! The order in which bytes reach the disk and answers reach the client, and the answers after a failed sync.
 
-use super::client::{Http, Told};
+use super::client::{Http, Outcome};
 use super::server::{Kill, Server, Shim};
 use crate::harness::{eventually, sha256};
 use reqwest::Method;
@@ -32,7 +32,7 @@ async fn an_answer_comes_after_the_sync_of_the_bytes_their_folder_and_the_record
     let (_, mark) = {
         assert_eq!(
             http.change(Method::POST, "/v2/a/blobs/uploads/", "").await,
-            Told::Done
+            Outcome::Done
         );
         since(0)
     };
@@ -44,7 +44,7 @@ async fn an_answer_comes_after_the_sync_of_the_bytes_their_folder_and_the_record
             "hello"
         )
         .await,
-        Told::Done
+        Outcome::Done
     );
     let (lines, mark) = since(mark);
     let bytes = position(&lines, "fdatasync", "/store/d/");
@@ -62,7 +62,7 @@ async fn an_answer_comes_after_the_sync_of_the_bytes_their_folder_and_the_record
     assert_eq!(
         http.change(Method::PUT, "/v2/a/manifests/v1", large.to_string())
             .await,
-        Told::Done
+        Outcome::Done
     );
     let (lines, _) = since(mark);
     let value = position(&lines, "fdatasync", "/store/v/");
@@ -92,7 +92,7 @@ async fn without_commit_nothing_waits_for_the_disk() {
                 "hello"
             )
             .await,
-        Told::Done
+        Outcome::Done
     );
     let log = std::fs::read_to_string(server.shim.path("log")).unwrap();
     let synced: Vec<&str> = log
@@ -118,7 +118,7 @@ async fn changes_that_arrive_while_the_log_is_synced_share_the_next_sync() {
         let http = http.clone();
         async move { http.change(Method::POST, "/v2/a/blobs/uploads/", "").await }
     };
-    assert_eq!(begin().await, Told::Done);
+    assert_eq!(begin().await, Outcome::Done);
     let log = server.shim.path("log");
     let count = |what: &str, of: &str| {
         let log = std::fs::read_to_string(&log).unwrap();
@@ -128,7 +128,7 @@ async fn changes_that_arrive_while_the_log_is_synced_share_the_next_sync() {
     };
     let arrived = count("request", "POST");
     let synced = count("sync", "records.sqlite3-wal");
-    assert_eq!(begin().await, Told::Done);
+    assert_eq!(begin().await, Outcome::Done);
     assert_eq!(
         count("sync", "records.sqlite3-wal"),
         synced + 1,
@@ -136,13 +136,13 @@ async fn changes_that_arrive_while_the_log_is_synced_share_the_next_sync() {
     );
 
     server.shim.hold("f*sync", "*/store/records.sqlite3-wal");
-    let together: tokio::task::JoinSet<Told> = (0..MANY).map(|_| begin()).collect();
+    let together: tokio::task::JoinSet<Outcome> = (0..MANY).map(|_| begin()).collect();
     eventually("all requests have arrived", async || {
         (count("request", "POST") > arrived + MANY).then_some(())
     })
     .await;
     server.shim.heal();
-    assert_eq!(together.join_all().await, vec![Told::Done; MANY]);
+    assert_eq!(together.join_all().await, vec![Outcome::Done; MANY]);
     // Two syncs are enough, except for requests that were not yet queued when the first one ended.
     let synced = count("sync", "records.sqlite3-wal") - synced - 1;
     assert!(synced < MANY / 4, "{synced} syncs for {MANY} changes");
@@ -160,23 +160,26 @@ async fn a_failed_sync_fails_the_request_and_all_later_ones_and_loses_nothing_ac
     let good = sha256(b"good");
     let bad = sha256(b"bad");
     let path = |digest: &str| format!("/v2/a/blobs/uploads/?digest={digest}");
-    assert_eq!(http.change(Method::POST, &path(&good), "good").await, Told::Done);
+    assert_eq!(
+        http.change(Method::POST, &path(&good), "good").await,
+        Outcome::Done
+    );
     server.shim.fail("f*sync", Errno::IO, "*");
     assert_eq!(
         http.change(Method::POST, &path(&bad), "bad").await,
-        Told::Nothing,
+        Outcome::Unknown,
         "the sync fails"
     );
     server.shim.heal();
     assert_eq!(
         http.change(Method::POST, &path(&bad), "bad").await,
-        Told::Nothing,
-        "a later success would not be believed"
+        Outcome::Unknown,
+        "the store would not trust a later success"
     );
     assert_eq!(
         http.change(Method::GET, &format!("/v2/a/blobs/{good}"), "").await,
-        Told::Done,
-        "reading goes on"
+        Outcome::Done,
+        "content can still be read"
     );
     server.stop().await;
     server.check();
@@ -185,12 +188,12 @@ async fn a_failed_sync_fails_the_request_and_all_later_ones_and_loses_nothing_ac
     let http = Http::new(address);
     assert_eq!(
         http.change(Method::GET, &format!("/v2/a/blobs/{good}"), "").await,
-        Told::Done
+        Outcome::Done
     );
     assert_eq!(
         http.change(Method::POST, &path(&bad), "bad").await,
-        Told::Done,
-        "a restart finds out"
+        Outcome::Done,
+        "after a restart the push succeeds"
     );
     server.stop().await;
     server.check();

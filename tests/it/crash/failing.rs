@@ -9,7 +9,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-const BYTES: &[u8] = b"what the disk does not take";
+const BYTES: &[u8] = b"what the disk cannot hold";
 /// The file of a blob, its folder, and the folder above.
 const OF_A_BLOB: [&str; 3] = ["*/store/d/??/*", "*/store/d/??", "*/store/d"];
 /// The same for a value.
@@ -159,7 +159,7 @@ async fn after_a_blobs_sync_fails_nothing_is_published_until_a_restart() {
                 assert_eq!(
                     registry.close_upload(&upload, BYTES, rest).await,
                     503,
-                    "the next sync is not believed"
+                    "the store does not trust the next sync"
                 );
             }
             registry.has_stopped().await;
@@ -445,7 +445,7 @@ async fn a_large_blob_whose_early_write_back_fails_is_rejected_and_without_one_i
             assert_eq!(
                 registry.app.anonymous().get(&upload).await.header("range"),
                 "0-1048575",
-                "what was sealed before counts, and no more"
+                "only the bytes sealed before are received"
             );
             let (rest, status) = if stops { (&rest[..1], 503) } else { (rest, 201) };
             assert_eq!(registry.close_upload(&upload, &large, rest).await, status);

@@ -264,7 +264,7 @@ async fn kills_on_a_disk_that_is_full_half_of_the_time_lose_nothing_and_block_no
         for client in &mut clients {
             client.compare(&http).await;
         }
-        assert!(!server.stop().await, "nobody killed it");
+        assert!(!server.stop().await, "the registry was not killed");
         server.nothing_is_half_done();
         rounds += 1;
     }
@@ -289,7 +289,7 @@ async fn kills_on_a_disk_that_is_full_half_of_the_time_lose_nothing_and_block_no
             "nothing is stuck"
         );
     }
-    assert!(!server.stop().await, "nobody killed it");
+    assert!(!server.stop().await, "the registry was not killed");
     server.check();
     let sum = |count: fn(&Client) -> u64| clients.iter().map(count).sum::<u64>();
     let acknowledged = sum(|client| client.acknowledged);

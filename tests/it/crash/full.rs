@@ -1,6 +1,6 @@
 //! A disk that is full.
 
-use super::client::{Http, Told};
+use super::client::{Http, Outcome};
 use super::server::{Kill, Server, Shim};
 use crate::harness::{Setup, eventually, output, sha256};
 use reqwest::{Method, StatusCode};
@@ -177,7 +177,7 @@ async fn a_store_on_a_full_disk_opens_deletes_and_can_be_checked() {
         );
         small.fill();
         assert_eq!(until_ready_says(&http, "storage is full").await, 200);
-        let gone = |answer| assert_eq!(answer, Told::Done, "on ext4: {ext4}");
+        let gone = |answer| assert_eq!(answer, Outcome::Done, "on ext4: {ext4}");
         let mut rest = manifests.split_off(20);
         for (number, digest) in manifests.iter().enumerate() {
             let reference = if number % 2 == 0 {
@@ -201,7 +201,7 @@ async fn a_store_on_a_full_disk_opens_deletes_and_can_be_checked() {
             assert_eq!(
                 http.change(Method::GET, &format!("/v2/a/blobs/{digest}"), "")
                     .await,
-                Told::Done
+                Outcome::Done
             );
         }
         small.fill();
@@ -211,7 +211,7 @@ async fn a_store_on_a_full_disk_opens_deletes_and_can_be_checked() {
             .change(Method::DELETE, &format!("/v2/a/manifests/{last}"), "")
             .await;
         assert!(
-            matches!(last, Told::Done | Told::Refused(StatusCode::NOT_FOUND)),
+            matches!(last, Outcome::Done | Outcome::Refused(StatusCode::NOT_FOUND)),
             "{last:?}"
         );
         for digest in &rest {
@@ -273,7 +273,7 @@ async fn a_store_without_a_reserve_opens_on_a_disk_without_a_free_byte() {
         let http = Http::new(server.start(Kill::Never).await.expect(&case));
         assert_eq!(until_ready_says(&http, "storage is full").await, 200);
         for path in [format!("/v2/a/blobs/{digest}"), "/v2/a/manifests/t7".to_owned()] {
-            assert_eq!(http.change(Method::GET, &path, "").await, Told::Done, "{case}");
+            assert_eq!(http.change(Method::GET, &path, "").await, Outcome::Done, "{case}");
         }
         // A deletion writes a record to the log, so it needs some blocks.
         let ballast = small.ballast().metadata().unwrap().len();
@@ -282,7 +282,11 @@ async fn a_store_without_a_reserve_opens_on_a_disk_without_a_free_byte() {
         drop(file);
         for digest in &manifests {
             let path = format!("/v2/a/manifests/{digest}");
-            assert_eq!(http.change(Method::DELETE, &path, "").await, Told::Done, "{case}");
+            assert_eq!(
+                http.change(Method::DELETE, &path, "").await,
+                Outcome::Done,
+                "{case}"
+            );
         }
         small.free();
         let bytes = blob(2);
@@ -402,7 +406,7 @@ async fn while_another_program_keeps_reading_pushes_are_rejected_before_the_disk
     assert!(free.f_bavail * 2 > free.f_blocks, "the disk is half empty still");
     assert_eq!(
         http.change(Method::DELETE, "/v2/a/manifests/t0", "").await,
-        Told::Done
+        Outcome::Done
     );
     assert_eq!(until_ready_says(&http, "storage is full").await, 200);
     drop(reader);
@@ -490,7 +494,7 @@ async fn on_a_full_disk_pushes_are_507_pulls_and_deletions_work_and_nothing_is_t
         assert_eq!(
             http.change(Method::GET, &format!("/v2/a/blobs/{digest}"), "")
                 .await,
-            Told::Done
+            Outcome::Done
         );
     }
     std::fs::remove_file(small.0.join("ballast")).unwrap();
@@ -498,8 +502,8 @@ async fn on_a_full_disk_pushes_are_507_pulls_and_deletions_work_and_nothing_is_t
         assert_eq!(
             http.change(Method::DELETE, &format!("/v2/a/blobs/{digest}"), "")
                 .await,
-            Told::Done,
-            "deleting takes the reserve"
+            Outcome::Done,
+            "a deletion uses the reserve"
         );
     }
     server.stop().await;

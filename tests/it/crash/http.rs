@@ -16,13 +16,13 @@ pub(super) struct Http {
 
 /// The result of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Outcome {
     /// It was acknowledged.
     Done,
     /// It was rejected, and nothing changed.
     Refused(StatusCode),
     /// There was no answer, or the registry said that it does not know.
-    Nothing,
+    Unknown,
 }
 
 impl Http {
@@ -85,12 +85,12 @@ impl Http {
         })
     }
 
-    pub(super) async fn change(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Told {
+    pub(super) async fn change(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Outcome {
         match self.ask(method, path, body).await.map(|answer| answer.status) {
-            None => Told::Nothing,
-            Some(status) if status.is_success() => Told::Done,
-            Some(status) if status.is_server_error() => Told::Nothing,
-            Some(status) => Told::Refused(status),
+            None => Outcome::Unknown,
+            Some(status) if status.is_success() => Outcome::Done,
+            Some(status) if status.is_server_error() => Outcome::Unknown,
+            Some(status) => Outcome::Refused(status),
         }
     }
 
@@ -124,11 +124,11 @@ impl Http {
         if answer.is(404, "MANIFEST_UNKNOWN") || answer.is(404, "NAME_UNKNOWN") {
             return Some(None);
         }
-        let answer = answer.must_be(200, "nothing: the tag or manifest is there or not");
+        let answer = answer.must_be(200, "nothing, but the tag or manifest is there or not");
         let digest = answer.header("docker-content-digest").to_owned();
         answer.must_hold(
             &digest,
-            "nothing: a manifest has the digest that it is served with",
+            "nothing, but a manifest has the digest that it is served with",
         );
         Some(Some(digest))
     }

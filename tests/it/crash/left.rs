@@ -40,7 +40,7 @@ impl Left {
         self.manifests.entry(key).or_default()
     }
 
-    /// Adds all that the tags of the repository lead to: manifests, children, blobs and referrers.
+    /// Adds everything that the tags of the repository need: manifests, children, blobs and referrers.
     pub(super) async fn follow_tags(&mut self, http: &Http, repository: &str) -> Option<()> {
         let get = async |path: String| {
             http.ask(Method::GET, &format!("/v2/{repository}/{path}"), "")

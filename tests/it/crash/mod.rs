@@ -51,7 +51,7 @@ async fn eight_clients_and_kills_end_with_a_clean_store_and_every_acknowledged_o
     let mut rounds = Rounds::new(Server::new(shim), dice(), Shared::default());
     rounds.run(seconds).await;
     rounds.finish().await;
-    assert!(!rounds.server.stop().await, "nobody killed it");
+    assert!(!rounds.server.stop().await, "the registry was not killed");
     rounds.server.check();
     let acknowledged = rounds.sum(|done| done.acknowledged);
     let resumed = rounds.sum(|done| done.resumed);

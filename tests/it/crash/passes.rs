@@ -20,7 +20,7 @@ pub(super) struct Passes {
 pub(super) struct Ran {
     pub(super) complete: u64,
     pub(super) killed: u64,
-    /// Most of these lost the registry that made the pass.
+    /// Most of these failed because the registry that made the pass was killed.
     pub(super) failed: u64,
 }
 

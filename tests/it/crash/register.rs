@@ -217,17 +217,17 @@ fn linear_histories_are_accepted_and_others_are_not() {
             vec![event(write("a"), 1, 2), event(read("a"), 3, 4)],
         ),
         (
-            "it is lost",
+            "the written value is lost",
             false,
             vec![event(write("a"), 1, 2), event(Act::Read(None), 3, 4)],
         ),
         (
-            "nobody wrote it",
+            "no client wrote it",
             false,
             vec![event(write("a"), 1, 2), event(read("b"), 3, 4)],
         ),
         (
-            "either of two at once",
+            "of two writes at once, either may win",
             true,
             vec![
                 event(write("a"), 1, 4),
@@ -236,7 +236,7 @@ fn linear_histories_are_accepted_and_others_are_not() {
             ],
         ),
         (
-            "an old one comes back",
+            "an old value comes back",
             false,
             vec![
                 event(write("a"), 1, 2),
@@ -245,7 +245,7 @@ fn linear_histories_are_accepted_and_others_are_not() {
             ],
         ),
         (
-            "a reader sees it before its end",
+            "a reader sees a write before the write ends",
             true,
             vec![
                 event(write("a"), 1, 6),
@@ -254,7 +254,7 @@ fn linear_histories_are_accepted_and_others_are_not() {
             ],
         ),
         (
-            "and then not any more",
+            "a seen value disappears",
             false,
             vec![
                 event(write("a"), 1, 6),
@@ -263,17 +263,17 @@ fn linear_histories_are_accepted_and_others_are_not() {
             ],
         ),
         (
-            "unanswered, and it happened",
+            "an unanswered write happened",
             true,
             vec![event(write("a"), 1, 0), event(read("a"), 5, 6)],
         ),
         (
-            "unanswered, and it did not",
+            "an unanswered write did not happen",
             true,
             vec![event(write("a"), 1, 0), event(Act::Read(None), 5, 6)],
         ),
         (
-            "seen once, it has happened",
+            "a value that was seen once is lost",
             false,
             vec![
                 event(write("a"), 1, 0),
@@ -282,12 +282,12 @@ fn linear_histories_are_accepted_and_others_are_not() {
             ],
         ),
         (
-            "before it began",
+            "a value is seen before its write began",
             false,
             vec![event(read("a"), 1, 2), event(write("a"), 3, 0)],
         ),
         (
-            "removed",
+            "a value is removed",
             true,
             vec![
                 event(write("a"), 1, 2),
@@ -296,7 +296,7 @@ fn linear_histories_are_accepted_and_others_are_not() {
             ],
         ),
         (
-            "removed while it is written",
+            "a value is removed while it is written",
             true,
             vec![
                 event(write("a"), 1, 4),
@@ -305,7 +305,7 @@ fn linear_histories_are_accepted_and_others_are_not() {
             ],
         ),
         (
-            "not removed",
+            "a removed value is still there",
             false,
             vec![
                 event(write("a"), 1, 2),
@@ -314,7 +314,7 @@ fn linear_histories_are_accepted_and_others_are_not() {
             ],
         ),
         (
-            "another was removed",
+            "a value stays if another one is removed",
             true,
             vec![
                 event(write("a"), 1, 2),

@@ -1,5 +1,5 @@
-//! Clients work, the registry is killed, and everything is compared; again and again. Where collectors run,
-//! clients are killed too, and so are the commands that collect.
+//! Clients work, the registry is killed, and everything is compared. This is repeated. Where
+//! collectors run, clients and the commands that collect are killed too.
 
 use super::CLIENTS;
 use super::client::{Client, Done};
@@ -80,7 +80,7 @@ impl Rounds {
             let passes = collects.then(|| Passes::begin(self.server.command("gc"), self.dice.fork()));
             silent = !self.work(address, stop).await;
             if collects && self.dice.bool() {
-                // The passes lose the registry that makes them, and go on with the store itself.
+                // The passes lose the registry that makes them, and continue on the store itself.
                 self.server.end(Signal::KILL);
             }
             if let Some(passes) = passes {
@@ -90,7 +90,7 @@ impl Rounds {
         let died = self.server.stop().await;
         assert!(
             died || !silent,
-            "a request was not answered, and nobody had killed the registry"
+            "a request was not answered, although the registry was not killed"
         );
         self.deaths += u64::from(died);
         self.server.check();
@@ -141,8 +141,8 @@ impl Rounds {
             .expect("the registry starts on what is left");
         self.settle(&Http::new(address))
             .await
-            .expect("nobody kills it now");
-        assert!(!self.server.stop().await, "nobody killed it");
+            .expect("no test kills it now");
+        assert!(!self.server.stop().await, "the registry was not killed");
     }
 
     pub(super) async fn settle(&mut self, http: &Http) -> Option<()> {
@@ -161,7 +161,7 @@ impl Rounds {
         let address = self.server.start(Kill::Never).await.unwrap();
         let http = Http::new(address);
         for client in &mut self.clients {
-            client.finish(&http).await.expect("nobody kills it now");
+            client.finish(&http).await.expect("no test kills it now");
         }
         http
     }

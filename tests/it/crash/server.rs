@@ -48,7 +48,7 @@ impl Shim {
         self.folder.path().join(name)
     }
 
-    /// Makes these calls for these files fail from now on. Both are patterns of `shim.c`.
+    /// From now on, these calls fail for these files. Both are patterns of `shim.c`.
     pub(super) fn fail(&self, calls: &str, error: Errno, files: &str) {
         self.say(calls, error.raw_os_error(), files);
     }
@@ -81,7 +81,7 @@ impl Shim {
     }
 }
 
-/// How the process ends.
+/// How the process is killed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kill {
     Never,
@@ -101,13 +101,13 @@ pub(super) struct Server {
 /// What the log said about collections.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Collected {
-    /// Passes that removed something.
+    /// How many passes removed something.
     pub(super) passes: u64,
     pub(super) items: u64,
     pub(super) bytes: u64,
-    /// Tags that the policies took.
+    /// Tags that the policies deleted.
     pub(super) tags: u64,
-    /// What should not have happened.
+    /// Log lines that should not appear.
     pub(super) wrong: Vec<String>,
 }
 
@@ -121,7 +121,7 @@ impl Collected {
         }
         self.tags += u64::from(message.starts_with("retention deleted a tag"));
         let stops = [
-            "nothing is collected in a repository",
+            "no garbage is collected in a repository",
             "retention leaves a repository alone",
         ];
         if stops.iter().any(|stop| message.starts_with(stop)) {

@@ -22,7 +22,7 @@ const MANIFESTS: usize = 24;
 
 #[derive(Default)]
 pub(super) struct Shared {
-    /// Whether a collector without grace runs. It may take a blob that no manifest needs at any moment.
+    /// Whether a collector without grace runs. It may remove a blob that no manifest needs at any moment.
     pub(super) collects: bool,
     history: History,
     state: Mutex<State>,
@@ -65,7 +65,7 @@ impl Shared {
         let uploaded = http
             .ask(Method::POST, &path, own.clone())
             .await?
-            .must_be(201, "nothing: anybody may push a blob");
+            .must_be(201, "nothing, but any client may push a blob");
         let (content, common) = blob(dice);
         if dice.bool() {
             self.push_blob(http, &common, content.clone()).await?;
@@ -127,11 +127,11 @@ impl Shared {
             .await?;
         let may_vanish = self.collects || self.history.was_emptied(digest, begun);
         if answer.is(503, "UNKNOWN") && may_vanish {
-            return Some(false); // it was there when the push began, and then not: whether it is now, nobody was told
+            return Some(false); // it was deleted during the push, so no client knows whether it exists now
         }
         let answer = answer.must_be(
             201,
-            "nothing: anybody may push a blob, and nobody has deleted it meanwhile",
+            "nothing, but any client may push a blob, and no client deleted it meanwhile",
         );
         assert_eq!(answer.header("docker-content-digest"), digest, "{answer}");
         self.history.acknowledge(&ticket);
@@ -150,7 +150,7 @@ impl Shared {
             self.history.read(tag, begun, None);
             return Some(false);
         }
-        answer.must_be(202, "nothing: the tag is there or not");
+        answer.must_be(202, "nothing, but the tag is there or not");
         self.history.acknowledge(&ticket);
         Some(true)
     }
@@ -219,7 +219,7 @@ impl Shared {
             );
             return Some(false);
         }
-        answer.must_be(202, "nothing: the blob is there, needed or not");
+        answer.must_be(202, "nothing, but the blob is there, needed or not");
         self.history.acknowledge(&ticket);
         Some(true)
     }
@@ -394,7 +394,7 @@ async fn found_blob(http: &Http, digest: &str) -> Option<Content> {
         return Some(None);
     }
     answer
-        .must_be(200, "nothing: the blob is there or not")
-        .must_hold(digest, "nothing: a blob has its digest");
+        .must_be(200, "nothing, but the blob is there or not")
+        .must_hold(digest, "nothing, but a blob has its digest");
     Some(there())
 }

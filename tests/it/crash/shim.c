@@ -1,11 +1,11 @@
-/* Stands between a process and the C library, to end the process at a chosen call, to make calls fail, and to write down in which
- * order the process syncs and answers. What to do is said by the environment:
+/* Stands between a process and the C library. It can end the process at a chosen call, make calls fail, and log the order in which the
+ * process syncs and answers. Environment variables control it:
  *
- *   SHIM_KILL_AT=N    ends the process with SIGKILL at its N-th call that changes what is on disk: before it for even N, after it for odd N
- *   SHIM_FAIL_IF=F    while the file F says "CALL ERROR PATH", such calls fail for such files: CALL (fsync, fdatasync, write, pwrite64) and
- *                     PATH are patterns of the shell, whose stars match slashes too, ERROR is a number, and with 0 they wait until F
- *                     says something else. Rust's standard library and SQLite call so; what calls the kernel directly passes by.
- *   SHIM_LOG=F        appends a line to F for each sync, for each POST that has arrived, and for each answer of HTTP
+ *   SHIM_KILL_AT=N    ends the process with SIGKILL at its N-th call that changes the disk: before the call if N is even, after it if N is odd
+ *   SHIM_FAIL_IF=F    while the file F contains "CALL ERROR PATH", matching calls for matching files fail. CALL (fsync, fdatasync, write,
+ *                     pwrite64) and PATH are shell patterns, whose stars match slashes too. ERROR is an errno. With 0 the calls wait until F
+ *                     changes. Rust's standard library and SQLite make these calls. Code that calls the kernel directly is not affected.
+ *   SHIM_LOG=F        appends a line to F for each sync, for each POST request that has arrived, and for each HTTP response
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -63,7 +63,7 @@ static void note_answer(const char *bytes, size_t length) {
 
 static void end(void) { kill(getpid(), SIGKILL); }
 
-/* Counts a call. Whether it is the one to die after. */
+/* Counts a call. Returns whether the process must die after it. */
 static int counted(void) {
     if (kill_at <= 0) return 0;
     long call = __atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);

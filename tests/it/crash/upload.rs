@@ -45,7 +45,7 @@ impl Upload {
 
     /// An upload with the name that the registry answered.
     pub(super) fn begun(answer: Answer, repository: &str, content: Vec<u8>, digest: String) -> Self {
-        let answer = answer.must_be(202, "nothing: anybody may begin an upload");
+        let answer = answer.must_be(202, "nothing, but any client may begin an upload");
         let repository = repository.to_owned();
         let location = answer.header("location").to_owned();
         let before = answer.to_string();
@@ -106,7 +106,7 @@ impl Upload {
         let taken = taken.must_be(
             202,
             &format!(
-                "{} (and of two at once the other was told: {refused})",
+                "{} (of two requests at once, the other was answered: {refused})",
                 self.before
             ),
         );

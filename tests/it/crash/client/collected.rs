@@ -1,11 +1,11 @@
 //! What differs beside a collector without grace: a blob that no manifest needs may be gone at any moment, and
-//! the policies take the tags that begin with [`SCRAP`].
+//! the policies delete the tags that begin with [`SCRAP`].
 
 use super::super::http::Answer;
 use super::super::left::Left;
 use super::*;
 
-/// The policies of `collecting.rs` give up the tags that begin with this.
+/// The policies of `collecting.rs` delete the tags that begin with this.
 pub(in crate::crash) const SCRAP: char = 'x';
 
 impl Client {
@@ -54,7 +54,7 @@ impl Client {
         Some(())
     }
 
-    /// Gives an existing manifest a tag that the policies take, moves such a tag, or pulls by it.
+    /// Gives an existing manifest a tag that the policies delete, moves such a tag, or pulls by it.
     pub(super) async fn push_scrap(&mut self, http: &Http) -> Option<bool> {
         let tag = format!("{SCRAP}{}", self.dice.u32(0..10));
         if self.dice.u32(0..3) == 0 {

@@ -53,7 +53,7 @@ impl Client {
             let answer = http
                 .ask(Method::GET, &self.path(&format!("referrers/{subject}")), "")
                 .await?;
-            let answer = answer.must_be(200, "nothing: there are always referrers, be it none");
+            let answer = answer.must_be(200, "nothing, but there are always referrers, perhaps none");
             let index = answer.json();
             let found: BTreeSet<&str> = index["manifests"]
                 .as_array()
@@ -61,8 +61,11 @@ impl Client {
                 .iter()
                 .filter_map(|entry| entry["digest"].as_str())
                 .collect();
-            let told: BTreeSet<&str> = referrers.keys().copied().collect();
-            assert_eq!(found, told, "{answer}\nacknowledged before: {referrers:?}");
+            let acknowledged: BTreeSet<&str> = referrers.keys().copied().collect();
+            assert_eq!(
+                found, acknowledged,
+                "{answer}\nacknowledged before: {referrers:?}"
+            );
         }
         Some(false)
     }

@@ -63,14 +63,14 @@ impl Client {
                 let mut moved = Vec::new();
                 for tag in tags {
                     let found = http.manifest(&repository, &tag).await?;
-                    let told = self.tags.get(&tag).map(|(digest, _)| digest);
+                    let acknowledged = self.tags.get(&tag).map(|(digest, _)| digest);
                     if found.as_ref() == Some(&digest) {
                         assert!(there, "{repository}:{tag} is on {digest}, which is not there");
                         moved.push(tag);
                     } else {
                         assert_eq!(
                             found.as_ref(),
-                            told,
+                            acknowledged,
                             "{repository}:{tag}, which was to be moved to {digest}: {:?}",
                             self.tags
                         );
@@ -92,13 +92,13 @@ impl Client {
                 }
                 for tag in moved {
                     self.tags
-                        .insert(tag, (digest.clone(), "nothing: it was found so".to_owned()));
+                        .insert(tag, (digest.clone(), "nothing, but it was found so".to_owned()));
                 }
                 self.has_manifest(digest, manifest);
             }
             Unanswered::Manifest { deleted } => {
                 if http.manifest(&repository, &deleted).await?.is_some() {
-                    return Some(()); // with its tags, as what follows finds out
+                    return Some(()); // the comparison that follows finds its tags
                 }
                 for (tag, (_, before)) in self.tags.iter().filter(|(_, (digest, _))| *digest == deleted) {
                     let found = http.manifest(&repository, tag).await?;
@@ -127,9 +127,9 @@ impl Client {
                     self.blobs.remove(&digest);
                 } else {
                     answer
-                        .must_be(200, "nothing: it is there or not")
-                        .must_hold(&digest, "nothing: it is there or not");
-                    self.has_blob(&digest, "nothing: it was found so".to_owned());
+                        .must_be(200, "nothing, but it is there or not")
+                        .must_hold(&digest, "nothing, but it is there or not");
+                    self.has_blob(&digest, "nothing, but it was found so".to_owned());
                 }
             }
         }

@@ -92,6 +92,7 @@ pub struct Registry {
     requests: large::Turns,
     open: uploads::OpenUploads,
     garbage: garbage::Garbage,
+    turns: collect::Turns,
     pulls: Arc<pulling::Pulls>,
     rechecks: Arc<rehashing::Rechecks>,
 }
@@ -109,6 +110,7 @@ impl Registry {
             requests,
             open: uploads::OpenUploads::default(),
             garbage: garbage::Garbage::default(),
+            turns: collect::Turns::default(),
             pulls: Arc::default(),
             rechecks: rehashing::Rechecks::new(),
         }

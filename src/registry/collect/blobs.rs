@@ -121,11 +121,12 @@ impl Collector {
                 self.registry.records.change_all(changes).await?
             };
             for (one, done) in removed.into_iter().zip(done) {
-                // If a push has replaced the record meanwhile, it brought its own bytes. The old ones are
-                // gone anyway.
-                let _ = done;
-                self.pretend(one.key.as_str());
-                notes.goes(&item(&one.digest, one.record.size), Goes::UnlinkedBlob);
+                // Otherwise another collector was faster and counts the blob, or a push has replaced the record
+                // and brought its own bytes. The old ones are gone anyway.
+                if done == Changed::Deleted {
+                    self.pretend(one.key.as_str());
+                    notes.goes(&item(&one.digest, one.record.size), Goes::UnlinkedBlob);
+                }
             }
         }
         Ok(())
@@ -147,15 +148,18 @@ impl Collector {
             notes.stays(&item(digest, blob.size), Stays::NotRemoved);
             return Ok(());
         }
-        if !self.is_dry() {
-            // If the record has changed, it keeps naming the removed bytes until the next pass. That does no
-            // harm.
-            self.registry
+        // If the record has changed, another collector has emptied it and counts the bytes, or it keeps naming
+        // them until the next pass. That does no harm.
+        let emptied = self.is_dry()
+            || self
+                .registry
                 .records
                 .swap(key, &found.base(), &blob.emptied())
-                .await?;
+                .await?
+                .is_some();
+        if emptied {
+            notes.goes(&item(digest, blob.size), Goes::ReplacedBytes);
         }
-        notes.goes(&item(digest, blob.size), Goes::ReplacedBytes);
         Ok(())
     }
 

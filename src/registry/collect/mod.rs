@@ -24,6 +24,7 @@ mod report;
 mod retain;
 mod rules;
 mod spot;
+mod turns;
 mod uploads;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use pace::Pace;
 pub(in crate::registry) use report::Notes;
 pub use report::{Amount, Goes, Item, Observer, Phase, Reached, Report, Section, Stays};
 pub use rules::Rules;
+pub(in crate::registry) use turns::Turns;
 
 use super::{Error, Registry};
 use crate::access::Maintenance;
@@ -82,6 +84,8 @@ impl Default for Options {
 impl Registry {
     /// Walks through the whole store once and removes what nothing needs. Returns what was removed, and what
     /// was kept although it may look like garbage. Several passes may run at once, also in other processes.
+    /// While a pass that an operator started runs, the others of this process wait, so that its report is
+    /// complete.
     /// If this future fails or is dropped, nothing is lost: the next pass removes the rest.
     pub async fn collect(
         &self,
@@ -89,7 +93,14 @@ impl Registry {
         options: &Options,
         observer: &mut dyn Observer,
     ) -> Result<Report, Error> {
-        let collector = Collector::new(self, options);
+        let mut collector = Collector::new(self, options);
+        let _alone = if options.rules.by_hand {
+            let waiting = || observer.reached(Reached::WAITING);
+            Some(self.turns.alone(waiting).await)
+        } else {
+            collector.breath.pauses(self.turns.background().await);
+            None
+        };
         let mut notes = Notes::new(options.dry_run, observer);
         Pass::new(&collector, options.resume && !options.dry_run)
             .run(&mut notes)
@@ -118,7 +129,8 @@ impl Registry {
         options: &Options,
         observer: &mut dyn Observer,
     ) -> Result<Report, Error> {
-        let collector = Collector::new(self, options);
+        let mut collector = Collector::new(self, options);
+        collector.breath.pauses(self.turns.background().await);
         let mut notes = Notes::new(false, observer);
         collector.lately(&mut notes).await?;
         Ok(notes.finish())

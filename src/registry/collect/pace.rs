@@ -1,7 +1,8 @@
 //! Limits a collector's share of the time. It works for a moment, and then rests in proportion. When traffic
 //! slows down the store, the work takes longer, and so does the rest.
 
-use std::sync::{Mutex, PoisonError};
+use super::turns::Turn;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -29,9 +30,11 @@ impl Pace {
     }
 }
 
-/// Measures the work and rests when enough was done.
+/// Measures the work and rests when enough was done. Also pauses while another pass needs to be alone.
 pub(super) struct Breath {
     pace: Pace,
+    /// The turn of background work. `None` for a pass that does not pause for others.
+    turn: Option<Arc<Turn>>,
     /// When the present stretch of work began.
     since: Mutex<Option<Instant>>,
 }
@@ -40,24 +43,43 @@ impl Breath {
     pub(super) const fn new(pace: Pace) -> Self {
         Self {
             pace,
+            turn: None,
             since: Mutex::new(None),
         }
     }
 
-    /// The same pace, with a measurement of its own.
-    pub(super) const fn again(&self) -> Self {
-        Self::new(self.pace)
+    /// The same pace and turn, with a measurement of its own.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            turn: self.turn.clone(),
+            ..Self::new(self.pace)
+        }
+    }
+
+    pub(super) fn pauses(&mut self, turn: Turn) {
+        self.turn = Some(Arc::new(turn));
     }
 
     /// Rests if the collector has worked long enough. Call this for each record.
     pub(super) async fn take(&self) {
-        if self.pace == Pace::UNBOUNDED {
+        let rest = match self.pace {
+            Pace::UNBOUNDED => None,
+            _ => self.due(Instant::now()),
+        };
+        let is_wanted = self.turn.as_ref().is_some_and(|turn| turn.is_wanted());
+        if rest.is_none() && !is_wanted {
             return;
         }
-        if let Some(rest) = self.due(Instant::now()) {
-            sleep(rest).await;
-            *self.since() = Some(Instant::now());
+        if let Some(turn) = &self.turn {
+            turn.pause();
         }
+        if let Some(rest) = rest {
+            sleep(rest).await;
+        }
+        if let Some(turn) = &self.turn {
+            turn.resume().await;
+        }
+        *self.since() = Some(Instant::now());
     }
 
     fn due(&self, now: Instant) -> Option<Duration> {

@@ -226,6 +226,8 @@ pub enum Phase {
     References,
     Links,
     Blobs,
+    /// Another pass that an operator started runs, and this one has not begun.
+    Waiting,
 }
 
 impl Phase {
@@ -238,6 +240,7 @@ impl Phase {
             Self::References => "references",
             Self::Links => "links",
             Self::Blobs => "blobs",
+            Self::Waiting => "waiting for another pass",
         }
     }
 }
@@ -249,6 +252,14 @@ pub struct Reached {
     /// The unit depends on the phase.
     pub done: u64,
     pub of: u64,
+}
+
+impl Reached {
+    pub(super) const WAITING: Self = Self {
+        phase: Phase::Waiting,
+        done: 0,
+        of: 1,
+    };
 }
 
 /// Observes a pass. Each method ignores its event by default, so an observer implements only those it needs.

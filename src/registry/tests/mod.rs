@@ -27,6 +27,7 @@ mod retaining;
 mod scrub;
 mod suspect;
 mod tags;
+mod turns;
 mod uploads;
 mod watched;
 

@@ -243,7 +243,7 @@ impl IssuerConfig {
 }
 
 /// The source of an issuer's keys.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
     reason = "a few of them, made once for each configuration"

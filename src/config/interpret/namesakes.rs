@@ -34,9 +34,7 @@ impl Interpreter<'_> {
                 self.mistake(format!("{}.name", later.key), what);
                 continue;
             }
-            let same = |one: &IssuerKeys, other: &IssuerKeys| {
-                format!("{:?}", nameless(one)) == format!("{:?}", nameless(other))
-            };
+            let same = |one: &IssuerKeys, other: &IssuerKeys| nameless(one) == nameless(other);
             let earlier = || {
                 issuers
                     .iter()

@@ -263,6 +263,11 @@ fn entries_of_one_issuer_with_other_keys_need_names() {
         "" => json!({"issuer": issuer, "audiences": ["registry"], "jwksFile": file}),
         name => json!({"issuer": issuer, "audiences": ["registry"], "jwksFile": file, "name": name}),
     };
+    // The same issuer behind the proxies of two clusters. Its credentials are not printed, but are compared.
+    let proxied = |name: &str, password: &str| {
+        let proxy = format!("http://user:{password}@proxy.example:3128");
+        json!({"issuer": issuer, "audiences": ["registry"], "name": name, "proxy": proxy})
+    };
     for (entries, expected) in [
         (
             json!([entry("", "a"), entry("", "b")]),
@@ -289,6 +294,11 @@ fn entries_of_one_issuer_with_other_keys_need_names() {
         (
             json!([entry("", "a"), entry("prod", "b")]),
             &["http.auth.bearer.oidc[0].name"],
+        ),
+        (json!([proxied("edge", "a"), proxied("prod", "b")]), &[]),
+        (
+            json!([proxied("edge", "a"), proxied("edge", "b")]),
+            &["http.auth.bearer.oidc[1].issuer"],
         ),
         (json!([entry("a/b", "a")]), &["http.auth.bearer.oidc[0].name"]),
         (

@@ -3,21 +3,33 @@
 use crate::control::{BackupRequest, Updates};
 use crate::exchange::store_id;
 use crate::registry::NamedBytes;
-use crate::storage::local::{BackedUp, Backup, Copied, Local, Progress};
+use crate::storage::Failure;
+use crate::storage::local::{BackedUp, Backup, BackupError, Copied, Local, Progress};
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::task::JoinError;
 
-/// Copies the store and reports progress to `news`. The error is a message for the user. If this future is
-/// dropped, the backup stops.
+/// Why there is no backup.
+#[derive(Debug, thiserror::Error)]
+pub enum NotBackedUp {
+    #[error("cannot read the store's name: {0}")]
+    Name(#[source] Failure),
+    #[error(transparent)]
+    Copy(#[from] BackupError),
+    #[error("the backup panicked, which is a bug; please report it: {0}")]
+    Panicked(#[from] JoinError),
+    #[error("the registry is stopping")]
+    Stopping,
+}
+
+/// Copies the store and reports progress to `news`. If this future is dropped, the backup stops.
 pub async fn back_up(
     store: Arc<Local>,
     request: BackupRequest,
     mut news: impl FnMut(Copied),
-) -> Result<BackedUp, String> {
-    let id = store_id(&*store)
-        .await
-        .map_err(|why| format!("cannot read the store's name: {why}"))?;
+) -> Result<BackedUp, NotBackedUp> {
+    let id = store_id(&*store).await.map_err(NotBackedUp::Name)?;
     let progress = Arc::new(Progress::default());
     let _stop = StopOnDrop(progress.clone());
     let copied = progress.clone();
@@ -36,11 +48,7 @@ pub async fn back_up(
     let mut ticks = tokio::time::interval(SAY_EVERY);
     loop {
         tokio::select! {
-            ended = &mut copying => return match ended {
-                Ok(Ok(done)) => Ok(done),
-                Ok(Err(why)) => Err(why.to_string()),
-                Err(why) => Err(format!("the backup panicked, which is a bug; please report it: {why}")),
-            },
+            ended = &mut copying => return Ok(ended??),
             _ = ticks.tick() => news(copied.now()),
         }
     }
@@ -49,7 +57,8 @@ pub async fn back_up(
 /// The handler of a command's request for a backup. The backup stops when the command ends.
 pub(super) fn handler(
     store: &Arc<Local>,
-) -> impl Fn(BackupRequest, Updates<BackupRequest>) -> BoxFuture<'static, Result<BackedUp, String>> + use<> {
+) -> impl Fn(BackupRequest, Updates<BackupRequest>) -> BoxFuture<'static, Result<BackedUp, NotBackedUp>> + use<>
+{
     // A connected command must not keep the store open when the registry ends.
     let store = Arc::downgrade(store);
     move |request, updates| Box::pin(answer(store.clone(), request, updates))
@@ -59,8 +68,8 @@ async fn answer(
     store: Weak<Local>,
     request: BackupRequest,
     updates: Updates<BackupRequest>,
-) -> Result<BackedUp, String> {
-    let store = store.upgrade().ok_or("the registry is stopping")?;
+) -> Result<BackedUp, NotBackedUp> {
+    let store = store.upgrade().ok_or(NotBackedUp::Stopping)?;
     let to = request.to.clone();
     tracing::info!(backup.folder = %to.display(), "a backup started");
     let made = back_up(store, request, |copied| updates.send(copied)).await;

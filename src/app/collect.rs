@@ -2,23 +2,36 @@
 
 use crate::access::Maintenance;
 use crate::control::{CollectRequest, Updates};
-use crate::registry::Registry;
 use crate::registry::collect::{Observer, Options, Reached, Report};
+use crate::registry::{Error, Registry};
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::interval;
 
-/// Makes one pass and reports progress to `news`. The error is a message for the user. If this future is
-/// dropped, the pass stops; what it removed is gone, and the next pass removes the rest.
+/// Why a pass did not end.
+#[derive(Debug, thiserror::Error)]
+pub enum NotCollected {
+    #[error(
+        "the pass stopped before it was complete: {0}; what it removed is gone, and the next pass removes the rest"
+    )]
+    Failed(#[source] Error),
+    #[error("the pass was stopped")]
+    Stopped,
+    #[error("the pass panicked, which is a bug; please report it: {0}")]
+    Panicked(#[from] JoinError),
+}
+
+/// Makes one pass and reports progress to `news`. If this future is dropped, the pass stops; what it removed is
+/// gone, and the next pass removes the rest.
 pub async fn collect(
     registry: Registry,
     options: Options,
     mut news: impl FnMut(Reached),
-) -> Result<Report, String> {
+) -> Result<Report, NotCollected> {
     let seen = Seen::default();
     let mut observer = seen.clone();
     let (running, stopped) = oneshot::channel::<()>();
@@ -40,23 +53,15 @@ pub async fn collect(
         }
     };
     drop(running);
-    match made {
-        Ok(Some(Ok(report))) => Ok(report),
-        Ok(Some(Err(why))) => Err(format!(
-            "the pass stopped before it was complete: {why}; what it removed is gone, and the next pass removes the rest"
-        )),
-        Ok(None) => Err("the pass was stopped".to_owned()),
-        Err(why) => Err(format!(
-            "the pass panicked, which is a bug; please report it: {why}"
-        )),
-    }
+    made?.ok_or(NotCollected::Stopped)?.map_err(NotCollected::Failed)
 }
 
 /// The handler of a command's request for a pass. The pass stops when the command ends.
 pub(super) fn handler(
     registry: &Registry,
     options: &Options,
-) -> impl Fn(CollectRequest, Updates<CollectRequest>) -> BoxFuture<'static, Result<Report, String>> + use<> {
+) -> impl Fn(CollectRequest, Updates<CollectRequest>) -> BoxFuture<'static, Result<Report, NotCollected>> + use<>
+{
     let registry = registry.clone();
     let options = options.clone();
     move |CollectRequest { dry_run }, updates| {
@@ -72,7 +77,7 @@ async fn answer(
     registry: Registry,
     options: Options,
     updates: Updates<CollectRequest>,
-) -> Result<Report, String> {
+) -> Result<Report, NotCollected> {
     let dry_run = options.dry_run;
     tracing::info!(
         collection.kind = ASKED,

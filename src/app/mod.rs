@@ -19,8 +19,8 @@ mod tasks;
 mod tls;
 mod tokens;
 
-pub use backup::back_up;
+pub use backup::{NotBackedUp, back_up};
 pub use check::{Checked, check};
-pub use collect::collect;
+pub use collect::{NotCollected, collect};
 pub use evaluate::{Evaluator, Verdict};
 pub use registrar::Registrar;

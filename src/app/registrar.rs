@@ -21,6 +21,7 @@ use crate::telemetry::{self, Scrape};
 use crate::trust::LastGood;
 use arc_swap::ArcSwap;
 use rustix::process::{Resource, getrlimit};
+use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -142,7 +143,7 @@ impl Registrar {
             meter: Meter::new(&fixed.storage),
             state_directory: fixed.state_directory.clone(),
             answers: Answers::default()
-                .with(move |TrustRequest {}, _| std::future::ready(Ok(trust())))
+                .with(move |TrustRequest {}, _| std::future::ready(Ok::<_, Infallible>(trust())))
                 .with(backup::handler(&local))
                 .with(collecting),
             reload: Reload {

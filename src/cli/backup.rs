@@ -42,7 +42,10 @@ pub(super) async fn run(options: &Options) -> u8 {
     let stopped = interrupted();
     let making = async {
         match Local::open_existing(&config.fixed.storage) {
-            Ok(store) => app::back_up(Arc::new(store), request, |copied| show(copied, &mut bar)).await,
+            Ok(store) => {
+                let made = app::back_up(Arc::new(store), request, |copied| show(copied, &mut bar));
+                made.await.map_err(|why| why.to_string())
+            }
             Err(OpenError::InUse { .. }) if to.to_str().is_none() => {
                 Err(format!("{}: {}", to.display(), AskError::NotText))
             }

@@ -1,6 +1,6 @@
 //! The table of the questions that a server answers.
 
-use super::question::{Line, LineOf, Question, decode};
+use super::question::{Line, LineOf, Question, Reason, decode};
 use bytes::Bytes;
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,15 +19,16 @@ struct Row {
 type Answer = dyn Fn(&[u8]) -> Option<mpsc::Receiver<Bytes>> + Send + Sync;
 
 impl Answers {
-    /// Adds a question with its handler. The handler's error is a message for the operator. If the command
-    /// ends, the handler's future is dropped.
+    /// Adds a question with its handler. The operator reads the handler's error. If the command ends, the
+    /// handler's future is dropped.
     #[must_use]
-    pub fn with<Q: Question, F>(
+    pub fn with<Q: Question, F, E>(
         mut self,
         handler: impl Fn(Q, Updates<Q>) -> F + Send + Sync + 'static,
     ) -> Self
     where
-        F: Future<Output = Result<Q::Answer, String>> + Send + 'static,
+        F: Future<Output = Result<Q::Answer, E>> + Send + 'static,
+        E: fmt::Display + Send + 'static,
     {
         let answer = move |bytes: &[u8]| {
             let question = decode(bytes)?;
@@ -96,7 +97,7 @@ impl<Q> fmt::Debug for Updates<Q> {
 
 /// Waits for the answer and sends the last line.
 async fn finish<Q: Question>(
-    answering: impl Future<Output = Result<Q::Answer, String>>,
+    answering: impl Future<Output = Result<Q::Answer, impl fmt::Display>>,
     lines: mpsc::Sender<Bytes>,
 ) {
     let answer = tokio::select! {
@@ -109,7 +110,7 @@ async fn finish<Q: Question>(
     };
     let line: LineOf<Q> = match answer {
         Ok(answer) => Line::Done(answer),
-        Err(why) => Line::Failed(why),
+        Err(why) => Line::Failed(Reason::of(&why)),
     };
     if let Some(line) = line.encode() {
         // The command may have ended already.

@@ -1,6 +1,6 @@
 //! Asks the running server a question.
 
-use super::question::{Line, LineOf, Question, encode};
+use super::question::{Line, LineOf, Question, Reason, encode};
 use super::socket::SOCKET;
 use crate::tls_failure::explain;
 use http::StatusCode;
@@ -19,9 +19,9 @@ pub enum AskError {
     /// With the reason.
     #[error("the registry stopped before its answer was complete ({0})")]
     CutShort(String),
-    /// The server's message.
-    #[error("{0}")]
-    Failed(String),
+    /// The server could not do it.
+    #[error(transparent)]
+    Failed(Reason),
 }
 
 /// Asks the server of this state directory. Calls `on_progress` while the server works. If this future is

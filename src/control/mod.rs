@@ -21,7 +21,7 @@ pub use ask::{AskError, ask};
 pub use backup::BackupRequest;
 pub use collect::CollectRequest;
 pub use gauges::gauges;
-pub use question::Question;
+pub use question::{Question, Reason};
 pub use report::{CertificateReport, KeyReport, Report, SourceReport, Trusted, Verifies, What};
 pub use socket::{SOCKET, serve};
 pub use table::table;

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::time::Duration;
 
 /// A question. A new one implements this trait, and its handler is added to the app's
@@ -31,7 +32,20 @@ pub trait Question: Serialize + DeserializeOwned + Send + 'static {
 pub(super) enum Line<P, A> {
     Progress(P),
     Done(A),
-    Failed(String),
+    Failed(Reason),
+}
+
+/// Why the server could not do what it was asked, in its own words. Only they travel: the error itself stays in
+/// the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{0}")]
+#[serde(transparent)]
+pub struct Reason(String);
+
+impl Reason {
+    pub(super) fn of(error: &impl fmt::Display) -> Self {
+        Self(error.to_string())
+    }
 }
 
 /// A line of the answer to `Q`.
@@ -78,7 +92,7 @@ mod tests {
         assert_eq!(decode::<BackupRequest>(b"{}"), None);
         for line in [
             LineOf::<BackupRequest>::Progress(Copied::default()),
-            Line::Failed("the disk\nis full".into()),
+            Line::Failed(Reason::of(&"the disk\nis full")),
         ] {
             let text = line.encode().unwrap();
             assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 1);

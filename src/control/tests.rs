@@ -55,10 +55,14 @@ async fn with_server<T>(answers: Answers, test: impl AsyncFnOnce(&Path) -> T) ->
     }
 }
 
-async fn count(to: u8, updates: Updates<Count>) -> Result<String, String> {
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is too many")]
+struct TooMany(u8);
+
+async fn count(to: u8, updates: Updates<Count>) -> Result<String, TooMany> {
     (1..=to).for_each(|number| updates.send(number));
     if to == 9 {
-        Err("9 is too many".to_owned())
+        Err(TooMany(to))
     } else {
         Ok(format!("counted to {to}"))
     }
@@ -73,7 +77,8 @@ async fn a_command_gets_the_progress_and_then_the_answer_or_the_servers_reason()
         let answer = ask(folder, &Count { to: 3 }, |number| seen.push(number)).await;
         assert_eq!((answer, seen), (Ok("counted to 3".to_owned()), vec![1, 2, 3]));
         let failed = ask(folder, &Count { to: 9 }, |_| ()).await;
-        assert_eq!(failed, Err(AskError::Failed("9 is too many".to_owned())));
+        assert_eq!(failed.as_ref().unwrap_err().to_string(), "9 is too many");
+        assert_eq!(failed, Err(AskError::Failed(Reason::of(&TooMany(9)))));
         let invalid = ask(folder, &Count { to: 0 }, |_| ()).await;
         assert_eq!(invalid, Err(AskError::OtherVersion));
         let unknown = ask(folder, &Unknown {}, |()| ()).await;
@@ -94,7 +99,7 @@ async fn the_work_stops_when_the_command_ends() {
             updates.send(to);
             std::future::pending::<()>().await;
             drop(alive);
-            Ok(String::new())
+            Ok::<_, TooMany>(String::new())
         }
     });
     with_server(answers, async |folder| {

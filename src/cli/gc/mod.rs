@@ -76,7 +76,8 @@ async fn make(fixed: &FixedSettings, dry_run: bool, bar: &mut Bar) -> Result<Rep
             if !dry_run {
                 store.remove_leftovers().map_err(|why| why.to_string())?;
             }
-            app::collect(registry, options, show).await
+            let made = app::collect(registry, options, show).await;
+            made.map_err(|why| why.to_string())
         }
         Err(why @ OpenError::InUse { .. }) => {
             let holder = Holder {

@@ -12,6 +12,8 @@
 
 #[path = "docs/cel.rs"]
 mod cel;
+#[path = "docs/records.rs"]
+mod records;
 #[path = "docs/refused.rs"]
 mod refused;
 #[path = "docs/rules.rs"]

@@ -38,7 +38,7 @@ pub(super) fn push_of_an_index() -> Scenario {
         .at_end(invariants::nothing_is_left)
 }
 
-/// The collector takes an index that is being pushed for the remains of a push that was interrupted.
+/// The collector treats an index that is being pushed as the remains of an interrupted push.
 pub(super) fn push_of_an_index_and_a_hasty_collector() -> Scenario {
     children("push-of-an-index-and-a-hasty-collector", SMALL_INDEX)
         .actor(Push::of(2))
@@ -131,7 +131,7 @@ pub(super) fn deletion_cut_off_and_push() -> Scenario {
         .at_end(invariants::nothing_is_left)
 }
 
-/// The collector takes a deletion that is running for one that was interrupted.
+/// The collector treats a running deletion as an interrupted one.
 pub(super) fn deletion_and_push_and_a_hasty_collector() -> Scenario {
     tagged("deletion-and-push-and-a-hasty-collector", 2)
         .actor(DeleteManifest(0))

@@ -82,7 +82,7 @@ async fn answer(
     tracing::info!(
         collection.kind = ASKED,
         collection.dry_run = dry_run,
-        "the operator asked for a collection"
+        "the operator requested a collection"
     );
     let made = collect(registry, options, |reached| updates.send(reached)).await;
     if !dry_run {
@@ -94,12 +94,12 @@ async fn answer(
             collection.dry_run = dry_run,
             collection.items = report.going(),
             collection.bytes = report.freed_bytes(),
-            "the collection that the operator asked for is complete"
+            "the collection that the operator requested is complete"
         ),
         Err(why) => tracing::error!(
             collection.kind = ASKED,
             collection.dry_run = dry_run,
-            "the collection that the operator asked for failed: {why}"
+            "the collection that the operator requested failed: {why}"
         ),
     }
     made

@@ -1,6 +1,5 @@
-//! A `let` binds one thing. `let (a, b) = (x, y);` is two of them in one line, and a reader has to count to see
-//! which value each name gets. Taking apart what a function returned is one thing. So is a `let` with `else`,
-//! which asks one question.
+//! A `let` binds one thing. `let (a, b) = (x, y);` is two bindings in one line, and a reader has to count to
+//! see which value each name gets. A `let` may take apart what a function returned, and it may have an `else`.
 
 use super::paths::{crates, files};
 use std::path::PathBuf;

@@ -189,7 +189,7 @@ fn linked(package: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn crates_stay_behind_their_fences() {
+fn only_the_listed_modules_name_a_fenced_crate() {
     let mut wrong = Vec::new();
     for (file, module, paths) in sources() {
         for path in &paths {
@@ -227,7 +227,7 @@ fn foreign_json_is_read_only_by_object() {
 const MOST_LINES: usize = 600;
 
 #[test]
-fn every_file_says_what_it_owns_and_none_is_too_long() {
+fn every_file_begins_with_a_doc_comment_and_none_is_too_long() {
     let mut wrong = Vec::new();
     let tests = ["tests", "benches"].map(PathBuf::from);
     let folders = crates().into_iter().map(|(_, folder)| folder).chain(tests);

@@ -97,7 +97,7 @@ async fn two_passes_that_meet_count_each_blob_once() {
 }
 
 #[tokio::test]
-async fn background_work_does_not_begin_while_a_pass_that_was_asked_for_runs() {
+async fn background_work_does_not_begin_while_a_requested_pass_runs() {
     let (registry, gate) = gated().await;
     let (mut asking, mut waiting) = ((), ());
     let (asked, background, ()) = tokio::join!(
@@ -113,7 +113,7 @@ async fn background_work_does_not_begin_while_a_pass_that_was_asked_for_runs() {
 }
 
 #[tokio::test]
-async fn background_work_pauses_for_a_pass_that_was_asked_for() {
+async fn background_work_pauses_for_a_requested_pass() {
     let (registry, gate) = gated().await;
     let (mut asking, mut pausing) = ((), ());
     let (background, asked, ()) = tokio::join!(
@@ -141,7 +141,7 @@ impl Observer for Phases {
 }
 
 #[tokio::test]
-async fn a_second_pass_that_is_asked_for_says_that_it_waits() {
+async fn a_second_requested_pass_reports_that_it_waits() {
     let (registry, gate) = gated().await;
     let (mut first, mut second) = (Phases::default(), Phases::default());
     let (one, two, ()) = tokio::join!(

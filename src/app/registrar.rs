@@ -7,7 +7,7 @@ use super::networks::networks;
 use super::reload::{self, Reload, in_force};
 use super::sources::Sources;
 use super::starting::{Starting, Store};
-use super::tasks::{Background, write_last_pulls};
+use super::tasks::{Background, write_last_pulls, write_usage};
 use super::tls::{Own, chain_check, prepare};
 use super::{backup, collect, tls};
 use crate::budget::Budget;
@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Mistake, Warning};
 use crate::control::{self, Answers, Report, TrustRequest};
 use crate::http::{self, Readiness, Shared, Strangers};
+use crate::registry::Registry;
 use crate::server::{self, Tls};
 use crate::storage::local::meter::Meter;
 use crate::telemetry::{self, Scrape};
@@ -130,12 +131,12 @@ impl Registrar {
         let collecting = collect::handler(&registry, &fixed.collecting.by_hand(true));
         let app = http::App {
             live: live.clone(),
-            registry,
+            registry: registry.clone(),
             tokens: tokens.clone(),
             clock: clock.clone(),
             ready: Arc::default(),
             strangers: strangers.clone(),
-            scrape: scrape(trust.clone(), memory.clone()),
+            scrape: scrape(trust.clone(), memory.clone(), registry),
             memory,
         };
         let background = Background {
@@ -210,6 +211,7 @@ impl Registrar {
             () = background.run(&app) => {}
         }
         write_last_pulls(&app.registry).await;
+        write_usage(&app.registry).await;
     }
 }
 
@@ -267,7 +269,7 @@ fn reporter(live: Shared, tls: Option<Tls>, clock: Clock) -> Reporter {
 
 type Reporter = Arc<dyn Fn() -> Report + Send + Sync>;
 
-fn scrape(trust: Reporter, memory: Budget) -> Scrape {
+fn scrape(trust: Reporter, memory: Budget, registry: Registry) -> Scrape {
     Scrape::new(move |samples| {
         telemetry::process(samples);
         control::gauges(&trust(), samples);
@@ -276,5 +278,15 @@ fn scrape(trust: Reporter, memory: Budget) -> Scrape {
             &[],
             f64::from(u32::try_from(memory.used() >> 10).unwrap_or(u32::MAX)) * 1024.0,
         );
+        for quota in registry.quotas() {
+            let labels = [("quota", quota.quota.as_str())];
+            samples.add("wharfinger_quota_used_bytes", &labels, number(quota.used));
+            samples.add("wharfinger_quota_allowed_bytes", &labels, number(quota.allowed));
+        }
     })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+const fn number(value: u64) -> f64 {
+    value as f64
 }

@@ -3,6 +3,7 @@
 
 use super::convert::convert_store;
 use super::tokens;
+use crate::access::Maintenance;
 use crate::clock::Clock;
 use crate::config::{FixedSettings, Mistake};
 use crate::exchange::Tokens;
@@ -91,10 +92,13 @@ impl Starting<'_> {
             unchecked_descriptors: fixed.unchecked_descriptors.clone(),
             open_uploads: Some(fixed.open_uploads),
             grace: Some(fixed.collecting.delay),
+            repositories: fixed.max_repos,
+            quotas: fixed.quotas.clone(),
         };
         let registry = Registry::new(store.clone(), store.clone()).with(settings);
         finish_what_a_crash_left(&registry).await;
         begin_recording_pulls(&registry).await;
+        load_usage(&registry).await;
         Ok(Store {
             local: store,
             registry,
@@ -121,6 +125,15 @@ fn lock_state(folder: &Path) -> Result<Option<File>, Mistake> {
             tracing::warn!(state.directory = %folder.display(), "cannot lock the state directory: {error}");
             Ok(None)
         }
+    }
+}
+
+/// This runs before the first request, so that quotas hold from the start.
+async fn load_usage(registry: &Registry) {
+    if let Err(why) = registry.load_usage(&Maintenance::by_the_stores_owner()).await {
+        tracing::error!(
+            "cannot read how much the repositories hold, so storage.quotas do not limit pushes until everything is counted: {why}"
+        );
     }
 }
 

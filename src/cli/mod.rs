@@ -173,8 +173,8 @@ fn registry_on(store: Arc<Local>, fixed: &FixedSettings) -> Registry {
     Registry::new(store.clone(), store).with(Settings {
         sparse: fixed.sparse.clone(),
         unchecked_descriptors: fixed.unchecked_descriptors.clone(),
-        open_uploads: None,
         grace: Some(fixed.collecting.delay),
+        ..Settings::default()
     })
 }
 

@@ -82,7 +82,6 @@ const WEAK: &[&str] = &[
     "hydrateBlobOnRead",
     "insecure",
     "keepUntagged",
-    "maxRepos",
     "port",
     "rate",
     "redirectBlobURL",
@@ -191,7 +190,6 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ("accessControl.repositories.*.policies.*.conditions", ""),
     ("http.accessControl.adminPolicy.conditions", ""),
     ("http.accessControl.repositories.*.policies.*.conditions", ""),
-    ("storage.maxRepos", ""),
     (
         "storage.storageDriver",
         ": the store is a folder, storage.rootDirectory",

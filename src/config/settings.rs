@@ -7,6 +7,7 @@ use crate::access::{Policy, Repositories};
 use crate::exchange::Terms;
 use crate::http::{Cors, StrangerBounds, TrustedProxies};
 use crate::identity::{DenyList, Mapping};
+use crate::registry::Quotas;
 use crate::registry::collect::{Options, Pace, Rules};
 use crate::registry::scrub::Rate;
 use crate::server::TlsSettings;
@@ -97,6 +98,9 @@ pub struct FixedSettings {
     pub sparse: Repositories,
     pub unchecked_descriptors: Repositories,
     pub collecting: Collecting,
+    /// `storage.maxRepos`
+    pub max_repos: Option<usize>,
+    pub quotas: Quotas,
     /// The folder for state that must survive the process: the last good answer of every network source,
     /// signing keys, and the control socket. Only the owner has access.
     pub state_directory: PathBuf,
@@ -125,6 +129,8 @@ impl FixedSettings {
                 "storage.gc, gcDelay, gcInterval, gcTimeWindow, gcPace, retention",
                 self.collecting != other.collecting,
             ),
+            ("storage.maxRepos", self.max_repos != other.max_repos),
+            ("storage.quotas", self.quotas != other.quotas),
             ("stateDirectory", self.state_directory != other.state_directory),
             (
                 "http.auth.token.signingKeyFile",

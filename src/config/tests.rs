@@ -235,6 +235,49 @@ fn settings_that_protect_and_are_not_built_are_rejected() {
 }
 
 #[test]
+fn quotas_are_bytes_and_the_number_of_repositories_is_zots() {
+    let config = load(&with(&[
+        ("/storage/maxRepos", json!("5")),
+        (
+            "/storage/quotas",
+            json!({"total": "2TiB", "repositories": {"Team/**": "1MiB", "a": 7}}),
+        ),
+    ]))
+    .unwrap();
+    assert_eq!(config.fixed.max_repos, Some(5));
+    let quotas = config.fixed.quotas;
+    assert_eq!(quotas.total, Some(2 << 40));
+    let of: Vec<_> = quotas
+        .repositories
+        .iter()
+        .map(|one| (one.pattern.as_str(), one.bytes))
+        .collect();
+    assert_eq!(of, [("team/**", 1 << 20), ("a", 7)]);
+    for unlimited in [json!(null), json!(0), json!("0")] {
+        let config = load(&with(&[("/storage/maxRepos", unlimited)])).unwrap();
+        assert_eq!(config.fixed.max_repos, None);
+    }
+    for (bad, key) in [
+        (json!({"total": "much"}), "storage.quotas.total"),
+        (json!({"total": 0}), "storage.quotas.total"),
+        (
+            json!({"repositories": {"a[": "1GiB"}}),
+            r#"storage.quotas.repositories["a["]"#,
+        ),
+        (
+            json!({"repositories": {"a": "-1"}}),
+            r#"storage.quotas.repositories["a"]"#,
+        ),
+        (
+            json!({"repositories": {"A": 1, "a": 1}}),
+            r#"storage.quotas.repositories["a"]"#,
+        ),
+    ] {
+        assert_eq!(keys(&with(&[("/storage/quotas", bad)])), [key]);
+    }
+}
+
+#[test]
 fn detect_manifest_collision_is_accepted_among_actions_and_permits_nothing() {
     let actions = json!(["read", "delete", "detectManifestCollision"]);
     let grant = json!({"users": ["a"], "actions": actions});

@@ -24,8 +24,8 @@ impl TextOrNumber {
 }
 
 impl TextOrNumber {
-    /// An amount of memory in bytes: a number, optionally followed by `KiB`, `MiB` or `GiB` (or `Ki`, `Mi`,
-    /// `Gi` as in Kubernetes).
+    /// An amount of bytes: a number, optionally followed by `KiB`, `MiB`, `GiB` or `TiB` (or `Ki`, `Mi`, `Gi`,
+    /// `Ti` as in Kubernetes).
     pub(super) fn bytes(&self) -> Option<u64> {
         let text = match self {
             Self::Number(number) => return Some(*number),
@@ -37,6 +37,7 @@ impl TextOrNumber {
             "KiB" | "Ki" => 1 << 10,
             "MiB" | "Mi" => 1 << 20,
             "GiB" | "Gi" => 1 << 30,
+            "TiB" | "Ti" => 1 << 40,
             _ => return None,
         };
         number.parse::<u64>().ok()?.checked_mul(factor)

@@ -93,12 +93,13 @@ impl Registry {
         to_its_end(async move {
             let key = keys::link(&digest, &repository);
             let referenced = || registry.is_referenced(&repository, &digest);
+            let size = AtomicU64::new(0);
+            let may = |link: &LinkRecord| {
+                size.store(link.size, Ordering::SeqCst);
+                link.can_be_deleted()
+            };
             let judge = || async {
-                match registry
-                    .records
-                    .judge(&key, LinkRecord::can_be_deleted, &referenced)
-                    .await
-                {
+                match registry.records.judge(&key, &may, &referenced).await {
                     // A push that needs the link rewrites it first, which changes its version.
                     Err(why) if why.is_damage() => {
                         if registry.is_referenced(&repository, &digest).await? {
@@ -118,6 +119,8 @@ impl Registry {
                 Judged::Absent => Err(Error::BlobUnknown),
                 Judged::Needed => Err(Error::Referenced),
                 Judged::Taken => {
+                    let size = size.load(Ordering::SeqCst);
+                    registry.usage.lost_link(&repository, &digest, size);
                     registry.note_blob(&digest);
                     registry.leave(&repository).await
                 }
@@ -247,6 +250,7 @@ impl Registry {
             announced => announced?,
         };
         let Some(base) = base else { return Ok(None) };
+        let is_linked = matches!(announced, Announced::Live { .. });
         let new = match announced {
             Announced::Live { generation, size }
                 if self.is_intact(digest, &generation, size, brought).await? =>
@@ -258,6 +262,19 @@ impl Registry {
             }
             Announced::Live { .. } => false,
             Announced::Pending { new } => new,
+        };
+        // A link that was live is counted already. The room is held until the new link is counted.
+        let room = if is_linked {
+            Ok(None)
+        } else {
+            let size = brought.map(Brought::size);
+            self.room_for_blob(repository, digest, size).await
+        };
+        let _room = match room {
+            Err(Error::QuotaExceeded(why)) => {
+                return self.without_room((repository, digest), (&base, new), why).await;
+            }
+            room => room?,
         };
         let settled = self.settle(digest, brought).await;
         let nothing_happened = settled.as_ref().is_err_and(Error::is_full);
@@ -273,11 +290,11 @@ impl Registry {
             };
         };
         let link = LinkRecord::live(blob.generation.clone(), blob.size);
-        Ok(self
-            .records
-            .swap(&key, &base, &link)
-            .await?
-            .map(|_| Some(blob.generation)))
+        let linked = self.records.swap(&key, &base, &link).await?;
+        if linked.is_some() && !is_linked {
+            self.usage.gained_link(repository, digest, blob.size);
+        }
+        Ok(linked.map(|_| Some(blob.generation)))
     }
 
     /// Makes the blob's record live with intact bytes, with those that were `brought` if necessary. `None` if
@@ -285,7 +302,12 @@ impl Registry {
     async fn settle(&self, digest: &Digest, brought: Option<&Brought>) -> Result<Option<BlobRecord>, Error> {
         let settled = until_settled(|| self.settle_once(digest, brought)).await?;
         if let Some((blob, brought)) = settled.as_ref().zip(brought) {
+            let was_published = brought.is_published();
             brought.note_published(&blob.generation);
+            // Bytes that replace others are counted already.
+            if !was_published && brought.is_published() && blob.trash.is_empty() {
+                self.usage.gained_blob(digest, blob.size);
+            }
         }
         if settled.as_ref().is_some_and(|blob| !blob.trash.is_empty()) {
             self.note_blob(digest);

@@ -13,6 +13,7 @@ pub struct Body {
     stream: BoxStream<'static, Result<Bytes, BodyError>>,
     pub(super) share: Share,
     first: Option<Held>,
+    length: Option<u64>,
 }
 
 impl Body {
@@ -23,7 +24,23 @@ impl Body {
         share: Share,
         first: Option<Held>,
     ) -> Self {
-        Self { stream, share, first }
+        Self {
+            stream,
+            share,
+            first,
+            length: None,
+        }
+    }
+
+    /// A body whose length the client has announced.
+    #[must_use]
+    pub fn of_length(self, length: Option<u64>) -> Self {
+        Self { length, ..self }
+    }
+
+    /// The announced length. 0 if there is none.
+    pub(super) fn least(&self) -> u64 {
+        self.length.unwrap_or(0)
     }
 
     /// Without a memory limit.

@@ -102,6 +102,7 @@ pub fn convert(key: &str, value: &Bytes, now: Timestamp) -> Result<Vec<Converted
         | Entry::Index(..)
         | Entry::Pass
         | Entry::Scrub
+        | Entry::StoreUsage
         | Entry::Pulls(..) => Err(Unconvertible::Key),
     }
 }

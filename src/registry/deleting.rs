@@ -401,7 +401,11 @@ impl Registry {
         if record.is_readable() {
             changes.push(self.records.renewed(&marker).await?);
         }
-        match self.records.change_all(changes).await?.as_slice() {
+        let done = self.records.change_all(changes).await?;
+        if record.is_readable() && matches!(done.first(), Some(Changed::Written(_))) {
+            self.usage.lost_manifest(repository, digest, record.bytes.len());
+        }
+        match done.as_slice() {
             [Changed::Written(version), Changed::Lost] => {
                 self.records.mark(&marker).await?;
                 Ok(Some(base.at(version.clone())))

@@ -1,5 +1,6 @@
 //! The errors of the registry core. `http` decides which HTTP status and code a client gets for each.
 
+use super::usage::QuotaExceeded;
 use crate::access::{ImmutableTag, Unmovable};
 use crate::oci::{Digest, InvalidManifest};
 use crate::storage;
@@ -26,6 +27,12 @@ pub enum Error {
          uploads also expire 24 hours after their last request"
     )]
     TooManyUploads { most: usize },
+    #[error(
+        "the registry has {most} repositories, which is the limit (storage.maxRepos): delete a repository, or ask the registry's operator for more"
+    )]
+    TooManyRepositories { most: usize },
+    #[error(transparent)]
+    QuotaExceeded(#[from] QuotaExceeded),
     #[error(
         "another request is writing to this upload: wait until it ends, get the upload's offset, and continue from there"
     )]

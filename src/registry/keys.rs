@@ -19,6 +19,7 @@
 //! | `r/<repository>!/p/<algorithm>/<hex>` | the pulls of a manifest |
 //! | `g/pass` | how far a pass of the collector is |
 //! | `h/pulls` | since when pulls are recorded |
+//! | `g/usage` | the usage of the whole store |
 //! | `g/scrub` | how far a walk of the scrubber is |
 //! | `h/probe` | an empty record for the readiness probe |
 //! | [`STORE_ID`] | the store's own ID |
@@ -119,6 +120,7 @@ const DELETIONS: &str = "x/";
 const USAGE: &str = "q/";
 const REPOSITORIES: &str = "r/";
 const PASS: &str = "g/pass";
+const STORE_USAGE: &str = "g/usage";
 const SCRUB: &str = "g/scrub";
 const PROBE: &str = "h/probe";
 const PULLS_BEGAN: &str = "h/pulls";
@@ -197,8 +199,17 @@ pub(super) fn deletion(repository: &RepositoryName, digest: &Digest) -> Key<Mark
     deletions(repository).key(path(digest))
 }
 
+/// The usage of the whole store.
+pub(super) fn usage_of_store() -> Key<UsageRecord> {
+    Key::new(STORE_USAGE.to_owned())
+}
+
+pub(super) fn all_usage() -> Prefix<UsageRecord> {
+    Prefix::new(USAGE.to_owned())
+}
+
 pub(super) fn usage(repository: &str) -> Key<UsageRecord> {
-    Key::new(format!("{USAGE}{repository}!"))
+    all_usage().key(format_args!("{repository}!"))
 }
 
 /// The repository of a record that is kept by repository.
@@ -343,6 +354,8 @@ pub(super) enum Entry {
     Pass,
     /// How far a walk of the scrubber is.
     Scrub,
+    /// The usage of the whole store.
+    StoreUsage,
     /// The probe's record, the one about pulls, or the store's ID.
     Own,
 }
@@ -356,6 +369,7 @@ impl Entry {
         match key {
             PASS => return Some(Self::Pass),
             SCRUB => return Some(Self::Scrub),
+            STORE_USAGE => return Some(Self::StoreUsage),
             _ => {}
         }
         let found = Self::parse_parts(key)?;
@@ -438,6 +452,7 @@ impl Entry {
             Self::Pulls(repository, digest) => pulls(repository, digest).text,
             Self::Pass => PASS.to_owned(),
             Self::Scrub => SCRUB.to_owned(),
+            Self::StoreUsage => STORE_USAGE.to_owned(),
             Self::Own => PROBE.to_owned(),
         }
     }

@@ -333,7 +333,15 @@ impl Registry {
             }
             (manifest::Found::Pending(_), None) => return Ok(None),
         };
-        let committed = match self.complete(repository, digest, &record, pushed).await {
+        // The room is held until the manifest is counted.
+        let reserving = self
+            .usage
+            .reserve_manifest(repository, digest, record.bytes.len());
+        let (room, complete) = match reserving.await {
+            Ok(room) => (room, self.complete(repository, digest, &record, pushed).await),
+            Err(exceeded) => (None, Err(exceeded.into())),
+        };
+        let committed = match complete {
             Ok(missing) => self
                 .records
                 .swap(&key, &base, &record.committed())
@@ -341,13 +349,21 @@ impl Registry {
                 .map(|done| done.map(|_| missing)),
             Err(refused) => Err(refused),
         };
-        if committed.is_err() {
+        match &committed {
+            Ok(Some(_)) => self.usage.gained_manifest(repository, digest, record.bytes.len()),
+            Ok(None) => {}
             // An announced manifest would prevent the deletion of others. If the commit succeeded after all,
             // this does nothing.
-            if let Err(why) = self.give_up(repository, digest, &base, &record).await {
-                tracing::warn!(repo.name = %repository, manifest.digest = %digest, "could not remove the remains of a failed push; the next start removes them: {why}");
-            }
+            Err(refused) => match self.give_up(repository, digest, &base, &record).await {
+                // Another push of the same manifest was faster, so this one needs no room.
+                Ok(false) if matches!(refused, Error::QuotaExceeded(_)) => return Ok(None),
+                Ok(_) => {}
+                Err(why) => {
+                    tracing::warn!(repo.name = %repository, manifest.digest = %digest, "could not remove the remains of a failed push; the next start removes them: {why}");
+                }
+            },
         }
+        drop(room);
         committed
     }
 
@@ -368,7 +384,7 @@ impl Registry {
                 .mark(&keys::referrer(repository, &subject.0, digest))
                 .await?;
         }
-        self.records.mark(&keys::in_catalog(repository.as_str())).await?;
+        self.enter(repository).await?;
         Ok(missing)
     }
 

@@ -27,6 +27,7 @@ mod manifests;
 #[cfg(test)]
 mod model;
 mod pulling;
+mod quotas;
 mod records;
 mod referrers;
 mod rehashing;
@@ -42,6 +43,7 @@ mod text;
 mod typed_store;
 mod upload_id;
 mod uploads;
+mod usage;
 
 pub use backup::NamedBytes;
 pub use blobs::Blob;
@@ -57,6 +59,7 @@ pub use referrers::Referrers;
 pub use suspecting::Marking;
 pub use upload_id::{InvalidUploadId, UploadId};
 pub use uploads::{Pusher, Upload};
+pub use usage::{QuotaExceeded, QuotaUse, Quotas, RepositoryQuota, TOTAL as TOTAL_QUOTA};
 
 use crate::access::Repositories;
 use crate::storage::{BlobStore, Failure, RecordStore};
@@ -78,6 +81,9 @@ pub struct Settings {
     pub grace: Option<std::time::Duration>,
     /// How many open uploads a caller may have. `None` means no limit.
     pub open_uploads: Option<usize>,
+    /// How many repositories there may be. `None` means no limit.
+    pub repositories: Option<usize>,
+    pub quotas: Quotas,
 }
 
 /// Cheap to clone.
@@ -91,6 +97,9 @@ pub struct Registry {
     /// have turns of their own.
     requests: large::Turns,
     open: uploads::OpenUploads,
+    /// New repositories take turns if their number is limited.
+    entering: Arc<tokio::sync::Mutex<()>>,
+    usage: usage::Usage,
     garbage: garbage::Garbage,
     turns: collect::Turns,
     pulls: Arc<pulling::Pulls>,
@@ -109,6 +118,8 @@ impl Registry {
             claims,
             requests,
             open: uploads::OpenUploads::default(),
+            entering: Arc::default(),
+            usage: usage::Usage::default(),
             garbage: garbage::Garbage::default(),
             turns: collect::Turns::default(),
             pulls: Arc::default(),
@@ -120,6 +131,7 @@ impl Registry {
     pub fn with(self, settings: Settings) -> Self {
         Self {
             records: self.records.with_grace(settings.grace),
+            usage: usage::Usage::new(&settings.quotas),
             settings: Arc::new(settings),
             ..self
         }

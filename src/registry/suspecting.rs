@@ -224,6 +224,10 @@ impl Brought {
         }
     }
 
+    pub(super) const fn size(&self) -> u64 {
+        self.own.size
+    }
+
     /// Whether these are the bytes of this request.
     pub(super) const fn is_new(&self) -> bool {
         self.new

@@ -264,6 +264,26 @@ pub const FAMILIES: &[Family] = &[
         "Lines that are missing in the log because its reader was too slow or stopped reading",
     ),
     gauge(
+        "wharfinger_quota_allowed_bytes",
+        &["quota"],
+        "The bytes that a quota of `storage.quotas` allows. The label is the repository pattern, or `(total)`",
+    ),
+    counter(
+        "wharfinger_quota_rejections_total",
+        &["quota"],
+        "Uploads, mounts and manifests that were rejected because they would exceed the quota",
+    ),
+    gauge(
+        "wharfinger_quota_used_bytes",
+        &["quota"],
+        "The bytes that count for the quota; absent while the store is counted for the first time",
+    ),
+    counter(
+        "wharfinger_quota_warnings_total",
+        &["quota", "percent"],
+        "How often the use of the quota has risen to `80` or `95` percent",
+    ),
+    gauge(
         "wharfinger_scrub_age_seconds",
         &[],
         "Seconds since the last complete walk of `storage.scrub` through all blobs and manifests; absent before the first",

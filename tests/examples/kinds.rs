@@ -45,6 +45,7 @@ fn that_load() -> Vec<(usize, Value, &'static [&'static str])> {
     let htpasswd = || json!({"htpasswd": {"path": "/etc/zot/htpasswd"}});
     let policies = json!({"repositories": {"**": {"policies": [{"users": ["ann"], "actions": ["read"]}], "defaultPolicy": ["read"]}}});
     vec![
+        (1, file(json!({"storage": {"maxRepos": 5}})), &["http.auth"]),
         (
             31,
             file(
@@ -173,11 +174,6 @@ fn that_are_refused() -> Vec<(usize, Value, &'static [&'static str])> {
             2,
             file(json!({"http": {"auth": {"htpasswd": {"path": "/users"}}, "accessControl": conditions}})),
             &[r#"http.accessControl.repositories["**"].policies[0].conditions"#],
-        ),
-        (
-            1,
-            file(json!({"storage": {"maxRepos": 5}})),
-            &["storage.maxRepos"],
         ),
         (
             1,

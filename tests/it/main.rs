@@ -42,6 +42,7 @@ mod operations;
 mod others;
 mod own_svid;
 mod proxied;
+mod quotas;
 mod refusals;
 mod reload;
 mod restart;

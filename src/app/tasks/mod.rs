@@ -13,8 +13,10 @@ mod shared_keys;
 mod signing_keys;
 mod storage;
 mod uploads;
+mod usage;
 
 pub(super) use pulls::write_last_pulls;
+pub(super) use usage::write_usage;
 
 use super::reload::Reload;
 use crate::control::Answers;
@@ -49,6 +51,7 @@ impl Background {
         let tls = reload.tls.clone();
         let scrubbing = reload.scrubbing.subscribe();
         let collecting = reload.fixed.collecting.clone();
+        let pace = collecting.pace;
         tokio::join!(
             follow_certificates(tls, app),
             reload.run(),
@@ -56,6 +59,7 @@ impl Background {
             pulls::record_pulls(app.registry.clone()),
             collecting::collect(app.registry.clone(), collecting, app.clock.clone()),
             scrubbing::scrub(app.registry.clone(), scrubbing),
+            usage::keep_usage(app.registry.clone(), pace),
             shared_keys::warn_of_shared_keys(app.live.clone(), app.clock.clone()),
             shared_keys::compare_trust_domains(app.live.clone(), app.clock.clone()),
             signing_keys::rotate_signing_keys(app.tokens.keys().clone(), app.live.clone(), app.clock.clone()),

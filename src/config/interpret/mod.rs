@@ -14,6 +14,7 @@ mod listen;
 mod namesakes;
 mod open;
 mod others;
+mod quotas;
 mod retention;
 mod scrubbing;
 mod shared;
@@ -174,6 +175,8 @@ pub(super) fn interpret(
     let mut collecting = interpreter.collecting(&file.storage);
     collecting.rules.retention = Arc::new(interpreter.retention(file.storage.retention, collecting.runs));
     let scrubbing = interpreter.scrubbing(file.storage.scrub.as_ref());
+    let quotas = interpreter.quotas(file.storage.quotas);
+    let max_repos = file.storage.max_repos.filter(|most| *most > 0);
     let commit = file.storage.commit.unwrap_or(true);
     if !commit {
         interpreter.warn(
@@ -222,6 +225,8 @@ pub(super) fn interpret(
             sparse,
             unchecked_descriptors,
             collecting,
+            max_repos: max_repos.and_then(|most| usize::try_from(most).ok()),
+            quotas,
             state_directory,
             token_keys,
             level: file.log.as_ref().and_then(|log| log.level).unwrap_or(Level::Info),

@@ -9,6 +9,7 @@ mod http;
 mod log;
 mod mapping;
 mod oidc;
+mod quotas;
 mod retention;
 mod token;
 mod trust_domains;
@@ -21,6 +22,7 @@ pub use http::{CertificateFiles, ClientAuth, ForwardedHeaders, Health, Http, Tls
 pub use log::{Level, Log, LogFormat};
 pub use mapping::{ClaimMapping, Validation, Variable};
 pub use oidc::{Bearer, IssuerType, Oidc};
+pub use quotas::Quotas;
 pub use retention::{KeepTags, KeepUntagged, Retention, RetentionPolicy};
 pub use token::Token;
 pub use trust_domains::{
@@ -78,6 +80,12 @@ pub struct Storage {
     /// fail to pull such an image. Default none. Changes need a restart.
     #[serde(default)]
     pub unchecked_descriptors: Vec<String>,
+    /// The most repositories. A push that would create another one gets 429 `TOOMANYREQUESTS`, as in zot, but
+    /// already with its first upload. `0` means no limit. Default no limit. Changes need a restart.
+    pub max_repos: Option<u32>,
+    /// The most bytes that may be stored. Changes need a restart.
+    #[serde(default)]
+    pub quotas: Quotas,
     /// Which tags and manifests to keep (see [how to keep what you need](../how-to/retention.md)). Default:
     /// everything. Changes need a restart.
     pub retention: Option<Retention>,

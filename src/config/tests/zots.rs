@@ -32,7 +32,6 @@ fn a_key_that_is_not_built_and_requests_nothing_is_accepted() {
             json!([null, {}, {"rate": 0, "methods": []}]),
             json!([{"rate": 10}, {"methods": [{"method": "GET", "rate": 1}]}]),
         ),
-        ("/storage/maxRepos", json!([null, 0, "0"]), json!([5, "5"])),
         (
             "/storage/storageDriver",
             json!([null, {}, {"name": ""}]),

@@ -45,6 +45,8 @@ pub(super) struct Fault {
     pub(super) log: Option<String>,
     /// What the challenge of a 401 says about the credential.
     pub(super) challenge: Option<ChallengeError>,
+    /// Another caller would get the same answer.
+    for_everybody: bool,
     /// The error code of RFC 6749, 5.2, for clients that ask for tokens.
     oauth: Option<&'static str>,
 }
@@ -63,6 +65,7 @@ impl Fault {
             headers: Vec::new(),
             log: None,
             challenge: None,
+            for_everybody: false,
             oauth: None,
         }
     }
@@ -93,10 +96,18 @@ impl Fault {
         }
     }
 
+    /// Keeps a 403 for an anonymous caller, since no credential would help.
+    fn for_everybody(self) -> Self {
+        Self {
+            for_everybody: true,
+            ..self
+        }
+    }
+
     /// Turns a 403 for an anonymous caller into a 401, since a credential might help.
     #[must_use]
     pub(super) fn for_anonymous(mut self, with_token: bool) -> Self {
-        if self.status == StatusCode::FORBIDDEN {
+        if self.status == StatusCode::FORBIDDEN && !self.for_everybody {
             let Self {
                 status,
                 code,

@@ -80,7 +80,9 @@ impl From<registry::Error> for Fault {
             UploadBusy | RangeMismatch { .. } => {
                 (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid)
             }
-            TooManyUploads { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
+            TooManyUploads { .. } | TooManyRepositories { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests)
+            }
             SizeMismatch => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
             DigestMismatch { .. } => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
             ManifestUnknown => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
@@ -88,7 +90,9 @@ impl From<registry::Error> for Fault {
             InvalidManifest(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
             MissingReferences(_) => (StatusCode::NOT_FOUND, ErrorCode::ManifestBlobUnknown),
             TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
-            TagExists | TagMissing | TagImmutable(_) => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+            TagExists | TagMissing | TagImmutable(_) | QuotaExceeded(_) => {
+                (StatusCode::FORBIDDEN, ErrorCode::Denied)
+            }
             ConditionFailed { .. } => (StatusCode::PRECONDITION_FAILED, ErrorCode::Denied),
             Referenced | Undecided { .. } | Listed { .. } | MayBeListed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Denied)
@@ -115,6 +119,19 @@ impl From<registry::Error> for Fault {
                 fault.detail(json!({"expected": expected.as_str(), "found": found.as_str()}))
             }
             MissingReferences(digests) => fault.missing(&digests),
+            TooManyRepositories { most } => fault.detail(json!({"limit": most})),
+            QuotaExceeded(quota) => fault
+                .for_everybody()
+                .log(format_args!(
+                    "the quota {} is used up (storage.quotas)",
+                    quota.quota
+                ))
+                .detail(json!({
+                    "quota": quota.quota,
+                    "used": quota.used,
+                    "allowed": quota.allowed,
+                    "needed": quota.needed,
+                })),
             TagImmutable(rule) => fault.detail(json!({
                 "tag": rule.tag.as_str(),
                 "pattern": rule.pattern,

@@ -161,11 +161,8 @@ async fn stream(call: &Call, body: Body) -> Result<registry::Body, Fault> {
     } else {
         Some(memory.reserve(1).await?)
     };
-    Ok(registry::Body::new(
-        body.into_data_stream().map_err(broken_off).boxed(),
-        memory,
-        first,
-    ))
+    let frames = body.into_data_stream().map_err(broken_off).boxed();
+    Ok(registry::Body::new(frames, memory, first).of_length(call.content_length()))
 }
 
 fn progress(status: StatusCode, repository: &RepositoryName, upload: &Upload) -> Response {

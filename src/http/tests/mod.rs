@@ -13,6 +13,7 @@ mod memory;
 mod passwords;
 mod pull;
 mod push;
+mod quotas;
 mod reads;
 mod records;
 mod referrers;

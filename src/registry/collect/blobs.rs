@@ -125,6 +125,9 @@ impl Collector {
                 // and brought its own bytes. The old ones are gone anyway.
                 if done == Changed::Deleted {
                     self.pretend(one.key.as_str());
+                    if !self.is_dry() {
+                        self.registry.usage.lost_blob(&one.digest, one.record.size);
+                    }
                     notes.goes(&item(&one.digest, one.record.size), Goes::UnlinkedBlob);
                 }
             }

@@ -87,6 +87,11 @@ impl Collector {
             }
             self.pretend(one.key.as_str());
             self.note([Candidate::Blob(digest.clone())]);
+            if !self.is_dry() && one.record.generation.is_some() {
+                self.registry
+                    .usage
+                    .lost_link(repository, &digest, one.record.size);
+            }
             notes.goes(&item, Goes::UnneededLink);
         }
         Ok(())

@@ -8,6 +8,7 @@
 //! whole store.
 
 mod blobs;
+mod census;
 mod digests;
 mod doomed;
 mod entries;

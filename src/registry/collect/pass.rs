@@ -58,7 +58,10 @@ impl<'a> Pass<'a> {
         if self.resumes {
             self.collector.keep_position(None).await?;
         }
-        Ok(())
+        if self.collector.is_dry() {
+            return Ok(());
+        }
+        self.collector.census().await
     }
 
     async fn repositories(&self, mut after: String, notes: &mut Notes<'_>) -> Result<(), Error> {

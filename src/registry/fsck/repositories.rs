@@ -35,6 +35,7 @@ impl Check<'_> {
                 Some(Entry::Pass) => self.is_readable(&keys::pass()).await,
                 Some(Entry::Pulls(repository, digest)) => self.pulls(&repository, &digest).await,
                 Some(Entry::Scrub) => self.is_readable(&keys::scrub()).await,
+                Some(Entry::StoreUsage) => self.is_readable(&keys::usage_of_store()).await,
                 Some(Entry::Usage(repository)) => self.is_readable(&keys::usage(repository.as_str())).await,
                 Some(
                     Entry::Blob(_) | Entry::Link(..) | Entry::Upload(..) | Entry::Catalog(_) | Entry::Own,

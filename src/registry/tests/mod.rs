@@ -21,6 +21,7 @@ mod memory;
 mod passes;
 mod probe;
 mod pulls;
+mod quotas;
 mod referrers;
 mod relying;
 mod retaining;

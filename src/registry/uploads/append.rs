@@ -8,12 +8,13 @@ use super::super::states::session::SessionState;
 use super::super::suspecting::differs;
 use super::super::typed_store::contended;
 use super::super::upload_id::UploadId;
+use super::super::usage::Adds;
 use super::super::{Body, BodyError, Error, Registry};
 use super::Upload;
 use super::taken::Taken;
 use crate::access::{Create, Permit};
 use crate::budget::Held;
-use crate::oci::ContentRange;
+use crate::oci::{ContentRange, RepositoryName};
 use crate::storage::{BlobFile, Failure, Resume};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join;
@@ -75,6 +76,8 @@ pub(in crate::registry) struct To<'a> {
     name: &'a str,
     offset: u64,
     resume: &'a Resume,
+    /// The repository, and what it may get.
+    quotas: (&'a RepositoryName, Adds),
 }
 
 impl<'a> To<'a> {
@@ -91,6 +94,15 @@ impl<'a> To<'a> {
             name: upload.id.as_str(),
             offset: upload.session.offset,
             resume: &upload.session.resume,
+            quotas: (&upload.repository, Adds::PERHAPS),
+        }
+    }
+
+    /// For an upload whose digest is known.
+    pub(super) fn adding(self, adds: Adds) -> Self {
+        Self {
+            quotas: (self.quotas.0, adds),
+            ..self
         }
     }
 }
@@ -193,12 +205,21 @@ impl Registry {
         mut body: Body,
     ) -> Result<Upload, Error> {
         let hasher = upload.session.hasher().ok_or(Error::UploadUnknown)?;
+        self.check_room(To::of(&upload), body.least())?;
         let begun = Begun::new(hasher, &mut body).await;
         let received = self.receive(To::of(&upload), begun, &mut body, announced).await?;
         let id = upload.id.clone();
         let offset = self.keep(upload, &received).await?;
         received.end?;
         Ok(Upload { id, offset })
+    }
+
+    /// Fails if a quota has no room for what the upload has and so many bytes more.
+    pub(super) fn check_room(&self, to: To<'_>, more: u64) -> Result<(), Error> {
+        let (repository, adds) = to.quotas;
+        Ok(self
+            .usage
+            .check(repository, adds, to.offset.saturating_add(more))?)
     }
 
     /// Cleans up after a failed request and returns the result. If the upload's bytes are gone, the upload
@@ -215,6 +236,15 @@ impl Registry {
                 }
                 Err(Error::UploadUnknown)
             }
+            Err(why @ Error::QuotaExceeded(_)) => {
+                // Its bytes would only take space until it expires.
+                if let Err(why) = self.end(&upload).await {
+                    tracing::warn!(
+                        "could not remove an upload that exceeds a quota; it remains until it expires: {why}"
+                    );
+                }
+                Err(why)
+            }
             Err(why) if why.is_full() => {
                 if let Err(why) = self.cut_back(&upload).await {
                     tracing::warn!(
@@ -224,6 +254,14 @@ impl Registry {
                 Err(why)
             }
             done => done,
+        }
+    }
+
+    /// Discards the upload, whatever has become of it.
+    async fn end(&self, upload: &Taken) -> Result<(), Error> {
+        match Taken::read(&self.records, &upload.repository, &upload.id).await {
+            Err(Error::UploadUnknown) => Ok(()),
+            now => self.discard(now?).await,
         }
     }
 
@@ -339,7 +377,10 @@ impl Registry {
                 return Err(Error::SizeMismatch);
             }
             let at = match sink {
-                Sink::Written(to) => Some(to.further(length)),
+                Sink::Written(to) => {
+                    self.check_room(to, length + size)?;
+                    Some(to.further(length))
+                }
                 Sink::Compared(file) if batch.differs(file, length).await => {
                     return Ok(Compared::Differs(Begun {
                         hasher,
@@ -380,7 +421,10 @@ impl Registry {
         if chunks.is_empty() {
             return Ok(hasher);
         }
-        let Some(To { name, offset, resume }) = at else {
+        let Some(To {
+            name, offset, resume, ..
+        }) = at
+        else {
             let hashed = tokio::task::spawn_blocking(move || {
                 chunks.iter().for_each(|chunk| hasher.update(chunk));
                 hasher

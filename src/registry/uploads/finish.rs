@@ -6,7 +6,9 @@ use super::super::states::session::SessionState;
 use super::super::suspecting::{Brought, part};
 use super::super::typed_store::contended;
 use super::super::upload_id::UploadId;
+use super::super::usage::Adds;
 use super::super::{Body, Error, Registry, keys};
+use super::Upload;
 use super::append::{Begun, Compared, To, check_range};
 use super::taken::Taken;
 use crate::access::{Create, Permit, Read};
@@ -48,6 +50,7 @@ impl Registry {
         let closing = Closing {
             registry: self.clone(),
             digest: digest.clone(),
+            adds: self.adds(&upload.repository, digest).await?,
         };
         self.detached(claim, async move {
             match upload.session.state {
@@ -74,7 +77,10 @@ impl Registry {
     ) -> Result<Digest, Error> {
         let permit = &pusher.permit;
         let Some(known) = self.known_here(pusher, digest).await? else {
-            let upload = self.start_upload(permit, Some(digest.algorithm())).await?;
+            // The client has not sent anything yet, so it need not.
+            let adds = self.adds(permit.repository(), digest).await?;
+            self.usage.check(permit.repository(), adds, body.least())?;
+            let upload = self.start_for(permit, digest).await?;
             let finished = self.finish(pusher, &upload.id, range, digest, body).await;
             return self.unless_unfinished(permit, &upload.id, finished).await;
         };
@@ -98,11 +104,12 @@ impl Registry {
                 Ok(found)
             }
             Compared::Differs(begun) => {
-                let id = self.start_upload(permit, Some(digest.algorithm())).await?.id;
+                let id = self.start_for(permit, digest).await?.id;
                 let (claim, upload) = self.claim(permit, &id).await?;
                 let closing = Closing {
                     registry: self.clone(),
                     digest: digest.clone(),
+                    adds: Adds::NOTHING,
                 };
                 let written = self
                     .detached(claim, async move {
@@ -112,6 +119,11 @@ impl Registry {
                 self.unless_unfinished(permit, &id, written).await
             }
         }
+    }
+
+    async fn start_for(&self, permit: &Permit<Create>, digest: &Digest) -> Result<Upload, Error> {
+        self.start(permit, Some(digest.algorithm()), UploadId::random()?)
+            .await
     }
 
     async fn unless_unfinished(
@@ -192,6 +204,7 @@ impl Registry {
 struct Closing {
     registry: Registry,
     digest: Digest,
+    adds: Adds,
 }
 
 /// How the hash state of an upload can be used when the upload is closed.
@@ -230,6 +243,7 @@ impl Closing {
             _ => Hasher::new(algorithm),
         };
         let announced = range.map(ContentRange::len);
+        registry.check_room(To::of(&upload).adding(self.adds), body.least())?;
         let begun = Begun::new(hasher, &mut body).await;
         let Some(known) = known else {
             return self.write(upload, worth, begun, announced, body).await;
@@ -289,9 +303,8 @@ impl Closing {
         mut body: Body,
     ) -> Result<Digest, Error> {
         let registry = &self.registry;
-        let received = registry
-            .receive(To::of(&upload), begun, &mut body, announced)
-            .await?;
+        let to = To::of(&upload).adding(self.adds);
+        let received = registry.receive(to, begun, &mut body, announced).await?;
         if let Err(broken) = received.end {
             if worth.can_go_on {
                 registry.keep(upload, &received).await?;

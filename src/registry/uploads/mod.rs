@@ -42,9 +42,11 @@ impl Registry {
         permit: &Permit<Create>,
         algorithm: Option<Algorithm>,
     ) -> Result<Upload, Error> {
+        self.usage.check_begin(permit.repository())?;
         self.start(permit, algorithm, UploadId::random()?).await
     }
 
+    /// The same, without asking the quotas.
     async fn start(
         &self,
         permit: &Permit<Create>,
@@ -62,7 +64,7 @@ impl Registry {
             .create(&key, &session)
             .await?
             .ok_or_else(super::typed_store::contended)?;
-        if let Err(why) = self.records.mark(&keys::in_catalog(repository.as_str())).await {
+        if let Err(why) = self.enter(repository).await {
             // The client does not learn the upload's name, so the upload is removed.
             drop(self.records.delete(&key, &version).await);
             return Err(why);

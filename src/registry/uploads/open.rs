@@ -74,6 +74,7 @@ impl Registry {
         let Some(most) = self.settings.open_uploads else {
             return self.start_upload(permit, algorithm).await;
         };
+        self.usage.check_begin(permit.repository())?;
         let id = UploadId::random()?;
         if !self.open.begins(caller, &id, most) {
             return Err(Error::TooManyUploads { most });

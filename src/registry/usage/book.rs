@@ -1,0 +1,397 @@
+//! The counters, what pushes have reserved, and the quotas that both count for.
+
+use super::super::states::usage::{Part, UsageRecord};
+use super::census::Census;
+use super::exceeded::QuotaExceeded;
+use super::standing::Standing;
+use crate::oci::{Digest, RepositoryName};
+use std::collections::HashMap;
+
+#[derive(Debug)]
+pub(super) struct Book {
+    quotas: Vec<Standing>,
+    /// Whether the counters were read or counted. Until then the quotas allow everything.
+    is_known: bool,
+    /// The whole store. A blob counts once.
+    store: Counter,
+    /// A blob counts in each repository that has it.
+    repositories: HashMap<RepositoryName, Counter>,
+    reserved: HashMap<Item, Reservation>,
+}
+
+#[derive(Debug)]
+struct Counter {
+    record: UsageRecord,
+    /// The sum of all changes since the present count of everything began.
+    moved: u64,
+    /// It differs from the record in the store.
+    is_new: bool,
+    /// The places of the quotas that it counts for.
+    quotas: Vec<usize>,
+}
+
+/// What a push is about to add. Two pushes of the same need its room once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Item {
+    /// A blob in a repository.
+    Link(RepositoryName, Digest),
+    /// A blob in the store.
+    Blob(Digest),
+    Manifest(RepositoryName, Digest),
+}
+
+#[derive(Debug)]
+struct Reservation {
+    /// How many pushes hold it.
+    holders: usize,
+    /// 0 once the item is counted as used.
+    bytes: u64,
+    quotas: Vec<usize>,
+}
+
+/// Why there is no room.
+#[derive(Debug)]
+pub(super) enum Refused {
+    Exceeded(QuotaExceeded),
+    /// Others have reserved it. They may need less, or fail.
+    ByReservations,
+}
+
+/// What a push of a blob adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::registry) struct Adds {
+    /// The repository does not have it.
+    pub to_repository: bool,
+    /// The store does not have it.
+    pub to_store: bool,
+}
+
+impl Adds {
+    /// The digest is not known yet.
+    pub(in crate::registry) const PERHAPS: Self = Self {
+        to_repository: true,
+        to_store: true,
+    };
+    pub(in crate::registry) const NOTHING: Self = Self {
+        to_repository: false,
+        to_store: false,
+    };
+}
+
+impl Counter {
+    const fn new(quotas: Vec<usize>) -> Self {
+        Self {
+            record: UsageRecord {
+                bytes: 0,
+                blobs: 0,
+                manifests: 0,
+            },
+            moved: 0,
+            is_new: false,
+            quotas,
+        }
+    }
+
+    /// Corrects it by a count. The count does not say which of the changes beside it it saw, so a difference
+    /// that these explain is no reason to change a counter that was right before.
+    fn correct(&mut self, counted: UsageRecord, was_known: bool) {
+        let difference = self.record.bytes.abs_diff(counted.bytes);
+        let is_better = if was_known {
+            difference > self.moved || self.moved == 0
+        } else {
+            counted.bytes >= self.record.bytes
+        };
+        if is_better && self.record != counted {
+            self.record = counted;
+            self.is_new = true;
+        }
+    }
+}
+
+impl Book {
+    pub(super) fn new(quotas: Vec<Standing>) -> Self {
+        let of_the_store = quotas.iter().enumerate();
+        let of_the_store = of_the_store.filter(|(_, quota)| quota.is_of_the_store());
+        Self {
+            store: Counter::new(of_the_store.map(|(place, _)| place).collect()),
+            quotas,
+            is_known: false,
+            repositories: HashMap::new(),
+            reserved: HashMap::new(),
+        }
+    }
+
+    /// Fails if a quota of the repository or the store is used up.
+    pub(super) fn check_begin(&self, repository: &RepositoryName) -> Result<(), QuotaExceeded> {
+        let mut used_up = self
+            .counting(repository, Adds::PERHAPS)
+            .filter(|quota| quota.is_used_up());
+        match used_up.next() {
+            Some(quota) if self.is_known => Err(quota.exceeded(0)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails if a blob of so many bytes would not fit. It reserves nothing.
+    pub(super) fn check(
+        &self,
+        repository: &RepositoryName,
+        adds: Adds,
+        bytes: u64,
+    ) -> Result<(), QuotaExceeded> {
+        let mut full = self
+            .counting(repository, adds)
+            .filter(|quota| !quota.has_room(bytes));
+        match full.next() {
+            Some(quota) if self.is_known => Err(quota.exceeded(bytes)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The quotas that a blob would count for.
+    fn counting(&self, repository: &RepositoryName, adds: Adds) -> impl Iterator<Item = &Standing> {
+        let of_patterns = if adds.to_repository {
+            self.matching(repository)
+        } else {
+            Vec::new()
+        };
+        let of_the_store: &[usize] = if adds.to_store { &self.store.quotas } else { &[] };
+        let places: Vec<_> = of_patterns.iter().chain(of_the_store).copied().collect();
+        places.into_iter().filter_map(|place| self.quotas.get(place))
+    }
+
+    /// The places of the quotas of patterns that the repository matches.
+    fn matching(&self, repository: &RepositoryName) -> Vec<usize> {
+        if let Some(counter) = self.repositories.get(repository) {
+            return counter.quotas.clone();
+        }
+        let quotas = self.quotas.iter().enumerate();
+        let matching = quotas.filter(|(_, quota)| quota.matches(repository));
+        matching.map(|(place, _)| place).collect()
+    }
+
+    fn quotas_of(&self, item: &Item) -> Vec<usize> {
+        match item {
+            Item::Link(repository, _) => self.matching(repository),
+            Item::Blob(_) => self.store.quotas.clone(),
+            Item::Manifest(repository, _) => {
+                let mut quotas = self.matching(repository);
+                quotas.extend(&self.store.quotas);
+                quotas
+            }
+        }
+    }
+
+    /// Reserves room for each item, or for none of them. An item for which another push holds room needs no
+    /// more.
+    pub(super) fn reserve(&mut self, items: &[Item], bytes: u64) -> Result<(), Refused> {
+        let new = items.iter().filter(|item| !self.reserved.contains_key(item));
+        let new: Vec<(Item, Vec<usize>)> = new.map(|item| (item.clone(), self.quotas_of(item))).collect();
+        // No quota counts for two of the items.
+        let places = new.iter().flat_map(|(_, quotas)| quotas);
+        let counting = || places.clone().filter_map(|place| self.quotas.get(*place));
+        if self.is_known {
+            if let Some(full) = counting().find(|quota| !quota.has_room(bytes)) {
+                return Err(Refused::Exceeded(full.exceeded(bytes)));
+            }
+            if counting().any(|quota| !quota.has_room_beside_others(bytes)) {
+                return Err(Refused::ByReservations);
+            }
+        }
+        for (item, quotas) in new {
+            for place in &quotas {
+                if let Some(quota) = self.quotas.get_mut(*place) {
+                    quota.reserve(bytes);
+                }
+            }
+            let reservation = Reservation {
+                holders: 0,
+                bytes,
+                quotas,
+            };
+            self.reserved.insert(item, reservation);
+        }
+        for item in items {
+            if let Some(reservation) = self.reserved.get_mut(item) {
+                reservation.holders += 1;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn release(&mut self, items: &[Item]) {
+        for item in items {
+            let Some(reservation) = self.reserved.get_mut(item) else {
+                continue;
+            };
+            reservation.holders = reservation.holders.saturating_sub(1);
+            if reservation.holders == 0 {
+                self.settle(item);
+                self.reserved.remove(item);
+            }
+        }
+    }
+
+    /// Gives the reserved bytes of the item back.
+    fn settle(&mut self, item: &Item) {
+        let Some(reservation) = self.reserved.get_mut(item) else {
+            return;
+        };
+        for place in &reservation.quotas {
+            if let Some(quota) = self.quotas.get_mut(*place) {
+                quota.release(reservation.bytes);
+            }
+        }
+        reservation.bytes = 0;
+    }
+
+    /// What was reserved is now used.
+    pub(super) fn gained(&mut self, item: &Item, bytes: u64) {
+        self.settle(item);
+        self.changed(item, bytes, UsageRecord::add);
+    }
+
+    pub(super) fn lost(&mut self, item: &Item, bytes: u64) {
+        self.changed(item, bytes, UsageRecord::subtract);
+    }
+
+    fn changed(&mut self, item: &Item, bytes: u64, change: fn(&mut UsageRecord, Part, u64)) {
+        match item {
+            Item::Link(repository, _) => self.change_of(repository, Part::Blob, bytes, change),
+            Item::Blob(_) => self.change_of_store(Part::Blob, bytes, change),
+            Item::Manifest(repository, _) => {
+                self.change_of(repository, Part::Manifest, bytes, change);
+                self.change_of_store(Part::Manifest, bytes, change);
+            }
+        }
+    }
+
+    fn change_of(
+        &mut self,
+        repository: &RepositoryName,
+        part: Part,
+        bytes: u64,
+        change: fn(&mut UsageRecord, Part, u64),
+    ) {
+        self.adjust(repository, |counter| {
+            change(&mut counter.record, part, bytes);
+            counter.moved = counter.moved.saturating_add(bytes);
+            counter.is_new = true;
+        });
+    }
+
+    fn change_of_store(&mut self, part: Part, bytes: u64, change: fn(&mut UsageRecord, Part, u64)) {
+        change(&mut self.store.record, part, bytes);
+        self.store.moved = self.store.moved.saturating_add(bytes);
+        self.store.is_new = true;
+        self.tell_quotas_of_the_store();
+    }
+
+    fn tell_quotas_of_the_store(&mut self) {
+        for place in &self.store.quotas {
+            if let Some(quota) = self.quotas.get_mut(*place) {
+                quota.set_used(self.store.record.bytes);
+            }
+        }
+        self.warn();
+    }
+
+    /// Changes the counter of a repository, and with it what is used of its quotas.
+    fn adjust(&mut self, repository: &RepositoryName, change: impl FnOnce(&mut Counter)) {
+        if !self.repositories.contains_key(repository) {
+            let counter = Counter::new(self.matching(repository));
+            self.repositories.insert(repository.clone(), counter);
+        }
+        let Some(counter) = self.repositories.get_mut(repository) else {
+            return;
+        };
+        let before = counter.record.bytes;
+        change(counter);
+        let after = counter.record.bytes;
+        for place in &counter.quotas {
+            if let Some(quota) = self.quotas.get_mut(*place) {
+                quota.set_used(quota.used().saturating_add(after).saturating_sub(before));
+            }
+        }
+        self.warn();
+    }
+
+    fn warn(&mut self) {
+        if self.is_known {
+            self.quotas.iter_mut().for_each(Standing::warn);
+        }
+    }
+
+    /// What the records say that the last process wrote.
+    pub(super) fn load(&mut self, store: UsageRecord, repositories: Vec<(RepositoryName, UsageRecord)>) {
+        for (repository, record) in repositories {
+            self.adjust(&repository, |counter| counter.record = record);
+        }
+        self.store.record = store;
+        self.is_known = true;
+        self.tell_quotas_of_the_store();
+    }
+
+    /// The counters that differ from their records, which count as written from now on. `None` is the store.
+    pub(super) fn take_new(&mut self) -> Vec<(Option<RepositoryName>, UsageRecord)> {
+        // A start that finds the store's record trusts the others.
+        if !self.is_known {
+            return Vec::new();
+        }
+        let changed = self.repositories.iter_mut().filter(|(_, counter)| counter.is_new);
+        let taken = changed.map(|(repository, counter)| {
+            counter.is_new = false;
+            (Some(repository.clone()), counter.record.clone())
+        });
+        let mut taken: Vec<_> = taken.collect();
+        if std::mem::take(&mut self.store.is_new) {
+            taken.push((None, self.store.record.clone()));
+        }
+        self.repositories
+            .retain(|_, counter| counter.moved > 0 || !counter.record.is_empty());
+        taken
+    }
+
+    /// They could not be written.
+    pub(super) fn put_back(&mut self, taken: Vec<(Option<RepositoryName>, UsageRecord)>) {
+        for (repository, _) in taken {
+            match repository {
+                Some(repository) => self.adjust(&repository, |counter| counter.is_new = true),
+                None => self.store.is_new = true,
+            }
+        }
+    }
+
+    /// From now on changes are summed up, so that a count beside them can be judged.
+    pub(super) fn count_begins(&mut self) {
+        self.store.moved = 0;
+        self.repositories
+            .values_mut()
+            .for_each(|counter| counter.moved = 0);
+    }
+
+    pub(super) fn count_ended(&mut self, census: Census) {
+        let Census {
+            mut repositories,
+            stored,
+        } = census;
+        let was_known = std::mem::replace(&mut self.is_known, false);
+        let known: Vec<_> = self.repositories.keys().cloned().collect();
+        for repository in known {
+            repositories.entry(repository).or_default();
+        }
+        for (repository, counted) in repositories {
+            self.adjust(&repository, |counter| counter.correct(counted, was_known));
+        }
+        self.store.correct(stored, was_known);
+        // The next start needs this record even if nothing is stored.
+        self.store.is_new |= !was_known;
+        self.is_known = true;
+        self.tell_quotas_of_the_store();
+    }
+
+    /// Each quota with its use. There are none until the use is known.
+    pub(super) fn quotas(&self) -> impl Iterator<Item = &Standing> {
+        self.quotas.iter().filter(|_| self.is_known)
+    }
+}

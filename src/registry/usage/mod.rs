@@ -1,0 +1,269 @@
+//! How many bytes the repositories and the whole store hold, and the quotas on them.
+//!
+//! The counters are in memory, so a request writes nothing for them. Every link, blob and manifest that comes
+//! or goes changes them, so they are exact in a process that has the store to itself. A push reserves its bytes
+//! before it publishes them, so pushes that end together stay within a quota. [`super::quotas`] reads and writes
+//! the records of the counters. A collector counts everything now and then, which corrects them after a process
+//! was killed. Processes that share a store would each see only their own changes until the next count.
+
+mod book;
+mod census;
+mod exceeded;
+mod standing;
+#[cfg(test)]
+mod tests;
+
+pub(super) use book::Adds;
+pub(super) use census::Census;
+pub use exceeded::{QuotaExceeded, TOTAL};
+
+use super::states::usage::UsageRecord;
+use crate::access::Repositories;
+use crate::oci::{Digest, RepositoryName};
+use book::{Book, Item, Refused};
+use standing::Standing;
+use std::fmt;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// The most bytes that may be stored. Without any quota nothing is counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// Of the whole store. A blob counts once, however many repositories have it.
+    pub total: Option<u64>,
+    pub repositories: Vec<RepositoryQuota>,
+}
+
+/// The most bytes of all repositories of a pattern together. A blob counts in each repository that has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryQuota {
+    pub pattern: String,
+    pub repositories: Repositories,
+    pub bytes: u64,
+}
+
+/// How much of a quota is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaUse {
+    /// The repository pattern, or [`TOTAL`].
+    pub quota: String,
+    pub used: u64,
+    pub allowed: u64,
+}
+
+/// The counters. All clones share them. Without quotas there are none.
+#[derive(Clone, Default)]
+pub(super) struct Usage(Option<Arc<Counters>>);
+
+struct Counters {
+    book: Mutex<Book>,
+    /// Wakes the pushes that wait for the reservations of others.
+    released: Notify,
+    /// Held while everything is counted, because two counts would disturb each other.
+    counting: tokio::sync::Mutex<()>,
+}
+
+/// A count of everything, which goes on until it is passed to [`Usage::end_census`].
+pub(super) struct Counting<'a> {
+    pub(super) census: Census,
+    _turn: tokio::sync::MutexGuard<'a, ()>,
+}
+
+/// Bytes that a push is about to add. They count until this is dropped. By then the push has failed, or its
+/// bytes are counted as used.
+#[must_use]
+pub(super) struct Reserved {
+    counters: Arc<Counters>,
+    items: Vec<Item>,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.counters.book().release(&self.items);
+        self.counters.released.notify_waiters();
+    }
+}
+
+impl Counters {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Usage {
+    pub(super) fn new(quotas: &Quotas) -> Self {
+        let total = quotas.total.map(|bytes| Standing::new(None, bytes));
+        let of_patterns = quotas.repositories.iter().map(|quota| {
+            let of = (quota.pattern.clone(), quota.repositories.clone());
+            Standing::new(Some(of), quota.bytes)
+        });
+        let standings: Vec<_> = total.into_iter().chain(of_patterns).collect();
+        if standings.is_empty() {
+            return Self(None);
+        }
+        Self(Some(Arc::new(Counters {
+            book: Mutex::new(Book::new(standings)),
+            released: Notify::new(),
+            counting: tokio::sync::Mutex::default(),
+        })))
+    }
+
+    pub(super) const fn is_kept(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Fails if a quota is used up.
+    pub(super) fn check_begin(&self, repository: &RepositoryName) -> Result<(), QuotaExceeded> {
+        let Some(counters) = &self.0 else { return Ok(()) };
+        counters.book().check_begin(repository)
+    }
+
+    /// Fails if a blob of so many bytes would not fit now. It reserves nothing.
+    pub(super) fn check(
+        &self,
+        repository: &RepositoryName,
+        adds: Adds,
+        bytes: u64,
+    ) -> Result<(), QuotaExceeded> {
+        let Some(counters) = &self.0 else { return Ok(()) };
+        counters.book().check(repository, adds, bytes)
+    }
+
+    /// Reserves the bytes of a blob.
+    pub(super) async fn reserve_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        adds: Adds,
+        bytes: u64,
+    ) -> Result<Option<Reserved>, QuotaExceeded> {
+        let link = adds
+            .to_repository
+            .then(|| Item::Link(repository.clone(), digest.clone()));
+        let blob = adds.to_store.then(|| Item::Blob(digest.clone()));
+        self.reserve(|| link.into_iter().chain(blob).collect(), bytes)
+            .await
+    }
+
+    pub(super) async fn reserve_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        bytes: usize,
+    ) -> Result<Option<Reserved>, QuotaExceeded> {
+        let item = || vec![Item::Manifest(repository.clone(), digest.clone())];
+        self.reserve(item, bytes as u64).await
+    }
+
+    /// If others hold the room that is left, this waits for their end. It holds nothing meanwhile, so two pushes
+    /// never wait for each other.
+    async fn reserve(
+        &self,
+        items: impl FnOnce() -> Vec<Item>,
+        bytes: u64,
+    ) -> Result<Option<Reserved>, QuotaExceeded> {
+        let Some(counters) = &self.0 else { return Ok(None) };
+        let items = items();
+        loop {
+            let mut released = pin!(counters.released.notified());
+            released.as_mut().enable();
+            let reserved = counters.book().reserve(&items, bytes);
+            match reserved {
+                Ok(()) => break,
+                Err(Refused::Exceeded(why)) => return Err(why),
+                Err(Refused::ByReservations) => released.await,
+            }
+        }
+        Ok(Some(Reserved {
+            counters: counters.clone(),
+            items,
+        }))
+    }
+
+    /// The repository has a blob more.
+    pub(super) fn gained_link(&self, repository: &RepositoryName, digest: &Digest, bytes: u64) {
+        self.change(|book| book.gained(&Item::Link(repository.clone(), digest.clone()), bytes));
+    }
+
+    pub(super) fn lost_link(&self, repository: &RepositoryName, digest: &Digest, bytes: u64) {
+        self.change(|book| book.lost(&Item::Link(repository.clone(), digest.clone()), bytes));
+    }
+
+    /// The store has a blob more.
+    pub(super) fn gained_blob(&self, digest: &Digest, bytes: u64) {
+        self.change(|book| book.gained(&Item::Blob(digest.clone()), bytes));
+    }
+
+    pub(super) fn lost_blob(&self, digest: &Digest, bytes: u64) {
+        self.change(|book| book.lost(&Item::Blob(digest.clone()), bytes));
+    }
+
+    pub(super) fn gained_manifest(&self, repository: &RepositoryName, digest: &Digest, bytes: usize) {
+        self.change(|book| book.gained(&Item::Manifest(repository.clone(), digest.clone()), bytes as u64));
+    }
+
+    pub(super) fn lost_manifest(&self, repository: &RepositoryName, digest: &Digest, bytes: usize) {
+        self.change(|book| book.lost(&Item::Manifest(repository.clone(), digest.clone()), bytes as u64));
+    }
+
+    pub(super) fn load(&self, store: UsageRecord, repositories: Vec<(RepositoryName, UsageRecord)>) {
+        self.change(|book| book.load(store, repositories));
+    }
+
+    /// The counters that differ from their records, which count as written from now on. `None` is the store.
+    pub(super) fn take_new(&self) -> Vec<(Option<RepositoryName>, UsageRecord)> {
+        self.0
+            .as_ref()
+            .map(|counters| counters.book().take_new())
+            .unwrap_or_default()
+    }
+
+    /// They could not be written.
+    pub(super) fn put_back(&self, taken: Vec<(Option<RepositoryName>, UsageRecord)>) {
+        self.change(|book| book.put_back(taken));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Book)) {
+        if let Some(counters) = &self.0 {
+            change(&mut counters.book());
+        }
+    }
+
+    /// Begins a count of everything. Requests go on beside it. `None` without quotas. Waits for another count to
+    /// end.
+    pub(super) async fn begin_census(&self) -> Option<Counting<'_>> {
+        let counters = self.0.as_ref()?;
+        let turn = counters.counting.lock().await;
+        counters.book().count_begins();
+        Some(Counting {
+            census: Census::default(),
+            _turn: turn,
+        })
+    }
+
+    /// Corrects the counters by the count.
+    pub(super) fn end_census(&self, counting: Counting<'_>) {
+        self.change(|book| book.count_ended(counting.census));
+    }
+
+    /// Each quota with its use. There are none until the use is known.
+    pub(super) fn quotas(&self) -> Vec<QuotaUse> {
+        let Some(counters) = &self.0 else {
+            return Vec::new();
+        };
+        let book = counters.book();
+        let quotas = book.quotas().map(|quota| QuotaUse {
+            quota: quota.name().to_owned(),
+            used: quota.used(),
+            allowed: quota.allowed(),
+        });
+        quotas.collect()
+    }
+}
+
+impl fmt::Debug for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Usage").field(&self.quotas()).finish()
+    }
+}

@@ -35,8 +35,8 @@ pub(super) enum Line<P, A> {
     Failed(Reason),
 }
 
-/// Why the server could not do what it was asked, in its own words. Only they travel: the error itself stays in
-/// the server.
+/// Why the server could not answer the question, as text. The command gets only the text. The error itself
+/// stays in the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{0}")]
 #[serde(transparent)]

@@ -26,9 +26,9 @@ impl Trace {
         Self::attach(&["-c"], pid, folder)
     }
 
-    /// With other arguments.
+    /// The same with other arguments for `strace`.
     pub fn attach(arguments: &[&str], pid: u32, folder: &Path) -> Self {
-        // A pipe would not do. `strace` writes a line for each new thread, even when nothing reads any more.
+        // A pipe does not work here: `strace` writes a line for each new thread, even when nothing reads any more.
         let log = folder.join("strace.log");
         let said = folder.join("strace.err");
         let mut strace = Command::new("strace");

@@ -34,7 +34,7 @@ pub enum Request<'a> {
 
 /// The answer to a request. A hook may replace it.
 pub enum Reply<'a> {
-    /// To a write, a seal, a probe or a removal.
+    /// The answer to a write, a seal, a probe or a removal.
     Done(&'a mut Result<(), Failure>),
     Changed(&'a mut Result<Option<Version>, Failure>),
     Record(&'a mut Result<Option<Record>, Failure>),
@@ -59,7 +59,7 @@ pub trait Hook: Send + Sync {
     }
 }
 
-/// A hook that the test has in its hands as well.
+/// A hook that the test can use too.
 impl<H: Hook> Hook for Arc<H> {
     fn before(&self, request: Request<'_>) -> impl Future<Output = Result<(), Failure>> + Send {
         (**self).before(request)
@@ -71,7 +71,7 @@ impl<H: Hook> Hook for Arc<H> {
 }
 
 /// A store with a hook. `S` is a store of records, of bytes, or of both. Its changes go to the store one by
-/// one. Every read of open bytes is a request: none is answered from what the store has at hand.
+/// one. Every read of open bytes is a request: `at_hand` returns nothing.
 pub struct Hooked<S: ?Sized, H> {
     pub store: Arc<S>,
     pub hook: Arc<H>,

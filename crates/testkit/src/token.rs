@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-/// A token with these claims, whose signature is not one.
+/// A token with these claims, without a valid signature.
 #[must_use]
 pub fn unsigned_token(claims: &Value) -> String {
     format!(

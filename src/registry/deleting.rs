@@ -1,14 +1,14 @@
 //! Deletes manifests and tags (distribution-spec, Deleting Manifests, Deleting Tags), and finishes
 //! interrupted deletions and pushes.
 //!
-//! A deletion by digest has these steps. The record of the manifest goes last, so it explains every entry
-//! that still leads to it.
+//! A deletion by digest has these steps. The record of the manifest is deleted last, so it explains every
+//! entry that still points at it.
 //! 1. The manifest is condemned. Then the indexes that may list it are read, and its tags if some may be
 //!    immutable. A push of such an index or tag meanwhile rescues the manifest.
 //! 2. The manifest becomes `dying`, which hides it from readers. A marker tells lists of tags and the next
 //!    start that it is being deleted.
 //! 3. Its tags and their back references are deleted, a thousand at a time.
-//! 4. The entries that lead to it from its subject and its children are deleted.
+//! 4. The entries that point at it from its subject and its children are deleted.
 //! 5. The record is deleted, and that of the manifest's pulls. The repository leaves the catalogue if nothing
 //!    else is in it. Then the marker is deleted.
 

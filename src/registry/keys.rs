@@ -17,10 +17,10 @@
 //! | `r/<repository>!/s/<algorithm>/<hex>/<algorithm>-<hex>` | an entry from a subject to a manifest that may refer to it |
 //! | `r/<repository>!/i/<algorithm>/<hex>/<algorithm>-<hex>` | an entry from a manifest to an index that may list it |
 //! | `r/<repository>!/p/<algorithm>/<hex>` | the pulls of a manifest |
-//! | `g/pass` | how far a pass of the collector is |
-//! | `h/pulls` | since when pulls are recorded |
+//! | `g/pass` | the position of a pass of the collector |
+//! | `h/pulls` | when pulls began to be recorded |
 //! | `g/usage` | the usage of the whole store |
-//! | `g/scrub` | how far a walk of the scrubber is |
+//! | `g/scrub` | the position of a walk of the scrubber |
 //! | `h/probe` | an empty record for the readiness probe |
 //! | [`STORE_ID`] | the store's own ID |
 

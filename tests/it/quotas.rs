@@ -65,13 +65,13 @@ async fn quotas_hold_over_restarts_and_warn_once() {
         assert_eq!(app.quota(metric, quota).await, Some(value), "{metric} {quota}");
     }
 
-    // What it wrote at its end limits the next one from its first request on.
+    // The counters that a process wrote at its end apply to the next one from its first request.
     app.signal(Signal::TERM);
     app.ended().await;
     let app = app.restart().await;
     app.is_used_up().await;
 
-    // A process that is killed leaves its counters behind. The next one counts.
+    // A killed process leaves outdated counters. The next process counts everything.
     let gone = app.anonymous();
     let digest = crate::harness::sha256(&[b'x'; 1600]);
     let path = format!("/v2/team/app/blobs/{digest}");
@@ -87,7 +87,7 @@ async fn quotas_hold_over_restarts_and_warn_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_quota_needs_a_restart_and_the_log_says_so() {
+async fn a_changed_quota_needs_a_restart_and_the_log_warns() {
     let mut app = limited().start().await;
     app.reload(|config| config["storage"]["quotas"]["total"] = json!("2GiB"))
         .await;

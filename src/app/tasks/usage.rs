@@ -1,4 +1,4 @@
-//! Counts what the store holds after the start, and writes the counters of the quotas.
+//! Counts the content of the store after the start, and writes the counters of the quotas.
 
 use crate::access::Maintenance;
 use crate::registry::Registry;
@@ -6,7 +6,7 @@ use crate::registry::collect::Pace;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Runs for ever. The count takes its time beside requests, as a collector does.
+/// Never ends. The count is paced like a collector, so that it does not slow down requests.
 pub(super) async fn keep_usage(registry: Registry, pace: Pace) {
     let writing = async {
         loop {
@@ -21,11 +21,11 @@ async fn count_usage(registry: &Registry, pace: Pace) {
     let owner = Maintenance::by_the_stores_owner();
     while let Err(why) = registry.count_usage(&owner, pace).await {
         tracing::error!(
-            "cannot count what the store holds, so storage.quotas use the counters of the last process, and limit nothing if there are none; trying again: {why}"
+            "cannot count the content of the store and will try again; until then storage.quotas use the counters of the last process, and limit nothing if there are none: {why}"
         );
         sleep(EVERY).await;
     }
-    // The next start limits pushes by this.
+    // The next start begins with these counters.
     write_usage(registry).await;
 }
 
@@ -33,10 +33,10 @@ pub(in crate::app) async fn write_usage(registry: &Registry) {
     let owner = Maintenance::by_the_stores_owner();
     if let Err(why) = registry.keep_usage(&owner).await {
         tracing::warn!(
-            "cannot write how much the repositories hold, which storage.quotas need at the next start; trying again: {why}"
+            "cannot write the usage of repositories, which storage.quotas need at the next start, and will try again: {why}"
         );
     }
 }
 
-/// A process that is killed loses the changes of this time, until the next one has counted everything.
+/// If the process is killed, the changes of this time are missing until the next one has counted everything.
 const EVERY: Duration = Duration::from_secs(60);

@@ -14,7 +14,7 @@ impl Interpreter<'_> {
         let mut repositories = Vec::new();
         for (pattern, given) in raw.repositories {
             let key = format!("storage.quotas.repositories[{pattern:?}]");
-            // zot's reader converts keys to lower case, and repository names are.
+            // zot converts keys to lower case, and repository names are lower case.
             let pattern = pattern.to_lowercase();
             if repositories
                 .iter()
@@ -22,7 +22,7 @@ impl Interpreter<'_> {
             {
                 self.mistake(
                     key,
-                    "is there twice, because upper case is converted to lower case: remove one",
+                    "is a duplicate, because patterns are converted to lower case: remove one",
                 );
                 continue;
             }

@@ -10,12 +10,11 @@ use std::collections::BTreeMap;
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Quotas {
     /// The most bytes of all blobs and manifests, in bytes or as `500GiB` or `2TiB`. Content that several
-    /// repositories have counts once. Content that nothing needs any more counts until it is collected.
-    /// Default no limit.
+    /// repositories have counts once. Garbage counts until it is collected. Default no limit.
     pub total: Option<TextOrNumber>,
-    /// The most bytes by repository pattern, for example `'team-a/**': 500GiB`: the blobs and manifests of all
-    /// repositories that match, together. A blob counts in each repository that has it. If several patterns
-    /// match a repository, all of their quotas apply. See [how to limit what is
+    /// The most bytes by repository pattern, for example `'team-a/**': 500GiB`: the blobs and manifests of
+    /// all repositories that match, together. A blob counts in each repository that has it. If several
+    /// patterns match a repository, all of their quotas apply. See [how to limit what is
     /// stored](../how-to/quotas.md).
     #[serde(default)]
     pub repositories: BTreeMap<String, TextOrNumber>,

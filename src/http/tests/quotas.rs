@@ -39,7 +39,7 @@ async fn a_push_beyond_a_quota_is_403_with_what_is_used_and_allowed() {
     let digest = sha256("0123456789 and more");
     let path = format!("/v2/open/a/blobs/uploads/?digest={digest}");
     let refused = site.send(ask(Method::POST, &path), "0123456789 and more").await;
-    // A credential would not help, so a stranger is not asked to log in.
+    // A credential would not help, so an anonymous caller gets no challenge.
     assert_eq!(refused.error(), (403, "DENIED".into()));
     let error = &refused.json()["errors"][0];
     assert_eq!(
@@ -66,7 +66,7 @@ async fn a_push_beyond_a_quota_is_403_with_what_is_used_and_allowed() {
 
 /// As in zot.
 #[tokio::test]
-async fn a_repository_too_many_is_429_with_the_limit() {
+async fn a_repository_beyond_the_limit_is_429_with_the_limit() {
     let site = Site::limited(Settings {
         repositories: Some(1),
         ..Settings::default()
@@ -99,7 +99,7 @@ async fn a_repository_too_many_is_429_with_the_limit() {
 }
 
 #[tokio::test]
-async fn a_mount_and_a_manifest_beyond_a_quota_are_403_and_what_is_there_is_not() {
+async fn a_mount_and_a_manifest_beyond_a_quota_are_403_and_existing_content_is_not() {
     let site = Site::limited(Settings {
         quotas: Quotas {
             total: None,
@@ -120,12 +120,12 @@ async fn a_mount_and_a_manifest_beyond_a_quota_are_403_and_what_is_there_is_not(
     assert_eq!(
         mount(&config).await.error(),
         (403, "DENIED".into()),
-        "open/a does not have it"
+        "open/a does not have the blob"
     );
     let put = ask(Method::PUT, "/v2/open/b/c/manifests/v1").header("content-type", IMAGE);
     let refused = site.send(put, image(&config).to_string()).await;
     assert_eq!(refused.error(), (403, "DENIED".into()));
-    // Clients ask first, and need not push what is there.
+    // Clients check first, and need not push existing content.
     let head = site.send(
         ask(Method::HEAD, &format!("/v2/open/b/c/blobs/{config}")),
         Body::empty(),

@@ -1,5 +1,5 @@
-//! Keeps the counters over a restart. Nothing but the next start reads their records, and it counts everything
-//! again. Until that count ends, the quotas use what the last process wrote.
+//! Keeps the counters over a restart. Only the next start reads their records. It counts everything again.
+//! Until that count ends, the quotas use the counters that the last process wrote.
 
 use super::super::keys::{self, Entry, Key};
 use super::super::records::unless_unreadable;
@@ -17,7 +17,7 @@ impl Registry {
             return Ok(());
         }
         let store = unless_unreadable(self.records.read(&keys::usage_of_store()).await)?.flatten();
-        // Without this record nothing was counted.
+        // Without this record, the last process counted nothing.
         let Some(store) = store else { return Ok(()) };
         let mut repositories = Vec::new();
         let mut found = self.records.keys(keys::all_usage(), Show::All);
@@ -76,7 +76,7 @@ impl Registry {
     }
 
     async fn forget_usage(&self) -> Result<(), Error> {
-        // The store's record goes first: without it a start does not read the others.
+        // The store's record is deleted first: without it a start does not read the others.
         self.forget(vec![keys::usage_of_store()]).await?;
         let mut pages = self.records.pages(keys::all_usage(), String::new(), Show::All);
         while let Some(page) = pages.next().await? {

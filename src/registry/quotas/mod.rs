@@ -1,5 +1,5 @@
-//! Asks the quotas, and the limit on repositories, before a push begins and before its content is published.
-//! Deletions are never limited.
+//! Checks the quotas, and the limit on repositories, before a push begins and before its content is
+//! published. Deletions are never limited.
 
 mod keeping;
 
@@ -11,10 +11,10 @@ use crate::oci::{Digest, RepositoryName};
 use crate::storage::Show;
 
 impl Registry {
-    /// Puts the repository into the catalogue. Fails if it would be one too many.
+    /// Puts the repository into the catalogue. Fails if that would exceed the limit.
     ///
-    /// Only new repositories take turns, so that two of them cannot both be the last one. A repository that
-    /// leaves at the same moment may be counted or not.
+    /// New repositories are added one at a time, so that two of them cannot both be the last one. A
+    /// repository that is removed at the same moment may be counted or not.
     pub(super) async fn enter(&self, repository: &RepositoryName) -> Result<(), Error> {
         let key = keys::in_catalog(repository.as_str());
         let Some(most) = self.settings.repositories else {
@@ -30,7 +30,7 @@ impl Registry {
         self.records.mark(&key).await
     }
 
-    /// Whether there are so many repositories, or more.
+    /// Whether there are at least this many repositories.
     async fn has_repositories(&self, many: usize) -> Result<bool, Error> {
         let mut pages = self.records.pages(keys::catalog(), String::new(), Show::All);
         let mut found = 0;
@@ -58,8 +58,8 @@ impl Registry {
         })
     }
 
-    /// Reserves room for a blob whose link is pending. The blob has this `size` if the push brings it; otherwise
-    /// the store has it.
+    /// Reserves room for a blob whose link is pending. The blob has this `size` if the push brings it;
+    /// otherwise the store has it.
     pub(super) async fn room_for_blob(
         &self,
         repository: &RepositoryName,
@@ -84,8 +84,8 @@ impl Registry {
         Ok(blob.map(|blob| blob.record.size))
     }
 
-    /// Withdraws the announcement of a link for which there is no room. `None` if the link has changed: another
-    /// push of the same blob may have succeeded, and then this one needs no room.
+    /// Withdraws the announcement of a link for which there is no room. `None` if the link has changed:
+    /// another push of the same blob may have succeeded, and then this one needs no room.
     pub(super) async fn without_room<T>(
         &self,
         (repository, digest): (&RepositoryName, &Digest),

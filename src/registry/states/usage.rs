@@ -1,4 +1,4 @@
-//! What a repository, or the whole store, holds.
+//! How much a repository, or the whole store, has.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ pub(in crate::registry) struct UsageRecord {
     pub manifests: u64,
 }
 
-/// What one came or went.
+/// The kind of content that was added or removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::registry) enum Part {
     Blob,

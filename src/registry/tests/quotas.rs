@@ -80,7 +80,7 @@ fn exceeded<T>(done: Result<T, Error>) -> Option<(u64, u64, u64)> {
 }
 
 #[tokio::test]
-async fn what_comes_and_goes_is_counted_in_each_repository_and_once_in_the_store() {
+async fn content_is_counted_in_each_repository_and_once_in_the_store() {
     let bench = Bench::new();
     let registry = limited(&bench, Some(10_000), &[("team/**", 10_000), ("other", 10_000)]).await;
     let blob = upload(&registry, R, b"0123456789").await.unwrap();
@@ -110,7 +110,7 @@ async fn what_comes_and_goes_is_counted_in_each_repository_and_once_in_the_store
         .unwrap();
     assert_eq!(used(&registry), [10, 10, 0]);
     registry.delete_blob(&delete(R), &blob).await.unwrap();
-    assert_eq!(used(&registry), [10, 0, 0], "its bytes are not collected yet");
+    assert_eq!(used(&registry), [10, 0, 0], "the bytes are not collected yet");
     collect(&registry, Rules::default()).await;
     assert_eq!(used(&registry), [0, 0, 0]);
 }
@@ -120,7 +120,7 @@ async fn retention_and_the_collector_make_room() {
     let bench = Bench::new();
     let registry = limited(&bench, Some(10_000), &[("team/**", 10_000)]).await;
     push_image(&registry, R, "an image", &json!({})).await;
-    upload(&registry, R, b"needed by nothing").await.unwrap();
+    upload(&registry, R, b"garbage").await.unwrap();
     assert_eq!(used(&registry)[0], used(&registry)[1]);
     assert!(used(&registry)[0] > 100);
     bench.hand.advance(Duration::from_secs(60));
@@ -130,7 +130,7 @@ async fn retention_and_the_collector_make_room() {
 }
 
 #[tokio::test]
-async fn a_push_is_refused_where_it_begins_and_where_it_ends() {
+async fn a_push_is_rejected_at_its_beginning_or_at_its_end() {
     let bench = Bench::new();
     let registry = limited(&bench, None, &[("team/**", 20)]).await;
     upload(&registry, R, b"0123456789").await.unwrap();
@@ -164,7 +164,7 @@ async fn a_push_is_refused_where_it_begins_and_where_it_ends() {
         3,
         "no announcement of a link is left"
     );
-    // What is there may be pushed and mounted again, and a deletion makes room.
+    // Existing content may be pushed and mounted again, and a deletion makes room.
     let blob = sha256(b"0123456789");
     assert!(mount(&registry, R, R, &blob).await.unwrap());
     registry
@@ -176,7 +176,7 @@ async fn a_push_is_refused_where_it_begins_and_where_it_ends() {
 }
 
 #[tokio::test]
-async fn a_refused_push_to_a_new_repository_leaves_no_repository() {
+async fn a_rejected_push_to_a_new_repository_leaves_no_repository() {
     let bench = Bench::new();
     let registry = limited(&bench, None, &[("team/**", 5)]).await;
     assert!(exceeded(upload(&registry, R, b"0123456789").await).is_some());
@@ -196,7 +196,7 @@ fn unread(length: u64) -> Body {
 }
 
 #[tokio::test]
-async fn an_announced_length_that_does_not_fit_is_refused_before_the_bytes() {
+async fn an_announced_length_that_does_not_fit_is_rejected_before_the_bytes() {
     let bench = Bench::new();
     let registry = limited(&bench, Some(1000), &[("team/**", 20)]).await;
     let (permit, pusher, empty) = (create(R), pusher(R), sha256(b""));
@@ -248,7 +248,7 @@ async fn pushes_that_end_together_do_not_exceed_the_quota() {
             async move { upload(&registry, R, &[n; 10]).await }
         });
         let done = join_all(pushes).await;
-        // Those that are too many wait for the others, so none is refused for one that fails.
+        // Pushes beyond the quota wait for the others, so none is rejected because of one that fails.
         let accepted = done.iter().filter(|one| one.is_ok()).count();
         assert_eq!(accepted, 3, "seed {seed}: {done:?}");
         assert_eq!(used(&registry), [30, 30], "seed {seed}");
@@ -284,7 +284,7 @@ async fn manifests_that_end_together_do_not_exceed_the_quota() {
 }
 
 #[tokio::test]
-async fn pushes_of_the_same_content_that_end_together_need_its_room_once() {
+async fn pushes_of_the_same_content_that_end_together_need_room_for_it_once() {
     for seed in 0..100 {
         let bench = Bench::new();
         let blob = sha256(b"0123456789");
@@ -369,17 +369,17 @@ async fn the_counters_survive_a_restart_and_a_count_corrects_them() {
     registry.keep_usage(&owner()).await.unwrap();
     let now = bench.store.get(&key).await.unwrap().unwrap().version;
     assert_eq!(now, written, "nothing has changed");
-    // Not written before the process was killed.
+    // This was not written before the process was killed.
     upload(&registry, "other", b"abc").await.unwrap();
     let next = bench.restarted().with(quotas(Some(1000), of));
-    assert_eq!(next.quotas(), [], "nothing is known yet");
+    assert_eq!(next.quotas(), [], "the use is unknown yet");
     next.load_usage(&owner()).await.unwrap();
     assert_eq!(used(&next), [10, 10]);
     let refused = upload(&next, R, b"abcdef").await;
     assert_eq!(
         exceeded(refused),
         Some((10, 15, 6)),
-        "what was written limits until all is counted"
+        "the written counters apply until everything is counted"
     );
     next.count_usage(&owner(), Pace::UNBOUNDED).await.unwrap();
     assert_eq!(used(&next), [13, 13]);
@@ -392,20 +392,20 @@ async fn the_counters_survive_a_restart_and_a_count_corrects_them() {
     assert_eq!(
         bench.keys("q/").await,
         [""; 0],
-        "a repository without anything needs no record"
+        "an empty repository needs no record"
     );
     assert_eq!(bench.keys("g/usage").await, ["g/usage"]);
     bench.restarted().keep_usage(&owner()).await.unwrap();
     assert_eq!(
         bench.keys("g/usage").await,
         [""; 0],
-        "without quotas they would be outdated"
+        "without quotas the counters would become outdated"
     );
 }
 
 /// The process dies after some of the writes.
 #[tokio::test]
-async fn counters_of_which_only_some_were_written_are_corrected_by_a_full_pass() {
+async fn counters_that_were_only_partly_written_are_corrected_by_a_full_pass() {
     let bench = Bench::new();
     let registry = limited(&bench, Some(1000), &[("**", 1000)]).await;
     upload(&registry, "a", b"0123456789").await.unwrap();
@@ -424,7 +424,7 @@ async fn counters_of_which_only_some_were_written_are_corrected_by_a_full_pass()
     upload(&next, "c", b"c").await.unwrap();
     assert_eq!(used(&next), [14, 14]);
     collect(&next, Rules::default()).await;
-    // The pass also took what nothing needs.
+    // The pass also removed the garbage.
     assert_eq!(used(&next), [0, 0]);
     let counted = limited(&bench, Some(1000), &[("**", 1000)]).await;
     assert_eq!(used(&counted), [0, 0]);
@@ -450,7 +450,7 @@ async fn damaged_records_of_counters_are_written_again() {
 }
 
 #[tokio::test]
-async fn only_as_many_new_repositories_begin_as_there_may_be() {
+async fn concurrent_first_pushes_do_not_exceed_the_limit_on_repositories() {
     for seed in 0..100 {
         let bench = Bench::new();
         let registry = bench.interleaved(seed).with(Settings {
@@ -471,16 +471,16 @@ async fn only_as_many_new_repositories_begin_as_there_may_be() {
         assert_eq!(
             bench.keys("u/").await.len(),
             2,
-            "seed {seed}: a refused one leaves nothing"
+            "seed {seed}: a rejected push leaves nothing"
         );
-        // An existing repository takes more.
+        // An existing repository accepts more.
         registry.start_upload(&create("a"), None).await.unwrap();
         registry.cancel(&create("a"), &first.id).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_repository_that_leaves_makes_room_for_another() {
+async fn a_deleted_repository_makes_room_for_another() {
     let bench = Bench::new();
     let registry = bench.restarted().with(Settings {
         repositories: Some(1),

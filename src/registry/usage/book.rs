@@ -1,4 +1,4 @@
-//! The counters, what pushes have reserved, and the quotas that both count for.
+//! The counters, the reservations of pushes, and the quotas that both count towards.
 
 use super::super::states::usage::{Part, UsageRecord};
 use super::census::Census;
@@ -22,15 +22,15 @@ pub(super) struct Book {
 #[derive(Debug)]
 struct Counter {
     record: UsageRecord,
-    /// The sum of all changes since the present count of everything began.
+    /// The sum of all changes since the current count of everything began.
     moved: u64,
-    /// It differs from the record in the store.
+    /// Whether it differs from the record in the store.
     is_new: bool,
-    /// The places of the quotas that it counts for.
+    /// The places of the quotas that it counts towards.
     quotas: Vec<usize>,
 }
 
-/// What a push is about to add. Two pushes of the same need its room once.
+/// What a push is about to add. Two pushes of the same content need room for it only once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Item {
     /// A blob in a repository.
@@ -53,7 +53,7 @@ struct Reservation {
 #[derive(Debug)]
 pub(super) enum Refused {
     Exceeded(QuotaExceeded),
-    /// Others have reserved it. They may need less, or fail.
+    /// Other pushes have reserved it. They may need less, or fail.
     ByReservations,
 }
 
@@ -92,8 +92,8 @@ impl Counter {
         }
     }
 
-    /// Corrects it by a count. The count does not say which of the changes beside it it saw, so a difference
-    /// that these explain is no reason to change a counter that was right before.
+    /// Corrects the counter by a count. It is unknown which of the changes during the count it has seen. So a
+    /// difference that these changes explain does not correct a counter that was right before.
     fn correct(&mut self, counted: UsageRecord, was_known: bool) {
         let difference = self.record.bytes.abs_diff(counted.bytes);
         let is_better = if was_known {
@@ -132,7 +132,7 @@ impl Book {
         }
     }
 
-    /// Fails if a blob of so many bytes would not fit. It reserves nothing.
+    /// Fails if a blob of this size would not fit. It reserves nothing.
     pub(super) fn check(
         &self,
         repository: &RepositoryName,
@@ -148,7 +148,7 @@ impl Book {
         }
     }
 
-    /// The quotas that a blob would count for.
+    /// The quotas that a blob would count towards.
     fn counting(&self, repository: &RepositoryName, adds: Adds) -> impl Iterator<Item = &Standing> {
         let of_patterns = if adds.to_repository {
             self.matching(repository)
@@ -182,12 +182,12 @@ impl Book {
         }
     }
 
-    /// Reserves room for each item, or for none of them. An item for which another push holds room needs no
+    /// Reserves room for all items or for none. An item for which another push has reserved room needs no
     /// more.
     pub(super) fn reserve(&mut self, items: &[Item], bytes: u64) -> Result<(), Refused> {
         let new = items.iter().filter(|item| !self.reserved.contains_key(item));
         let new: Vec<(Item, Vec<usize>)> = new.map(|item| (item.clone(), self.quotas_of(item))).collect();
-        // No quota counts for two of the items.
+        // No quota counts two of the items.
         let places = new.iter().flat_map(|(_, quotas)| quotas);
         let counting = || places.clone().filter_map(|place| self.quotas.get(*place));
         if self.is_known {
@@ -232,7 +232,7 @@ impl Book {
         }
     }
 
-    /// Gives the reserved bytes of the item back.
+    /// Returns the reserved bytes of the item.
     fn settle(&mut self, item: &Item) {
         let Some(reservation) = self.reserved.get_mut(item) else {
             return;
@@ -245,7 +245,7 @@ impl Book {
         reservation.bytes = 0;
     }
 
-    /// What was reserved is now used.
+    /// The reserved bytes of the item are now used.
     pub(super) fn gained(&mut self, item: &Item, bytes: u64) {
         self.settle(item);
         self.changed(item, bytes, UsageRecord::add);
@@ -284,10 +284,10 @@ impl Book {
         change(&mut self.store.record, part, bytes);
         self.store.moved = self.store.moved.saturating_add(bytes);
         self.store.is_new = true;
-        self.tell_quotas_of_the_store();
+        self.update_quotas_of_the_store();
     }
 
-    fn tell_quotas_of_the_store(&mut self) {
+    fn update_quotas_of_the_store(&mut self) {
         for place in &self.store.quotas {
             if let Some(quota) = self.quotas.get_mut(*place) {
                 quota.set_used(self.store.record.bytes);
@@ -296,7 +296,7 @@ impl Book {
         self.warn();
     }
 
-    /// Changes the counter of a repository, and with it what is used of its quotas.
+    /// Changes the counter of a repository, and with it the use of its quotas.
     fn adjust(&mut self, repository: &RepositoryName, change: impl FnOnce(&mut Counter)) {
         if !self.repositories.contains_key(repository) {
             let counter = Counter::new(self.matching(repository));
@@ -322,17 +322,18 @@ impl Book {
         }
     }
 
-    /// What the records say that the last process wrote.
+    /// Begins with the counters that the last process wrote.
     pub(super) fn load(&mut self, store: UsageRecord, repositories: Vec<(RepositoryName, UsageRecord)>) {
         for (repository, record) in repositories {
             self.adjust(&repository, |counter| counter.record = record);
         }
         self.store.record = store;
         self.is_known = true;
-        self.tell_quotas_of_the_store();
+        self.update_quotas_of_the_store();
     }
 
-    /// The counters that differ from their records, which count as written from now on. `None` is the store.
+    /// The counters that differ from their records, which are regarded as written from now on. `None` is the
+    /// store.
     pub(super) fn take_new(&mut self) -> Vec<(Option<RepositoryName>, UsageRecord)> {
         // A start that finds the store's record trusts the others.
         if !self.is_known {
@@ -352,7 +353,7 @@ impl Book {
         taken
     }
 
-    /// They could not be written.
+    /// Takes back counters that could not be written.
     pub(super) fn put_back(&mut self, taken: Vec<(Option<RepositoryName>, UsageRecord)>) {
         for (repository, _) in taken {
             match repository {
@@ -362,7 +363,7 @@ impl Book {
         }
     }
 
-    /// From now on changes are summed up, so that a count beside them can be judged.
+    /// From now on changes are summed up. Their sum shows whether a count differs by more than they explain.
     pub(super) fn count_begins(&mut self) {
         self.store.moved = 0;
         self.repositories
@@ -387,7 +388,7 @@ impl Book {
         // The next start needs this record even if nothing is stored.
         self.store.is_new |= !was_known;
         self.is_known = true;
-        self.tell_quotas_of_the_store();
+        self.update_quotas_of_the_store();
     }
 
     /// Each quota with its use. There are none until the use is known.

@@ -1,4 +1,4 @@
-//! A count of everything that the store holds.
+//! A count of everything in the store.
 
 use super::super::states::usage::{Part, UsageRecord};
 use crate::oci::RepositoryName;

@@ -1,10 +1,11 @@
-//! How many bytes the repositories and the whole store hold, and the quotas on them.
+//! How many bytes the repositories and the whole store have, and the quotas on them.
 //!
 //! The counters are in memory, so a request writes nothing for them. Every link, blob and manifest that comes
-//! or goes changes them, so they are exact in a process that has the store to itself. A push reserves its bytes
-//! before it publishes them, so pushes that end together stay within a quota. [`super::quotas`] reads and writes
-//! the records of the counters. A collector counts everything now and then, which corrects them after a process
-//! was killed. Processes that share a store would each see only their own changes until the next count.
+//! or goes changes them, so they are exact in a process that has the store to itself. A push reserves its
+//! bytes before it publishes them, so pushes that end together stay within a quota. [`super::quotas`] reads
+//! and writes the records of the counters. A collector counts everything now and then, which corrects them
+//! after a process was killed. Processes that share a store would each see only their own changes until the
+//! next count.
 
 mod book;
 mod census;
@@ -64,7 +65,7 @@ struct Counters {
     counting: tokio::sync::Mutex<()>,
 }
 
-/// A count of everything, which goes on until it is passed to [`Usage::end_census`].
+/// A count of everything, which continues until it is passed to [`Usage::end_census`].
 pub(super) struct Counting<'a> {
     pub(super) census: Census,
     _turn: tokio::sync::MutexGuard<'a, ()>,
@@ -119,7 +120,7 @@ impl Usage {
         counters.book().check_begin(repository)
     }
 
-    /// Fails if a blob of so many bytes would not fit now. It reserves nothing.
+    /// Fails if a blob of this size would not fit now. It reserves nothing.
     pub(super) fn check(
         &self,
         repository: &RepositoryName,
@@ -156,8 +157,8 @@ impl Usage {
         self.reserve(item, bytes as u64).await
     }
 
-    /// If others hold the room that is left, this waits for their end. It holds nothing meanwhile, so two pushes
-    /// never wait for each other.
+    /// If other pushes have reserved the room that is left, this waits until they end. It reserves nothing
+    /// meanwhile, so two pushes never wait for each other.
     async fn reserve(
         &self,
         items: impl FnOnce() -> Vec<Item>,
@@ -181,7 +182,7 @@ impl Usage {
         }))
     }
 
-    /// The repository has a blob more.
+    /// The repository now has this blob.
     pub(super) fn gained_link(&self, repository: &RepositoryName, digest: &Digest, bytes: u64) {
         self.change(|book| book.gained(&Item::Link(repository.clone(), digest.clone()), bytes));
     }
@@ -190,7 +191,7 @@ impl Usage {
         self.change(|book| book.lost(&Item::Link(repository.clone(), digest.clone()), bytes));
     }
 
-    /// The store has a blob more.
+    /// The store now has this blob.
     pub(super) fn gained_blob(&self, digest: &Digest, bytes: u64) {
         self.change(|book| book.gained(&Item::Blob(digest.clone()), bytes));
     }
@@ -211,7 +212,8 @@ impl Usage {
         self.change(|book| book.load(store, repositories));
     }
 
-    /// The counters that differ from their records, which count as written from now on. `None` is the store.
+    /// The counters that differ from their records, which are regarded as written from now on. `None` is the
+    /// store.
     pub(super) fn take_new(&self) -> Vec<(Option<RepositoryName>, UsageRecord)> {
         self.0
             .as_ref()
@@ -219,7 +221,7 @@ impl Usage {
             .unwrap_or_default()
     }
 
-    /// They could not be written.
+    /// Takes back counters that could not be written.
     pub(super) fn put_back(&self, taken: Vec<(Option<RepositoryName>, UsageRecord)>) {
         self.change(|book| book.put_back(taken));
     }
@@ -230,8 +232,8 @@ impl Usage {
         }
     }
 
-    /// Begins a count of everything. Requests go on beside it. `None` without quotas. Waits for another count to
-    /// end.
+    /// Begins a count of everything. Requests continue beside it. `None` without quotas. Waits for another
+    /// count to end.
     pub(super) async fn begin_census(&self) -> Option<Counting<'_>> {
         let counters = self.0.as_ref()?;
         let turn = counters.counting.lock().await;

@@ -10,13 +10,13 @@ pub(super) struct Standing {
     of: Option<(String, Repositories)>,
     allowed: u64,
     used: u64,
-    /// Of pushes that are about to add bytes.
+    /// Reserved by pushes that are about to add bytes.
     reserved: u64,
     /// The highest percentage of [`WARNINGS`] that `used` has reached.
     warned: u64,
 }
 
-/// Percentages at which the log has a warning, and a metric counts.
+/// The percentages at which a warning is logged and counted.
 const WARNINGS: [u64; 2] = [95, 80];
 
 impl Standing {
@@ -57,12 +57,12 @@ impl Standing {
         self.used >= self.allowed
     }
 
-    /// Whether so many bytes more fit.
+    /// Whether this many more bytes fit.
     pub(super) const fn has_room(&self, bytes: u64) -> bool {
         bytes == 0 || self.used.saturating_add(bytes) <= self.allowed
     }
 
-    /// Whether they also fit beside those of other pushes.
+    /// Whether they also fit beside the reservations of other pushes.
     pub(super) const fn has_room_beside_others(&self, bytes: u64) -> bool {
         bytes == 0 || self.has_room(bytes.saturating_add(self.reserved))
     }

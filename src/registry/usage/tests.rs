@@ -29,7 +29,7 @@ fn usage(total: Option<u64>, of: &[(&str, u64)]) -> Usage {
     })
 }
 
-/// One whose use is known to be nothing.
+/// Counters that are known and 0.
 fn empty(total: Option<u64>, of: &[(&str, u64)]) -> Usage {
     let usage = usage(total, of);
     usage.load(UsageRecord::default(), Vec::new());
@@ -93,17 +93,23 @@ fn all_quotas_of_a_repository_hold_and_a_reservation_counts_until_it_ends() {
     let held = usage.reserve_new("a/b", 1, 10).unwrap().unwrap();
     assert!(
         usage.reserve_new("a/b", 2, 1).is_none(),
-        "the smaller one may be full"
+        "the smaller quota may be used up"
     );
-    assert!(usage.reserve_new("a/c", 2, 91).is_none(), "the larger one may be");
+    assert!(
+        usage.reserve_new("a/c", 2, 91).is_none(),
+        "the larger quota may be used up"
+    );
     assert!(
         usage.reserve_new("a/c", 2, 101).unwrap().is_err(),
-        "it never fits"
+        "the blob never fits"
     );
-    assert!(usage.has_room("b", 2, 1 << 40), "it has no quota");
+    assert!(usage.has_room("b", 2, 1 << 40), "the repository has no quota");
     assert!(usage.check_begin(&name("a/b")).is_ok(), "nothing is used yet");
     usage.gained_link(&name("a/b"), &digest(1), 10);
-    assert!(usage.has_room("a/c", 2, 90), "what is used is not reserved too");
+    assert!(
+        usage.has_room("a/c", 2, 90),
+        "used bytes are not reserved as well"
+    );
     drop(held);
     assert!(usage.reserve_new("a/b", 2, 1).unwrap().is_err());
     assert!(usage.check_begin(&name("a/b")).is_err());
@@ -115,7 +121,7 @@ fn all_quotas_of_a_repository_hold_and_a_reservation_counts_until_it_ends() {
 }
 
 #[test]
-fn two_pushes_of_the_same_content_need_its_room_once() {
+fn two_pushes_of_the_same_content_need_room_for_it_once() {
     let usage = empty(Some(15), &[("**", 10)]);
     let first = usage.reserve_new("a", 1, 10).unwrap().unwrap();
     let second = usage.reserve_new("a", 1, 10).unwrap().unwrap();
@@ -123,7 +129,7 @@ fn two_pushes_of_the_same_content_need_its_room_once() {
     drop(first);
     assert!(
         usage.reserve_new("a", 2, 1).is_none(),
-        "the second still holds it"
+        "the second push still holds the room"
     );
     usage.gained_link(&name("a"), &digest(1), 10);
     usage.gained_blob(&digest(1), 10);
@@ -134,23 +140,23 @@ fn two_pushes_of_the_same_content_need_its_room_once() {
     assert_eq!((error.quota.as_str(), error.used, error.needed), (TOTAL, 10, 10));
     assert!(
         usage.reserves("a", 1, 10, LINKED).unwrap().is_ok(),
-        "the store has it"
+        "the store has the blob"
     );
 }
 
 #[tokio::test]
-async fn a_push_waits_for_those_that_hold_the_last_room() {
+async fn a_push_waits_for_the_pushes_that_reserved_the_last_room() {
     let usage = empty(Some(10), &[]);
     let held = usage.reserve_new("a", 1, 6).unwrap().unwrap();
     let (repository, digest) = (name("a"), digest(2));
     let mut waiting = pin!(usage.reserve_blob(&repository, &digest, Adds::PERHAPS, 6));
     assert!(waiting.as_mut().now_or_never().is_none());
     drop(held);
-    assert!(waiting.await.is_ok(), "the other has failed");
+    assert!(waiting.await.is_ok(), "the other push has failed");
 }
 
 #[test]
-fn what_is_refused_reserves_nothing() {
+fn a_rejected_push_reserves_nothing() {
     let usage = empty(Some(5), &[("**", 100)]);
     for _ in 0..3 {
         assert!(usage.reserve_new("a", 1, 50).unwrap().is_err());
@@ -159,7 +165,7 @@ fn what_is_refused_reserves_nothing() {
 }
 
 #[tokio::test]
-async fn a_count_corrects_what_the_changes_beside_it_do_not_explain() {
+async fn a_count_corrects_differences_that_changes_during_it_do_not_explain() {
     let usage = usage(Some(1000), &[("**", 1000)]);
     usage.load(
         record(50, 1),
@@ -187,7 +193,11 @@ async fn until_the_use_is_known_nothing_is_limited() {
     let usage = usage(Some(10), &[("a", 10)]);
     assert_eq!(usage.quotas(), []);
     assert!(usage.has_room("a", 1, 11) && usage.check_begin(&name("a")).is_ok());
-    assert_eq!(usage.take_new(), [], "the next start must not trust this");
+    assert_eq!(
+        usage.take_new(),
+        [],
+        "the next start must not trust an unknown use"
+    );
     usage.gained_link(&name("a"), &digest(1), 4);
     usage.gained_blob(&digest(1), 4);
     usage.count(&[("a", 10)], 10).await;
@@ -196,7 +206,7 @@ async fn until_the_use_is_known_nothing_is_limited() {
 }
 
 #[test]
-fn only_what_has_changed_is_written_again() {
+fn only_changed_counters_are_written_again() {
     let usage = empty(Some(100), &[]);
     usage.gained_link(&name("a"), &digest(1), 4);
     let taken = usage.take_new();
@@ -210,7 +220,7 @@ fn only_what_has_changed_is_written_again() {
 }
 
 #[test]
-fn without_quotas_nothing_is_kept() {
+fn without_quotas_there_are_no_counters() {
     let usage = Usage::new(&Quotas::default());
     assert!(!usage.is_kept());
     usage.gained_link(&name("a"), &digest(1), 7);

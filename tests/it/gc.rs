@@ -31,7 +31,7 @@ async fn gc(setup: &Setup, more: &[&str]) -> (i32, String, String) {
 }
 
 /// The exit code and the report.
-async fn report(setup: &Setup, more: &[&str]) -> (i32, Value) {
+pub(crate) async fn report(setup: &Setup, more: &[&str]) -> (i32, Value) {
     let (code, out, errors) = gc(setup, &[&["--output", "json"], more].concat()).await;
     let report = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{code} {out}{errors}"));
     (code, report)
@@ -64,7 +64,7 @@ async fn twice(setup: &Setup) -> Value {
     done
 }
 
-fn bytes_in(folder: &Path) -> u64 {
+pub(crate) fn bytes_in(folder: &Path) -> u64 {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder).into_iter().flatten() {
         let entry = entry.unwrap();

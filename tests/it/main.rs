@@ -28,6 +28,7 @@ mod descriptors;
 mod dev;
 mod early;
 mod explain;
+mod foretold;
 mod fsck;
 mod gc;
 mod harness;

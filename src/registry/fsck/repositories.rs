@@ -37,9 +37,8 @@ impl Check<'_> {
                 Some(Entry::Scrub) => self.is_readable(&keys::scrub()).await,
                 Some(Entry::StoreUsage) => self.is_readable(&keys::usage_of_store()).await,
                 Some(Entry::Usage(repository)) => self.is_readable(&keys::usage(repository.as_str())).await,
-                Some(
-                    Entry::Blob(_) | Entry::Link(..) | Entry::Upload(..) | Entry::Catalog(_) | Entry::Own,
-                ) => {}
+                Some(Entry::Own) => self.own(key).await,
+                Some(Entry::Blob(_) | Entry::Link(..) | Entry::Upload(..) | Entry::Catalog(_)) => {}
                 None => self.damage(key, "is not the key of a record"),
             }
         }
@@ -257,6 +256,17 @@ impl Check<'_> {
         let key = keys::pulls(repository, digest);
         if self.read(&key).await.is_some() && self.look(&keys::manifest(repository, digest)).await.is_none() {
             self.leftover(key.as_str(), "the manifest does not exist");
+        }
+    }
+
+    /// The token service reads the store's ID itself.
+    async fn own(&mut self, key: &str) {
+        let probe = keys::probe();
+        let pulls_began = keys::pulls_began();
+        if key == probe.as_str() {
+            self.is_readable(&probe).await;
+        } else if key == pulls_began.as_str() {
+            self.is_readable(&pulls_began).await;
         }
     }
 

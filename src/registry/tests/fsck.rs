@@ -223,6 +223,42 @@ async fn every_kind_of_damage_is_found() {
 }
 
 #[tokio::test]
+async fn a_record_of_any_kind_that_cannot_be_read_is_damage() {
+    let hex = "0".repeat(64);
+    let digest = format!("sha256/{hex}");
+    let name = format!("sha256-{hex}");
+    for key in [
+        format!("b/sha256/00/{hex}"),
+        format!("l/sha256/00/{hex}/{R}!"),
+        format!("c/{R}/other!"),
+        format!("u/{R}!/{}", "0".repeat(32)),
+        format!("x/{R}!/{digest}"),
+        format!("q/{R}!"),
+        format!("r/{R}!/m/{digest}"),
+        format!("r/{R}!/t/other"),
+        format!("r/{R}!/h/v1/0000000000000001"),
+        format!("r/{R}!/k/{digest}/v1"),
+        format!("r/{R}!/s/{digest}/{name}"),
+        format!("r/{R}!/i/{digest}/{name}"),
+        format!("r/{R}!/p/{digest}"),
+        "g/pass".to_owned(),
+        "g/scrub".to_owned(),
+        "h/pulls".to_owned(),
+        "h/probe".to_owned(),
+    ] {
+        let bench = whole().await;
+        let damaged = Bytes::from_static(b"{");
+        bench.store.create(&key, damaged.into()).await.unwrap();
+        let damages = bench.damages().await;
+        let expected = format!("damage: {key}: cannot be read");
+        assert!(
+            damages.iter().any(|damage| damage.starts_with(&expected)),
+            "{key}: {damages:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn bytes_that_are_lost_or_changed_are_damage() {
     for content in [None, Some("cxnfig"), Some("config and more")] {
         let bench = whole().await;

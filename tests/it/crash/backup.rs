@@ -2,7 +2,10 @@
 
 use super::server::Shim;
 use crate::backup::{Image, back_up, copied, restored};
+use crate::gc::{bytes_in, report};
 use crate::harness::{PATIENCE, Setup, TestApp, eventually, output};
+use reqwest::Method;
+use serde_json::json;
 use std::path::Path;
 use std::process::Stdio;
 use tokio::process::{Child, Command};
@@ -123,4 +126,50 @@ async fn a_killed_backup_cannot_be_opened_and_the_next_run_finishes_it() {
         restored.anonymous().get("/v2/team/app/manifests/v2").await.status,
         404
     );
+}
+
+/// A pass beside a backup removes nothing that the backup still copies. When the backup has ended, the space comes
+/// back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_beside_a_backup_leaves_the_bytes_that_the_backup_holds() {
+    let Some(shim) = Shim::build() else { return };
+    let mut setup = Setup::plain();
+    setup.config["storage"]["gc"] = json!(false);
+    setup.config["storage"]["gcDelay"] = json!("0");
+    let app = setup.start_by(shim.program()).await;
+    let kept = Image::new("team/app", "kept", false);
+    let deleted = Image::new("team/app", "deleted", true);
+    kept.push(&app.anonymous(), "v1").await;
+    deleted.push(&app.anonymous(), "v2").await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let to = elsewhere.path().join("backup");
+
+    shim.hold("fsync", OF_A_COPY);
+    let command = begin(&app, &to).await;
+    let path = format!("/v2/team/app/manifests/{}", deleted.digest());
+    let answer = app.anonymous().send(Method::DELETE, &path, "").await;
+    assert_eq!(answer.status, 202);
+    let size = |image: &Image| image.blobs.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+    for freed in [size(&deleted), 0] {
+        let (code, pass) = report(&app.setup, &[]).await;
+        assert_eq!((code, &pass["freedBytes"]), (0, &json!(freed)), "{pass:#}");
+        assert_eq!(bytes_in(&app.store().join("d")), size(&kept) + size(&deleted));
+    }
+    assert!(bytes_in(&app.store().join("v/held")) > 70_000, "the manifest");
+
+    shim.heal();
+    let ended = tokio::time::timeout(PATIENCE, command.wait_with_output()).await;
+    let ended = ended.expect("the command does not end").unwrap();
+    assert!(
+        ended.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
+    eventually("the space comes back", async || {
+        (bytes_in(&app.store().join("d")) == size(&kept)).then_some(())
+    })
+    .await;
+    let restored = restored(&to).await;
+    kept.must_be(&restored.anonymous(), "v1").await;
+    deleted.must_be(&restored.anonymous(), "v2").await;
 }

@@ -60,7 +60,7 @@ impl Rounds {
     async fn one(&mut self, end: Instant) {
         let collects = self.shared.collects;
         if collects {
-            let pace = self.dice.choice([5, 30, 100]);
+            let pace = self.dice.choice([20, 50, 100]);
             // Without syncs the clients do more. What a killed process has written is kept by the kernel.
             let commit = self.dice.bool();
             self.server.configure(|config| {

@@ -301,11 +301,10 @@ impl Server {
         self.fsck();
     }
 
-    /// What `fsck` says at its end about a store without damage.
+    /// What `fsck` says about a store without damage.
     pub(super) fn fsck(&self) -> String {
         let (code, out, errors) = output(&["fsck", self.file.to_str().unwrap()], self.setup.folder.path());
         assert_eq!(code, 0, "{out}{errors}");
-        let last = out.lines().last().unwrap_or_default();
-        last.split_once(": ").map_or(last, |(_, said)| said).to_owned()
+        out
     }
 }

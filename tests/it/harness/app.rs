@@ -317,7 +317,7 @@ pub(crate) fn output(arguments: &[&str], folder: &Path) -> (i32, String, String)
     )
 }
 
-/// Copies a folder with its content.
+/// Copies a folder with its files. A socket is left out.
 pub(crate) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -325,7 +325,7 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
         let path = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
             copy_folder(&entry.path(), &path);
-        } else {
+        } else if entry.file_type().unwrap().is_file() {
             std::fs::copy(entry.path(), path).unwrap();
         }
     }

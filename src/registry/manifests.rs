@@ -126,7 +126,9 @@ impl Registry {
             missing: Vec::new(),
         };
         let sparse = self.settings.sparse.contain(permit.repository());
-        let record = ManifestRecord::pending(&manifest, bytes).sparse(sparse);
+        let record = ManifestRecord::pending(&manifest, bytes)
+            .sparse(sparse)
+            .pushed_at(Some(self.records.now().as_millis()));
         let pushing = Pushing {
             record,
             manifest,
@@ -301,13 +303,17 @@ impl Registry {
             announced => announced?,
         };
         let (record, base) = match announced {
-            (manifest::Found::Pending(record), Some(base)) => (record.sparse(sparse), base),
+            (manifest::Found::Pending(record), Some(base)) => {
+                // The announcement may be what an earlier push left.
+                let pushed = pushed.record.header.pushed;
+                (record.sparse(sparse).pushed_at(pushed), base)
+            }
             (manifest::Found::Committed(found), base) => {
                 // The record may name less than this push needs, because an earlier version recorded less, or
                 // a child of an index was then stored as another kind.
                 let differs = found.header.blobs != pushed.record.header.blobs;
                 let record = if differs {
-                    pushed.record.committed()
+                    pushed.record.committed().pushed_at(found.header.pushed)
                 } else {
                     found.sparse(sparse)
                 };

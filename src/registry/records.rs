@@ -20,6 +20,7 @@ use super::states::scrub::ScrubRecord;
 use super::states::session::Session;
 use super::states::tag::{TagRecord, TagState};
 use super::states::usage::UsageRecord;
+use crate::clock::Timestamp;
 use crate::oci::{Algorithm, Digest};
 use crate::storage::{Failure, Value};
 use bytes::Bytes;
@@ -48,6 +49,10 @@ pub(super) trait Stored: Sized + Send + Sync + 'static {
     fn belongs_to(&self, _key: &str) -> bool {
         true
     }
+
+    /// Fills in what an earlier version did not record. `_written` is the time at which the store accepted the
+    /// record.
+    fn fill_in(&mut self, _written: Timestamp) {}
 }
 
 /// A record that is only JSON.
@@ -106,6 +111,10 @@ impl Stored for ManifestRecord {
             }
             _ => true,
         }
+    }
+
+    fn fill_in(&mut self, written: Timestamp) {
+        self.header.pushed = Some(self.first_push(written).as_millis());
     }
 }
 

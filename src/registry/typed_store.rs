@@ -248,7 +248,8 @@ impl TypedStore {
             length,
             ..
         } = decoded;
-        let (record, more) = decoded.value;
+        let (mut record, more) = decoded.value;
+        record.fill_in(written);
         Ok(Some((
             Found {
                 record,

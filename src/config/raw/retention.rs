@@ -10,7 +10,8 @@ pub struct Retention {
     /// The policies only log and report what they would delete. Default false.
     pub dry_run: Option<bool>,
     /// Untagged manifests, and referrers whose subject is gone, are kept for this long after they were pushed
-    /// or last pulled. Tags are deleted without a delay, as in zot. Default `storage.gcDelay`.
+    /// or last pulled. It does not apply to tags: a tag is kept for `storage.gcDelay` after it was last pushed,
+    /// and zot deletes it at once. Default `storage.gcDelay`.
     pub delay: Option<String>,
     /// The largest share of a repository's tags, or of its manifests, that the policies may delete in one pass,
     /// from 0 to 1. If a pass would delete more, it leaves that repository alone and logs an error. `wharfinger
@@ -72,7 +73,8 @@ pub struct KeepUntagged {
     /// Keeps this many of the manifests without a tag: those that were pulled last. As in zot, the count
     /// includes the children of indexes and referrers, which are kept anyway.
     pub most_recently_pulled_count: Option<i64>,
-    /// Keeps this many of them: those that were pushed last. The count includes the same manifests.
+    /// Keeps this many of them: those that were pushed last. Pushing a manifest again does not make it newer,
+    /// as in zot. The count includes the same manifests.
     pub most_recently_pushed_count: Option<i64>,
     /// Keeps manifests that were pulled or pushed within this time.
     pub pulled_within: Option<String>,

@@ -112,13 +112,13 @@ impl Collector {
         }
     }
 
-    /// What the policy decides about the manifest, which was pushed at this time. A pull can only keep a
-    /// manifest, so pulls are read only if the manifest would be deleted without them.
+    /// What the policy decides about the manifest, whose record was written at this time. A pull can only keep
+    /// a manifest, so pulls are read only if the manifest would be deleted without them.
     async fn verdict(
         &self,
         case: Case<'_>,
         record: &ManifestRecord,
-        pushed: Timestamp,
+        written: Timestamp,
     ) -> Result<Option<Verdict>, Error> {
         let Case {
             repository,
@@ -130,11 +130,12 @@ impl Collector {
         };
         let subject = self.subject(repository, record).await?;
         let now = self.registry.records.now();
+        let pushed = record.first_push(written);
         let decide = |pulled| {
-            let times = Times { pushed, pulled };
             let facts = UntaggedFacts {
                 digest,
-                times,
+                times: Times { pushed, pulled },
+                written,
                 subject,
             };
             survey.untagged_verdict(&facts, now)
@@ -238,7 +239,7 @@ impl Collector {
         let Case {
             repository, digest, ..
         } = case;
-        let pushed = found.written;
+        let written = found.written;
         let key = keys::manifest(repository, digest);
         let look = if self.is_dry() {
             Look::Plain
@@ -256,7 +257,7 @@ impl Collector {
         };
         let is_needed = match early {
             Some(early) => Ok(early),
-            None => self.is_needed(case, (&one.record, pushed), look).await,
+            None => self.is_needed(case, (&one.record, written), look).await,
         };
         match is_needed {
             Ok(false) if self.is_dry() => Ok(true),
@@ -278,10 +279,10 @@ impl Collector {
     async fn is_needed(
         &self,
         case: Case<'_>,
-        (record, pushed): (&ManifestRecord, Timestamp),
+        (record, written): (&ManifestRecord, Timestamp),
         look: Look,
     ) -> Result<bool, Error> {
-        let verdict = self.verdict(case, record, pushed).await?;
+        let verdict = self.verdict(case, record, written).await?;
         let is_given_up = verdict.is_some_and(Verdict::gives_up);
         Ok(!is_given_up || self.is_referenced(case.repository, case.digest, look).await?)
     }

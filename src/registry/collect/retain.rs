@@ -110,16 +110,23 @@ impl Collector {
 
     async fn see_untagged(&self, repository: &RepositoryName, survey: &mut Survey<'_>) -> Result<(), Error> {
         let records = &self.registry.records;
-        let mut pages = records.pages(keys::manifests(repository), String::new(), Show::Visible);
-        while let Some(page) = pages.next_written().await? {
-            for (key, written) in page {
-                let Some(digest) = keys::manifest_of(&key) else {
-                    continue;
-                };
-                if !self.has_tag(repository, &digest).await? {
-                    let pulls = survey.counts_pulls_of_untagged();
-                    survey.see_untagged(&digest, self.times(repository, &digest, written, pulls).await?);
-                }
+        let mut manifests = records.keys(keys::manifests(repository), Show::Visible);
+        while let Some(key) = manifests.next().await? {
+            let Some(digest) = keys::manifest_of(&key) else {
+                continue;
+            };
+            if self.has_tag(repository, &digest).await? {
+                continue;
+            }
+            self.breath.take().await;
+            let found = match records.read(&key).await {
+                Err(why) if is_unknown(&why) => None,
+                found => found?,
+            };
+            if let Some(found) = found {
+                let pushed = found.record.first_push(found.written);
+                let pulls = survey.counts_pulls_of_untagged();
+                survey.see_untagged(&digest, self.times(repository, &digest, pushed, pulls).await?);
             }
         }
         Ok(())

@@ -260,6 +260,7 @@ impl Small for Manifest {
             blobs: Vec::new(),
             manifests: Vec::new(),
             sparse: false,
+            pushed: None,
         };
         ManifestRecord {
             header,

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-/// When something was pushed, and when its manifest was last pulled.
+/// When a tag was last moved, or a manifest first pushed, and when the manifest was last pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     pub pushed: Timestamp,
@@ -31,6 +31,9 @@ pub struct TagFacts<'a> {
 pub struct UntaggedFacts<'a> {
     pub digest: &'a Digest,
     pub times: Times,
+    /// When its record was last written. A push of the same manifest, or a HEAD by a client that may push,
+    /// writes an old record again.
+    pub written: Timestamp,
     pub subject: Subject,
 }
 
@@ -135,10 +138,14 @@ impl<'a> Survey<'a> {
     #[must_use]
     pub fn untagged_verdict(&self, facts: &UntaggedFacts<'_>, now: Timestamp) -> Verdict {
         let policy = self.place;
+        let used = Times {
+            pushed: facts.times.pushed.max(facts.written),
+            ..facts.times
+        };
         match facts.subject {
             Subject::There => Verdict::Keep(Kept::Referrer),
             Subject::Gone if self.policy.delete_referrers => {
-                self.unless_recent(facts.times, now, GivenUp::SubjectGone { policy })
+                self.unless_recent(used, now, GivenUp::SubjectGone { policy })
             }
             Subject::Gone => Verdict::Keep(Kept::EveryReferrer { policy }),
             Subject::None if !self.policy.delete_untagged => Verdict::Keep(Kept::EveryUntagged { policy }),
@@ -146,7 +153,7 @@ impl<'a> Survey<'a> {
                 let keep = &self.policy.keep_untagged;
                 match self.untagged.rule(keep, facts.times, facts.digest.as_str(), now) {
                     Some(rule) => Verdict::Keep(Kept::UntaggedRule { policy, rule }),
-                    None => self.unless_recent(facts.times, now, GivenUp::Untagged { policy }),
+                    None => self.unless_recent(used, now, GivenUp::Untagged { policy }),
                 }
             }
         }

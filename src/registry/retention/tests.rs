@@ -353,6 +353,7 @@ fn untagged_manifests_and_referrers() {
         let facts = UntaggedFacts {
             digest: &digest("c"),
             times: its,
+            written: its.pushed,
             subject,
         };
         assert_eq!(
@@ -360,6 +361,35 @@ fn untagged_manifests_and_referrers() {
             expected,
             "{subject:?} {its:?} {policy:?}"
         );
+    }
+}
+
+/// A push of the same manifest, or a HEAD by a client that may push, starts the delay again. The rules of
+/// `keepUntagged` only know the first push, as in zot.
+#[test]
+fn a_manifest_that_was_pushed_again_is_kept_for_the_delay_but_does_not_become_newer() {
+    let policy = Policy {
+        keep_untagged: Keep {
+            most_recently_pushed: Some(1),
+            pushed_within: Some(DAY * 7),
+            ..ALL
+        },
+        ..policy(vec![])
+    };
+    let mut survey = Survey::new((0, &policy), DAY);
+    survey.see_untagged(&digest("a"), times(9, None));
+    survey.see_untagged(&digest("b"), times(8, None));
+    for (written, expected) in [
+        (0, Verdict::Keep(Kept::Recent)),
+        (2, Verdict::GiveUp(GivenUp::Untagged { policy: 0 })),
+    ] {
+        let facts = UntaggedFacts {
+            digest: &digest("a"),
+            times: times(9, None),
+            written: days_ago(written),
+            subject: Subject::None,
+        };
+        assert_eq!(survey.untagged_verdict(&facts, NOW), expected, "{written}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::text::Text;
 use super::{Condemnable, Next};
+use crate::clock::Timestamp;
 use crate::oci::{Annotations, Digest, Manifest, Referred};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,10 @@ pub(in crate::registry) struct ManifestHeader {
     /// It was accepted in a sparse repository, so content that it refers to may be missing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sparse: bool,
+    /// The time of the first push in milliseconds since the epoch, by the store's clock, for retention. A later
+    /// push of the same manifest does not change it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<i64>,
 }
 
 /// The part of a header that lists need. The rest is skipped and takes no memory.
@@ -60,6 +65,7 @@ impl From<BriefHeader> for ManifestHeader {
             blobs: Vec::new(),
             manifests: Vec::new(),
             sparse: false,
+            pushed: None,
         }
     }
 }
@@ -112,6 +118,7 @@ impl ManifestRecord {
             blobs: texts(&manifest.blobs),
             manifests: texts(&manifest.manifests),
             sparse: false,
+            pushed: None,
         };
         Self { header, bytes }
     }
@@ -133,6 +140,17 @@ impl ManifestRecord {
 
     pub(in crate::registry) const fn sparse(mut self, sparse: bool) -> Self {
         self.header.sparse = sparse;
+        self
+    }
+
+    /// When it was first pushed. A record that lacks this time was pushed when it was last `written`, as far as
+    /// is known.
+    pub(in crate::registry) fn first_push(&self, written: Timestamp) -> Timestamp {
+        self.header.pushed.map_or(written, Timestamp::from_millis)
+    }
+
+    pub(in crate::registry) const fn pushed_at(mut self, pushed: Option<i64>) -> Self {
+        self.header.pushed = pushed;
         self
     }
 
@@ -220,7 +238,8 @@ impl ManifestRecord {
             None => Next::Write(pushed.clone(), Found::Pending(pushed.clone())),
             // Both have the same digest in their key, so the stored bytes are damaged.
             Some(found) if found.is_readable() && found.bytes != pushed.bytes => {
-                Next::Write(pushed.committed(), Found::Committed(pushed.committed()))
+                let repaired = pushed.committed().pushed_at(found.header.pushed);
+                Next::Write(repaired.clone(), Found::Committed(repaired))
             }
             Some(found) => match found.header.state {
                 ManifestState::Pend => Next::Keep(Found::Pending(found)),
@@ -343,6 +362,42 @@ mod tests {
                 Next::Write(found(Com), there()),
                 "{state:?}"
             );
+        }
+    }
+
+    #[test]
+    fn the_time_of_the_first_push_stays_until_the_manifest_is_deleted() {
+        let again = pushed().pushed_at(Some(9));
+        for (state, old, expected) in [
+            (Com, true, Some(5)),
+            (Cond, false, Some(5)),
+            (Dying, false, Some(9)),
+        ] {
+            let first = found(state).pushed_at(Some(5));
+            let Next::Write(written, _) = ManifestRecord::announce(Some(first.clone()), &again, old) else {
+                panic!("{state:?} is written")
+            };
+            assert_eq!(written.header.pushed, expected, "{state:?}");
+            if state != Dying {
+                let damaged = ManifestRecord {
+                    bytes: Bytes::from_static(b"{"),
+                    ..first
+                };
+                let Next::Write(written, _) = ManifestRecord::announce(Some(damaged), &again, old) else {
+                    panic!("{state:?} is repaired")
+                };
+                assert_eq!(written.header.pushed, expected, "{state:?}");
+            }
+        }
+        let first = found(Com).pushed_at(Some(5));
+        for next in [
+            ManifestRecord::rely(Some(first.clone()), true),
+            ManifestRecord::hold(Some(first.condemned())),
+        ] {
+            let Next::Write(written, _) = next else {
+                panic!("it is written")
+            };
+            assert_eq!(written.header.pushed, Some(5));
         }
     }
 

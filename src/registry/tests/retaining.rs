@@ -232,6 +232,92 @@ async fn keep_untagged_counts_manifests_without_a_tag_only() {
     assert_eq!(report.stays()[&Stays::KeptByPolicy].count, 2);
 }
 
+/// As in zot, where a manifest keeps the time of its first push.
+#[tokio::test]
+async fn only_the_first_push_makes_an_untagged_manifest_recent() {
+    for renewal in [
+        "none",
+        "head",
+        "push",
+        "head of an older record",
+        "refused deletion",
+    ] {
+        let bench = started().await;
+        let first = push(&bench, "first").await;
+        let reference = Reference::Digest(first.clone());
+        if renewal == "head of an older record" {
+            let key = bench.keys("r/team/app!/m/").await.remove(0);
+            let without = |record: &str| {
+                let (before, rest) = record.split_once(",\"pushed\":").unwrap();
+                let after = rest.trim_start_matches(|next: char| next.is_ascii_digit());
+                Some(format!("{before}{after}"))
+            };
+            bench.tamper(&key, without).await;
+        }
+        bench.hand.advance(DAY * 4);
+        let second = push(&bench, "second").await;
+        bench.hand.advance(DAY);
+        match renewal {
+            "push" => assert_eq!(push(&bench, "first").await, first),
+            "refused deletion" => {
+                let index =
+                    json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor(IMAGE, &first)]});
+                let index = Bytes::from(index.to_string());
+                let pushed = bench
+                    .registry
+                    .put_manifest(&write(R), &tag("index"), Some(INDEX), index)
+                    .await;
+                let refused = bench.registry.delete_manifest(&delete(R), &reference).await;
+                assert!(refused.is_err());
+                let index = Reference::Digest(pushed.unwrap().digest);
+                bench.registry.delete_manifest(&delete(R), &index).await.unwrap();
+            }
+            "none" => {}
+            _ => {
+                bench
+                    .registry
+                    .keep_manifest(&read(R), &create(R), &reference)
+                    .await
+                    .unwrap();
+            }
+        }
+        bench.hand.advance(DAY * 2);
+        pass(
+            &bench,
+            &policy(&json!({"keepUntagged": {"mostRecentlyPushedCount": 1}})),
+        )
+        .await;
+        assert_eq!(
+            (has(&bench, &first).await, has(&bench, &second).await),
+            (false, true),
+            "{renewal}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_that_was_deleted_and_pushed_again_is_a_new_one() {
+    let bench = started().await;
+    let first = push(&bench, "first").await;
+    let reference = Reference::Digest(first.clone());
+    bench
+        .registry
+        .delete_manifest(&delete(R), &reference)
+        .await
+        .unwrap();
+    bench.hand.advance(DAY);
+    let second = push(&bench, "second").await;
+    bench.hand.advance(DAY);
+    push(&bench, "first").await;
+    bench.hand.advance(DAY);
+    pass(
+        &bench,
+        &policy(&json!({"keepUntagged": {"mostRecentlyPushedCount": 1}})),
+    )
+    .await;
+    assert!(has(&bench, &first).await && !has(&bench, &second).await);
+}
+
 /// Signatures, both those that clients find by their tag and those that refer to a subject.
 #[tokio::test]
 async fn signatures_are_deleted_after_their_image_if_the_policy_says_so() {

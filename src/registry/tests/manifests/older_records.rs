@@ -40,6 +40,7 @@ async fn a_record_has_the_annotations_of_a_referrer_in_its_second_line() {
         json!({
             "state": "com", "media_type": IMAGE, "subject": subject.as_str(), "artifact_type": config_type,
             "annotations": annotations, "blobs": [config.as_str()], "manifests": [],
+            "pushed": bench.store.now().as_millis(),
         })
     );
     let listed = bench

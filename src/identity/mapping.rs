@@ -95,7 +95,7 @@ impl Mapping {
         self.may_name_others
     }
 
-    /// Whether there are no expressions. The claims are then not converted for CEL, which is costly.
+    /// Whether there are no expressions. Then the claims need not be converted for CEL. The conversion is costly.
     const fn is_default(&self) -> bool {
         self.variables.is_empty()
             && self.validations.is_empty()

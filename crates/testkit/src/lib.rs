@@ -1,9 +1,9 @@
 //! What tests and benchmarks share: stand-ins for what is outside a registry, and a store with a test's hook
 //! around each request. Nothing of it is built into a program.
 //!
-//! It depends on the crates below the main one, never on that one: its unit tests would meet two versions of
-//! their own types. The tests inside `base` and `storage` may use what has no type of theirs, such as
-//! [`commits()`].
+//! It depends on the crates below the main one, never on the main one. Otherwise the main crate's unit tests
+//! would have two versions of their own types. For the same reason, the tests inside `base` and `storage` may
+//! only use the parts of this crate that have none of their types, such as [`commits()`].
 
 #![allow(
     clippy::unwrap_used,

@@ -31,8 +31,8 @@ pub(in crate::registry) struct ManifestHeader {
     /// It was accepted in a sparse repository, so content that it refers to may be missing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sparse: bool,
-    /// The time of the first push in milliseconds since the epoch, by the store's clock, for retention. A later
-    /// push of the same manifest does not change it.
+    /// The time of the first push in milliseconds since the epoch, by the store's clock, for retention. A
+    /// later push of the same manifest does not change it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed: Option<i64>,
 }
@@ -143,8 +143,8 @@ impl ManifestRecord {
         self
     }
 
-    /// When it was first pushed. A record that lacks this time was pushed when it was last `written`, as far as
-    /// is known.
+    /// When it was first pushed. If the record lacks this time, it is regarded as pushed when it was last
+    /// `written`.
     pub(in crate::registry) fn first_push(&self, written: Timestamp) -> Timestamp {
         self.header.pushed.map_or(written, Timestamp::from_millis)
     }
@@ -158,7 +158,8 @@ impl ManifestRecord {
         self.header.state.is_readable()
     }
 
-    /// Whether the content it refers to must stay: the manifest is pending, committed or condemned, but not dying.
+    /// Whether the content it refers to must stay: the manifest is pending, committed or condemned, but not
+    /// dying.
     pub(in crate::registry) fn protects_references(&self) -> bool {
         self.header.state != ManifestState::Dying
     }

@@ -15,7 +15,7 @@ const OF_A_COPY: &str = "*/backup/d/??/*";
 /// Starts the command, and returns while it waits in the copy of a file.
 async fn begin(app: &TestApp, to: &Path) -> Child {
     app.log
-        .wait("it answers the operator", 0, |line| {
+        .wait("the registry answers the operator", 0, |line| {
             line["control.socket"].is_string()
         })
         .await;
@@ -78,7 +78,7 @@ async fn a_killed_backup_cannot_be_opened_and_the_next_run_finishes_it() {
     };
     app.log.wait("the backup stops", 0, stops).await;
     shim.heal();
-    eventually("the bytes that the backup held are gone", async || {
+    eventually("the bytes that the backup held are removed", async || {
         (!held.exists()).then_some(())
     })
     .await;
@@ -128,8 +128,8 @@ async fn a_killed_backup_cannot_be_opened_and_the_next_run_finishes_it() {
     );
 }
 
-/// A pass beside a backup removes nothing that the backup still copies. When the backup has ended, the space comes
-/// back.
+/// A pass beside a backup removes nothing that the backup still copies. When the backup has ended, the space
+/// is freed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pass_beside_a_backup_leaves_the_bytes_that_the_backup_holds() {
     let Some(shim) = Shim::build() else { return };
@@ -165,7 +165,7 @@ async fn a_pass_beside_a_backup_leaves_the_bytes_that_the_backup_holds() {
         "{}",
         String::from_utf8_lossy(&ended.stderr)
     );
-    eventually("the space comes back", async || {
+    eventually("the space is freed", async || {
         (bytes_in(&app.store().join("d")) == size(&kept)).then_some(())
     })
     .await;

@@ -1,5 +1,5 @@
-//! What `wharfinger gc --dry-run` says is what the next pass takes, and nothing else goes: with policies, and
-//! with everything in the store that a pass may take.
+//! The next pass removes exactly what `wharfinger gc --dry-run` reported: with policies, and with everything
+//! in the store that a pass may remove.
 
 use crate::backup::Image;
 use crate::gc::report;
@@ -16,7 +16,7 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const LOST: &[u8] = b"bytes that a disk has changed";
 const UPLOADED: &[u8] = b"half of a blob";
 
-/// What a pass may change.
+/// The parts of a store that a pass may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Snapshot {
     records: BTreeMap<String, Vec<u8>>,
@@ -30,7 +30,7 @@ impl Snapshot {
             add_files(&store.join(part), &mut files);
         }
         let db = rusqlite::Connection::open(store.join("records.sqlite3")).unwrap();
-        // What the process notes about itself is left out.
+        // Records about the process itself are left out.
         let mut records = db
             .prepare("SELECT key, CAST(value AS BLOB) FROM records WHERE key NOT GLOB '[gh]/*'")
             .unwrap();
@@ -108,25 +108,26 @@ async fn size_of(client: &Client, manifest: &str) -> usize {
     answer.body.len()
 }
 
-/// What is in the store, and what of it a pass takes.
+/// What the clients pushed, and what passes delete of it.
 struct Pushed {
     kept: Vec<(Image, String)>,
-    /// Tags and manifests.
-    goes: BTreeSet<String>,
-    /// What goes a pass later: tags that are named after a manifest are looked at before that manifest goes.
-    goes_later: BTreeSet<String>,
+    /// Tags and manifests that the next pass deletes.
+    deleted: BTreeSet<String>,
+    /// What the pass after that deletes. Tags that are named after a manifest are checked before it is
+    /// deleted.
+    deleted_later: BTreeSet<String>,
 }
 
 async fn push_all(client: &Client) -> Pushed {
     let image = |salt: &str| Image::new(R, salt, salt.starts_with("large"));
     let mut kept = Vec::new();
-    let mut goes = BTreeSet::new();
-    let mut goes_later = BTreeSet::new();
+    let mut deleted = BTreeSet::new();
+    let mut deleted_later = BTreeSet::new();
     for tag in ["v1", "v2", "v3", "keep", "nightly"] {
         let image = image(tag);
         image.push(client, tag).await;
         if ["v1", "nightly"].contains(&tag) {
-            goes.extend([tag.to_owned(), image.digest()]);
+            deleted.extend([tag.to_owned(), image.digest()]);
         } else {
             kept.push((image, tag.to_owned()));
         }
@@ -134,9 +135,9 @@ async fn push_all(client: &Client) -> Pushed {
     for salt in ["untagged", "large and untagged"] {
         let image = image(salt);
         image.push(client, &image.digest()).await;
-        goes.insert(image.digest());
+        deleted.insert(image.digest());
     }
-    // Referrers of what stays and of what goes, and tags that are named after these.
+    // Referrers of a kept and of a deleted image, and tags that are named after these.
     for (subject, stays) in [(image("keep").digest(), true), (image("nightly").digest(), false)] {
         let signature = subject.replace(':', "-") + ".sig";
         let untagged = refer(client, "", &subject).await;
@@ -145,30 +146,30 @@ async fn push_all(client: &Client) -> Pushed {
         if stays {
             kept.push((tagged, signature));
         } else {
-            goes.insert(untagged);
-            goes_later.extend([signature, tagged.digest()]);
+            deleted.insert(untagged);
+            deleted_later.extend([signature, tagged.digest()]);
         }
     }
-    // An index that stays, and one that goes. They share a child.
+    // A kept index and a deleted one. They share a child.
     let [first, shared, last] = ["first child", "shared child", "last child"].map(image);
     for child in [&first, &shared, &last] {
         child.push(client, &child.digest()).await;
     }
     index(client, "keep-both", &[&first, &shared]).await;
     let old = index(client, "old-index", &[&shared, &last]).await;
-    goes.extend(["old-index".to_owned(), old, last.digest()]);
+    deleted.extend(["old-index".to_owned(), old, last.digest()]);
     for child in [first, shared] {
         let digest = child.digest();
         kept.push((child, digest));
     }
     Pushed {
         kept,
-        goes,
-        goes_later,
+        deleted,
+        deleted_later,
     }
 }
 
-/// Without a policy, only what a deletion gave up goes.
+/// Pushes to a repository without a policy. Only the blobs of its deleted manifest are removed.
 async fn push_to_others(client: &Client) {
     let [untagged, deleted] = ["untagged", "deleted"].map(|salt| Image::new("other/app", salt, false));
     for image in [&untagged, &deleted] {
@@ -176,7 +177,7 @@ async fn push_to_others(client: &Client) {
     }
     let path = format!("/v2/other/app/manifests/{}", deleted.digest());
     assert_eq!(client.send(Method::DELETE, &path, "").await.status, 202);
-    // A blob of an image that goes stays, because another repository needs it.
+    // This blob of a deleted image stays, because another repository needs it.
     let blob = &Image::new(R, "nightly", false).blobs[0];
     client.push_blob("other/app", blob).await;
     let config = json!({"mediaType": "a/b", "digest": sha256(blob), "size": blob.len()});
@@ -195,7 +196,7 @@ async fn stop(app: &mut TestApp) {
     assert!(app.ended().await.success());
 }
 
-/// Replaces bytes that a disk has changed, so that the blob's record names both.
+/// Replaces bytes that a disk has changed, so that the blob's record names the old and the new ones.
 async fn replace_bytes(mut app: TestApp) -> TestApp {
     let digest = app.anonymous().push_blob("other/app", LOST).await;
     let config = json!({"mediaType": "a/b", "digest": digest, "size": LOST.len()});
@@ -250,7 +251,7 @@ fn named(report: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-/// How many of these go, by the report, or how many bytes.
+/// How many items or bytes of this kind the report says are removed.
 fn amount(report: &Value, kind: &str, of: &str) -> u64 {
     let sections = report["repositories"].as_object().unwrap().values();
     let sections = sections.chain([&report["store"]]);
@@ -260,7 +261,7 @@ fn amount(report: &Value, kind: &str, of: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_pass_takes_what_the_dry_run_named_and_nothing_else() {
+async fn the_next_pass_removes_what_the_dry_run_named_and_nothing_else() {
     let app = setup().start().await;
     let pushed = push_all(&app.anonymous()).await;
     push_to_others(&app.anonymous()).await;
@@ -271,7 +272,7 @@ async fn the_next_pass_takes_what_the_dry_run_named_and_nothing_else() {
     let (code, mut said) = report(&app.setup, &["--dry-run"]).await;
     assert_eq!(code, 0, "{said:#}");
     assert_eq!(Snapshot::of(&store), before, "a dry run changes nothing");
-    assert_eq!(named(&said), pushed.goes, "{said:#}");
+    assert_eq!(named(&said), pushed.deleted, "{said:#}");
 
     let mut alone = setup();
     alone.config["storage"]["gc"] = json!(true);
@@ -281,17 +282,21 @@ async fn the_next_pass_takes_what_the_dry_run_named_and_nothing_else() {
     said["dryRun"] = json!(false);
     assert_eq!((code, &done), (0, &said));
     let after = Snapshot::of(&store);
-    must_be_what_was_said(&before, &after, &said, &pushed.goes);
+    must_be_as_reported(&before, &after, &said, &pushed.deleted);
 
     let (code, later) = report(&app.setup, &[]).await;
-    assert_eq!((code, named(&later)), (0, pushed.goes_later.clone()), "{later:#}");
+    assert_eq!(
+        (code, named(&later)),
+        (0, pushed.deleted_later.clone()),
+        "{later:#}"
+    );
     let (code, nothing) = report(&app.setup, &["--dry-run"]).await;
     assert_eq!((code, &nothing["freedBytes"]), (0, &json!(0)), "{nothing:#}");
 
-    // A registry that makes its passes by itself removes the same.
+    // The scheduled passes of a registry remove the same.
     let last = Snapshot::of(&store);
     let mut alone = alone.start().await;
-    eventually("the same is gone", async || {
+    eventually("the scheduled passes have removed the same", async || {
         (Snapshot::of(&alone.store()).keys() == last.keys()).then_some(())
     })
     .await;
@@ -311,8 +316,8 @@ async fn the_next_pass_takes_what_the_dry_run_named_and_nothing_else() {
     }
 }
 
-/// Compares what is gone from the store with the report.
-fn must_be_what_was_said(before: &Snapshot, after: &Snapshot, said: &Value, named: &BTreeSet<String>) {
+/// Compares what was removed from the store with the report.
+fn must_be_as_reported(before: &Snapshot, after: &Snapshot, said: &Value, named: &BTreeSet<String>) {
     assert!(after.keys().is_subset(&before.keys()), "nothing is new");
     let gone: Vec<&str> = before.keys().difference(&after.keys()).copied().collect();
     let count = |prefix: &str| gone.iter().filter(|key| key.starts_with(prefix)).count() as u64;
@@ -333,7 +338,7 @@ fn must_be_what_was_said(before: &Snapshot, after: &Snapshot, said: &Value, name
         })
         .collect();
     assert_eq!(names, *named);
-    // The others are entries about these.
+    // The other removed records are entries for these.
     let others = gone.iter().filter(|key| {
         let entry = ["k/", "s/", "i/", "p/"]
             .iter()
@@ -357,7 +362,7 @@ fn must_be_what_was_said(before: &Snapshot, after: &Snapshot, said: &Value, name
         .sum();
     let removed = ["unlinkedBlob", "expiredUpload", "replacedBytes"].map(|kind| amount(said, kind, "bytes"));
     assert!(removed.iter().all(|bytes| *bytes > 0), "{said:#}");
-    // A large manifest is a file with its record in it.
+    // A large manifest is a file that also contains its record.
     let large: u64 = before
         .files
         .iter()

@@ -4,7 +4,7 @@
 
 use crate::clock::Timestamp;
 use crate::oci::{Digest, RepositoryName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Something that a collector should check. Candidates sort by kind and repository, so that one check answers
@@ -32,6 +32,31 @@ struct State {
     /// The candidates, each with the time from which it may be checked.
     waiting: BTreeMap<Candidate, Timestamp>,
     dropped: u64,
+    /// The repositories in which the last full pass would have deleted too much.
+    left_alone: HashSet<RepositoryName>,
+}
+
+/// Candidates that were taken out to be checked. If the check fails or is dropped, they are noted again.
+pub(super) struct Taken {
+    garbage: Garbage,
+    at: Timestamp,
+    candidates: Vec<Candidate>,
+}
+
+impl Taken {
+    pub(super) fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    pub(super) fn are_checked(mut self) {
+        self.candidates.clear();
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.garbage.note(self.at, self.candidates.drain(..));
+    }
 }
 
 impl Default for Garbage {
@@ -41,6 +66,7 @@ impl Default for Garbage {
             most: MOST,
             waiting: BTreeMap::new(),
             dropped: 0,
+            left_alone: HashSet::new(),
         })))
     }
 }
@@ -64,14 +90,32 @@ impl Garbage {
     }
 
     /// Takes out the candidates that may be checked now.
-    pub(super) fn take_due(&self, now: Timestamp) -> Vec<Candidate> {
+    pub(super) fn take_due(&self, now: Timestamp) -> Taken {
         let mut state = self.state();
         let due = state.waiting.iter().filter(|(_, due)| **due <= now);
         let due: Vec<_> = due.map(|(candidate, _)| candidate.clone()).collect();
         for candidate in &due {
             state.waiting.remove(candidate);
         }
-        due
+        Taken {
+            garbage: self.clone(),
+            at: now,
+            candidates: due,
+        }
+    }
+
+    /// Notes whether the policies would delete too much of this repository, so that they delete nothing.
+    pub(super) fn leave_alone(&self, repository: &RepositoryName, is_too_much: bool) {
+        let mut state = self.state();
+        if is_too_much {
+            state.left_alone.insert(repository.clone());
+        } else {
+            state.left_alone.remove(repository);
+        }
+    }
+
+    pub(super) fn leaves_alone(&self, repository: &RepositoryName) -> bool {
+        self.state().left_alone.contains(repository)
     }
 
     /// How many candidates wait, and how many were dropped since the start because the set was full.
@@ -121,7 +165,9 @@ mod tests {
         garbage.note(at(3), [blob(2)]);
         assert_eq!(garbage.counts(), (3, 0));
         let due = |seconds| {
-            let mut due = garbage.take_due(at(seconds));
+            let taken = garbage.take_due(at(seconds));
+            let mut due = taken.candidates().to_vec();
+            taken.are_checked();
             due.sort();
             due
         };
@@ -130,6 +176,7 @@ mod tests {
             candidates
         };
         assert_eq!(due(2), []);
+        drop(garbage.take_due(at(5)));
         assert_eq!(due(5), sorted(vec![blob(1), blob(2)]));
         assert_eq!(due(5), []);
         assert_eq!(due(9), [blob(3)]);

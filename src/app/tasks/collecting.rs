@@ -61,6 +61,7 @@ impl Collector {
         let mut logged = Logged::default();
         let owner = Maintenance::by_the_stores_owner();
         let options = self.settings.options();
+        let mut windows = Windows::default();
         // A registry that keeps restarting should not begin with this work each time.
         sleep(FIRST_AFTER.min(self.settings.delay)).await;
         loop {
@@ -70,8 +71,17 @@ impl Collector {
             let done = tokio::select! {
                 done = self.registry.collect(&owner, &options, &mut observer) => done,
                 // The walk continues in the next window.
-                () = self.closes() => continue,
+                () = self.closes() => {
+                    if windows.ended_without_progress(self.registry.collection_position(&owner).await) {
+                        tracing::warn!(
+                            "the collector got nowhere in a whole storage.gcTimeWindow and starts the same part of its walk again, \
+                             so it never gets to the rest: set a longer window or a higher storage.gcPace"
+                        );
+                    }
+                    continue;
+                }
             };
+            windows = Windows::default();
             logged.log("full", &done);
             if done.is_err() {
                 sleep(AGAIN_AFTER.min(self.settings.delay.max(SHORTEST))).await;
@@ -104,6 +114,25 @@ impl Collector {
         while self.is_open() {
             sleep(SHORTEST).await;
         }
+    }
+}
+
+/// Where a walk was at the end of the last time window, if a window ended during this walk.
+struct Windows<T>(Option<T>);
+
+impl<T> Default for Windows<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: PartialEq> Windows<T> {
+    /// Whether the walk was at the same position when the window before ended. The first window of a walk may
+    /// have been a part of one.
+    fn ended_without_progress(&mut self, position: T) -> bool {
+        self.0
+            .replace(position)
+            .is_some_and(|before| Some(before) == self.0)
     }
 }
 
@@ -174,3 +203,18 @@ const FIRST_AFTER: Duration = Duration::from_secs(10 * 60);
 /// The pause after a failure.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 const SHORTEST: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_without_progress_is_noticed_from_the_second_on() {
+        let mut windows = Windows::default();
+        let positions = [None, None, Some(1), Some(1), Some(1), Some(2)];
+        assert_eq!(
+            positions.map(|position| windows.ended_without_progress(position)),
+            [false, true, false, true, true, false]
+        );
+    }
+}

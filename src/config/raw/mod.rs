@@ -90,9 +90,9 @@ pub struct Storage {
     /// everything. Changes need a restart.
     pub retention: Option<Retention>,
     /// Whether the registry removes what nothing needs any more, while it serves: blobs that no manifest
-    /// needs, expired uploads, and what interrupted requests left. Tags and manifests are kept, unless
-    /// `retention` deletes them. `wharfinger gc` does the same once, also with false. Default true, as in
-    /// zot. [How it works](../explanation/collecting.md). Changes need a restart.
+    /// needs, and what interrupted requests left. Tags and manifests are kept, unless `retention` deletes
+    /// them. `wharfinger gc` does the same once, also with false. Expired uploads are removed in any case.
+    /// Default true, as in zot. [How it works](../explanation/collecting.md). Changes need a restart.
     pub gc: Option<bool>,
     /// How old content must be before it is removed, such as `24h`. A client that pushed a blob, or learned
     /// that the registry has it, can rely on that for half of this time. What a manifest needs is safe at any
@@ -104,10 +104,13 @@ pub struct Storage {
     /// With 0 there is one walk after the start. Changes need a restart.
     pub gc_interval: Option<TextOrNumber>,
     /// The time of day in UTC in which garbage is removed, such as `22:00-04:00`. An interrupted walk
-    /// continues in the next window. Default: all day. Changes need a restart.
+    /// continues in the next window. If a walk gets nowhere in a whole window, the log has a warning. Expired
+    /// uploads are removed at any time. Default: all day. Changes need a restart.
     pub gc_time_window: Option<String>,
-    /// The share of one processor's time that the removal may take, in percent, from 1 to 100. It becomes
-    /// slower if the disk is slower or there is more traffic. Default 10. Changes need a restart.
+    /// The share of one processor's time that the removal may take, in percent, from 1 to 100. The walk
+    /// through the store and the checks between the walks each have this share. Both pause while
+    /// `wharfinger gc` runs. The removal becomes slower if the disk is slower or there is more traffic.
+    /// Default 10. Changes need a restart.
     pub gc_pace: Option<u8>,
     /// Hashes every blob and manifest again and again while the registry serves, to find bytes that the disk
     /// has lost or changed. Off by default. `wharfinger fsck` does it once, for a store that no registry

@@ -53,6 +53,7 @@ impl Collector {
             }
         }
         while !condemning.is_empty() {
+            self.breath.take().await;
             let page: Vec<_> = condemning.drain(..condemning.len().min(AT_ONCE)).collect();
             let changes: Result<Vec<_>, Error> = page
                 .iter()
@@ -86,6 +87,7 @@ impl Collector {
                 .iter()
                 .map(|one| change(&one.key, Some(&one.base), Some(&one.record.rescued())))
                 .collect();
+            self.breath.take().await;
             self.registry.records.change_all(changes?).await?;
         }
         Ok(())
@@ -107,6 +109,7 @@ impl Collector {
                 .iter()
                 .map(|one| change(&one.key, Some(&one.base), next(&one.record).as_ref()))
                 .collect();
+            self.breath.take().await;
             let done = self.registry.records.change_all(changes?).await?;
             decided.extend(page.iter().zip(done).map(|(one, done)| match done {
                 Changed::Lost => None,

@@ -1,4 +1,5 @@
-//! Index entries that point at nothing. An entry is only a hint: the record that it points at decides.
+//! Index entries that point at nothing, and announcements of tags. An entry is only a hint: the record that
+//! it points at decides.
 
 use super::super::Error;
 use super::super::keys::{self, Entry, Key};
@@ -7,7 +8,7 @@ use super::Collector;
 use super::references::is_unknown;
 use super::report::{Goes, Item, Notes};
 use crate::clock::Timestamp;
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, RepositoryName, Tag};
 
 impl Collector {
     /// Clears the entry if it is old and points at nothing. Does nothing for other kinds of records.
@@ -81,6 +82,39 @@ impl Collector {
             bytes: 0,
         };
         notes.goes(&item, Goes::StaleEntry);
+        Ok(())
+    }
+
+    /// Removes the old announcement of an immutable tag, whose push has failed. If the push still runs, it
+    /// finds the announcement gone and announces the tag again.
+    pub(super) async fn announcement(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Error> {
+        self.breath.take().await;
+        let key = keys::tag(repository, tag);
+        let found = match self.registry.records.read(&key).await {
+            Err(why) if is_unknown(&why) => return Ok(()),
+            found => found?,
+        };
+        let Some(found) =
+            found.filter(|found| found.record.is_announcement() && !self.is_young(found.written))
+        else {
+            return Ok(());
+        };
+        if self.is_dry() {
+            self.pretend(key.as_str());
+        } else if !self.registry.records.delete(&key, &found.version).await? {
+            return Ok(());
+        }
+        let item = Item {
+            repository: Some(repository),
+            name: tag.as_str(),
+            bytes: 0,
+        };
+        notes.goes(&item, Goes::InterruptedPush);
         Ok(())
     }
 

@@ -21,18 +21,16 @@ struct Due {
 }
 
 impl Collector {
-    /// Checks the candidates that are due, and those that these checks add. If it fails, the candidates are
-    /// noted again.
+    /// Checks the candidates that are due, and those that these checks add. If it fails or is dropped, the
+    /// candidates are noted again.
     pub(super) async fn lately(&self, notes: &mut Notes<'_>) -> Result<(), Error> {
         loop {
             let due = self.registry.garbage.take_due(self.registry.records.now());
-            if due.is_empty() {
+            if due.candidates().is_empty() {
                 return Ok(());
             }
-            if let Err(why) = self.look_at(&due, notes).await {
-                self.registry.garbage.note(self.registry.records.now(), due);
-                return Err(why);
-            }
+            self.look_at(due.candidates(), notes).await?;
+            due.are_checked();
         }
     }
 
@@ -55,6 +53,10 @@ impl Collector {
     async fn look_at(&self, candidates: &[Candidate], notes: &mut Notes<'_>) -> Result<(), Error> {
         let due = self.sort(candidates).await?;
         for (repository, digests) in &due.manifests {
+            // A full pass finds them when the policies delete less.
+            if self.registry.garbage.leaves_alone(repository) {
+                continue;
+            }
             let survey = self.rules.survey_of_one(repository, self.grace);
             if survey.is_some() && self.can_check(repository, notes).await? {
                 for digest in digests {

@@ -31,18 +31,21 @@ mod uploads;
 #[cfg(test)]
 pub(in crate::registry) use omitted::Step;
 pub use pace::Pace;
+pub use position::Position;
 pub(in crate::registry) use report::Notes;
 pub use report::{Amount, Goes, Item, Observer, Phase, Reached, Report, Section, Stays};
 pub use rules::Rules;
 pub(in crate::registry) use turns::Turns;
 
-use super::{Error, Registry};
+use super::{Error, Registry, keys};
 use crate::access::Maintenance;
 use crate::clock::Timestamp;
+use crate::oci::RepositoryName;
 use omitted::Omitted;
 use pace::Breath;
 use pass::Pass;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -146,7 +149,7 @@ pub(in crate::registry) struct Collector {
     breath: Breath,
     reports_kept: bool,
     /// The keys of the records that a dry run would have deleted. `None` if this is not a dry run.
-    pretended: Option<Mutex<HashSet<String>>>,
+    pretended: Option<Mutex<BTreeSet<String>>>,
     omitted: Omitted,
 }
 
@@ -170,18 +173,30 @@ impl Collector {
         self
     }
 
-    /// A dry run of the same collection. It does not share the keys that this collector pretends to have
-    /// deleted.
-    fn rehearsing(&self) -> Self {
+    /// A dry run of the same collection of a repository. It begins with what this collector pretends to have
+    /// deleted there, and does not add to it.
+    fn rehearsing(&self, repository: &RepositoryName) -> Self {
         Self {
             registry: self.registry.clone(),
             grace: self.grace,
             rules: self.rules.clone(),
             breath: self.breath.again(),
             reports_kept: true,
-            pretended: Some(Mutex::default()),
+            pretended: Some(Mutex::new(self.pretended_in(repository))),
             omitted: Omitted::NOTHING,
         }
+    }
+
+    fn pretended_in(&self, repository: &RepositoryName) -> BTreeSet<String> {
+        let Some(pretended) = &self.pretended else {
+            return BTreeSet::new();
+        };
+        let prefix = keys::everything_of(repository);
+        let pretended = pretended.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = pretended.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
+        from.take_while(|key| key.starts_with(prefix.as_str()))
+            .cloned()
+            .collect()
     }
 
     fn is_young(&self, written: Timestamp) -> bool {

@@ -102,15 +102,21 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Removes what interrupted pushes and deletions of manifests left. Only such records are hidden.
+    /// Removes what interrupted pushes and deletions left. Only such records are hidden.
     async fn interrupted(&self, notes: &mut Notes<'_>) -> Result<(), Error> {
         let hidden = keys::all_of_repositories::<ManifestRecord>();
         let mut hidden = self.collector.registry.records.keys(hidden, Show::Hidden);
         while let Some(key) = hidden.next().await? {
             notes.looked(1);
-            if let Some(Entry::Manifest(repository, digest)) = Entry::parse(key.as_str()) {
-                let examined = self.collector.examine(&repository, &digest, None, notes);
-                examined.await?;
+            match Entry::parse(key.as_str()) {
+                Some(Entry::Manifest(repository, digest)) => {
+                    let examined = self.collector.examine(&repository, &digest, None, notes);
+                    examined.await?;
+                }
+                Some(Entry::Tag(repository, tag)) => {
+                    self.collector.announcement(&repository, &tag, notes).await?;
+                }
+                _ => {}
             }
         }
         Ok(())

@@ -1,10 +1,22 @@
 //! Where an interrupted pass continues.
 
-use super::super::Error;
-use super::super::keys;
 use super::super::states::Next;
 use super::super::states::pass::PassRecord;
-use super::Collector;
+use super::super::{Error, Registry, keys};
+use super::{Collector, Options};
+use crate::access::Maintenance;
+
+/// Where an interrupted pass continues. Two positions can only be compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position(PassRecord);
+
+impl Registry {
+    /// `None` if a pass would start from the beginning.
+    pub async fn collection_position(&self, _: &Maintenance) -> Option<Position> {
+        let collector = Collector::new(self, &Options::default());
+        collector.position().await.map(Position)
+    }
+}
 
 impl Collector {
     /// Where the last pass stopped. `None` if it was complete, or if the record cannot be read.

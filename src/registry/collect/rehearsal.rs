@@ -40,8 +40,11 @@ impl<'a, 'n> Rehearsal<'a, 'n> {
 }
 
 impl Observer for Rehearsal<'_, '_> {
-    fn stays(&mut self, _: &Item<'_>, _: Stays) {
+    fn stays(&mut self, item: &Item<'_>, why: Stays) {
         self.tally.stays += 1;
+        if let Some(notes) = &mut self.notes {
+            notes.stays(item, why);
+        }
     }
 
     fn given_up(&mut self, item: &Item<'_>, what: Goes, why: GivenUp) {

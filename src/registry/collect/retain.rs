@@ -35,21 +35,31 @@ impl Collector {
         let only_reports = self.rules.retention.dry_run;
         let mut rehearsal = Rehearsal::new(if only_reports { Some(&mut *notes) } else { None });
         let again = self.rules.survey(repository, self.grace);
-        self.rehearsing()
+        self.rehearsing(repository)
             .apply(repository, again, &mut Notes::new(true, &mut rehearsal))
             .await?;
         let tally = rehearsal.tally();
         if only_reports || tally.is_empty() {
+            self.leave_alone(repository, false);
             return Ok(());
         }
         if let Some(why) = self.exceeded(repository, tally).await? {
             notes.exceeds(repository, &why);
             if !self.rules.by_hand {
                 tracing::error!(repo.name = %repository, "retention leaves a repository alone: {why}");
+                self.leave_alone(repository, true);
                 return Ok(());
             }
         }
+        self.leave_alone(repository, false);
         self.apply(repository, Some(survey), notes).await
+    }
+
+    /// Tells the checks between the passes whether this pass leaves the repository alone.
+    fn leave_alone(&self, repository: &RepositoryName, is_too_much: bool) {
+        if !self.is_dry() {
+            self.registry.garbage.leave_alone(repository, is_too_much);
+        }
     }
 
     async fn apply(

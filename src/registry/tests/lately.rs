@@ -229,6 +229,10 @@ async fn an_interrupted_pass_continues() {
     store.refuses_changes_of("l/", Failure::Busy);
     registry.collect(&owner, &resuming, &mut ()).await.unwrap_err();
     assert_eq!(bench.keys("g/").await, ["g/pass"]);
+    let position = registry.collection_position(&owner).await;
+    assert!(position.is_some());
+    registry.collect(&owner, &resuming, &mut ()).await.unwrap_err();
+    assert_eq!(registry.collection_position(&owner).await, position);
     assert_eq!(bench.damages().await, Vec::<String>::new());
     store.refuses(None);
     // A pass that an operator starts begins at the beginning.
@@ -253,6 +257,7 @@ async fn an_interrupted_pass_continues() {
         Vec::<String>::new(),
         "the position is gone as well"
     );
+    assert_eq!(registry.collection_position(&owner).await, None);
     let report = registry.collect(&owner, &resuming, &mut ()).await.unwrap();
     assert!(!report.resumed);
 }

@@ -399,6 +399,7 @@ async fn a_pass_that_would_delete_too_much_leaves_the_repository_alone() {
 async fn a_policy_that_only_reports_changes_nothing() {
     let bench = started().await;
     ten_tags(&bench).await;
+    push(&bench, "young").await;
     let policies = json!([{"repositories": ["**"], "keepTags": [{"patterns": ["x"]}]}]);
     let options = options(&json!({"dryRun": true, "policies": policies}));
     let report = pass(&bench, &options).await;
@@ -410,6 +411,73 @@ async fn a_policy_that_only_reports_changes_nothing() {
         20,
         "ten tags and their manifests"
     );
+    assert_eq!(report.stays()[&Stays::Young].count, 1);
+}
+
+/// Without the pass, a moved or deleted tag would cost its manifest within minutes.
+#[tokio::test]
+async fn between_the_passes_nothing_is_deleted_where_a_pass_would_delete_too_much() {
+    let bench = started().await;
+    let registry = &bench.registry;
+    registry.remember_garbage();
+    ten_tags(&bench).await;
+    let owner = Maintenance::by_the_stores_owner();
+    let keeping = |patterns: &str| {
+        options(&json!({"policies": [{"repositories": ["**"], "keepTags": [{"patterns": [patterns]}]}]}))
+    };
+    let delete_and_check = async |name: &str, options: &Options| {
+        registry.delete_manifest(&delete(R), &tag(name)).await.unwrap();
+        let report = registry.collect_lately(&owner, options, &mut ()).await.unwrap();
+        count(&report, Goes::UntaggedManifest)
+    };
+    let wrong = keeping("x");
+    assert_eq!(delete_and_check("t0", &wrong).await, 1, "no pass has looked yet");
+    let report = registry.collect(&owner, &wrong, &mut ()).await.unwrap();
+    assert!(report.repositories[R].exceeds.is_some());
+    assert_eq!(delete_and_check("t1", &wrong).await, 0);
+    let mut by_hand = wrong.clone();
+    by_hand.dry_run = true;
+    by_hand.rules.by_hand = true;
+    registry.collect(&owner, &by_hand, &mut ()).await.unwrap();
+    assert_eq!(
+        delete_and_check("t2", &wrong).await,
+        0,
+        "a dry run changes nothing"
+    );
+
+    let right = keeping("t");
+    let report = registry.collect(&owner, &right, &mut ()).await.unwrap();
+    assert_eq!(count(&report, Goes::UntaggedManifest), 2);
+    assert_eq!(delete_and_check("t3", &right).await, 1);
+}
+
+/// Rule C-18 counts what a pass takes, and a pass takes the remains of interrupted pushes first.
+#[tokio::test]
+async fn a_dry_run_reports_the_children_of_an_index_whose_push_was_interrupted() {
+    let bench = started().await;
+    let child = push(&bench, "child").await;
+    let bytes = index(&[&child]);
+    let reference = Reference::Digest(sha256(&bytes));
+    let put = bench
+        .registry
+        .put_manifest(&write(R), &reference, None, bytes)
+        .await;
+    let key = keys::manifest(&R.parse().unwrap(), &put.unwrap().digest);
+    let found = bench.registry.records.read(&key).await.unwrap().unwrap();
+    let pending = found
+        .record
+        .clone()
+        .in_state(states::manifest::ManifestState::Pend);
+    bench
+        .registry
+        .records
+        .swap(&key, &found.base(), &pending)
+        .await
+        .unwrap();
+    bench.hand.advance(DAY);
+    let report = pass(&bench, &policy(&json!({}))).await;
+    assert_eq!(count(&report, Goes::InterruptedPush), 1);
+    assert_eq!(count(&report, Goes::UntaggedManifest), 1);
 }
 
 #[tokio::test]

@@ -199,7 +199,9 @@ fn unread(length: u64) -> Body {
 async fn an_announced_length_that_does_not_fit_is_rejected_before_the_bytes() {
     let bench = Bench::new();
     let registry = limited(&bench, Some(1000), &[("team/**", 20)]).await;
-    let (permit, pusher, empty) = (create(R), pusher(R), sha256(b""));
+    let permit = create(R);
+    let pusher = pusher(R);
+    let empty = sha256(b"");
     let begun = registry.start_upload(&permit, None).await.unwrap();
     let first = body(&[b"01234567"]).of_length(Some(8));
     let appended = registry.append(&permit, &begun.id, None, Some(8), first).await;

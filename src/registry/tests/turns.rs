@@ -84,7 +84,8 @@ fn blobs(report: &Report) -> u64 {
 #[tokio::test]
 async fn two_passes_that_meet_count_each_blob_once() {
     let (registry, gate) = gated().await;
-    let (mut first, mut second) = ((), ());
+    let mut first = ();
+    let mut second = ();
     let (first, second, ()) = tokio::join!(
         pass(&registry, false, &mut first),
         pass(&registry, false, &mut second),
@@ -99,7 +100,8 @@ async fn two_passes_that_meet_count_each_blob_once() {
 #[tokio::test]
 async fn background_work_does_not_begin_while_a_requested_pass_runs() {
     let (registry, gate) = gated().await;
-    let (mut asking, mut waiting) = ((), ());
+    let mut asking = ();
+    let mut waiting = ();
     let (asked, background, ()) = tokio::join!(
         pass(&registry, true, &mut asking),
         pass(&registry, false, &mut waiting),
@@ -115,7 +117,8 @@ async fn background_work_does_not_begin_while_a_requested_pass_runs() {
 #[tokio::test]
 async fn background_work_pauses_for_a_requested_pass() {
     let (registry, gate) = gated().await;
-    let (mut asking, mut pausing) = ((), ());
+    let mut asking = ();
+    let mut pausing = ();
     let (background, asked, ()) = tokio::join!(
         pass(&registry, false, &mut pausing),
         pass(&registry, true, &mut asking),
@@ -143,7 +146,8 @@ impl Observer for Phases {
 #[tokio::test]
 async fn a_second_requested_pass_reports_that_it_waits() {
     let (registry, gate) = gated().await;
-    let (mut first, mut second) = (Phases::default(), Phases::default());
+    let mut first = Phases::default();
+    let mut second = Phases::default();
     let (one, two, ()) = tokio::join!(
         pass(&registry, true, &mut first),
         pass(&registry, true, &mut second),

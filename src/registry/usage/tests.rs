@@ -57,7 +57,8 @@ impl Usage {
         bytes: u64,
         adds: Adds,
     ) -> Option<Result<Reserved, QuotaExceeded>> {
-        let (repository, digest) = (name(repository), digest(number));
+        let repository = name(repository);
+        let digest = digest(number);
         let reserved = self
             .reserve_blob(&repository, &digest, adds, bytes)
             .now_or_never();
@@ -148,7 +149,8 @@ fn two_pushes_of_the_same_content_need_room_for_it_once() {
 async fn a_push_waits_for_the_pushes_that_reserved_the_last_room() {
     let usage = empty(Some(10), &[]);
     let held = usage.reserve_new("a", 1, 6).unwrap().unwrap();
-    let (repository, digest) = (name("a"), digest(2));
+    let repository = name("a");
+    let digest = digest(2);
     let mut waiting = pin!(usage.reserve_blob(&repository, &digest, Adds::PERHAPS, 6));
     assert!(waiting.as_mut().now_or_never().is_none());
     drop(held);
@@ -225,7 +227,8 @@ fn without_quotas_there_are_no_counters() {
     assert!(!usage.is_kept());
     usage.gained_link(&name("a"), &digest(1), 7);
     assert_eq!(usage.take_new(), []);
-    let (repository, digest) = (name("a"), digest(1));
+    let repository = name("a");
+    let digest = digest(1);
     let reserved = usage.reserve_blob(&repository, &digest, Adds::PERHAPS, u64::MAX);
     assert!(reserved.now_or_never().unwrap().unwrap().is_none());
 }

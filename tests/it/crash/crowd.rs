@@ -257,7 +257,8 @@ impl Crowd {
         let Some((tag, kept)) = self.dice.choice(&self.kept) else {
             return Some(false);
         };
-        let (tag, kept) = (tag.clone(), kept.clone());
+        let tag = tag.clone();
+        let kept = kept.clone();
         let reference = if self.dice.bool() { &tag } else { &kept.digest };
         let path = self.path(&format!("manifests/{reference}"));
         self.begins(&tag, None);

@@ -104,8 +104,8 @@ pub struct Storage {
     /// With 0 there is one walk after the start. Changes need a restart.
     pub gc_interval: Option<TextOrNumber>,
     /// The time of day in UTC in which garbage is removed, such as `22:00-04:00`. An interrupted walk
-    /// continues in the next window. If a walk gets nowhere in a whole window, the log has a warning. Expired
-    /// uploads are removed at any time. Default: all day. Changes need a restart.
+    /// continues in the next window. If a walk makes no progress in a whole window, the log has a warning.
+    /// Expired uploads are removed at any time. Default: all day. Changes need a restart.
     pub gc_time_window: Option<String>,
     /// The share of one processor's time that the removal may take, in percent, from 1 to 100. The walk
     /// through the store and the checks between the walks each have this share. Both pause while

@@ -6,7 +6,7 @@ use super::super::{Error, Registry, keys};
 use super::{Collector, Options};
 use crate::access::Maintenance;
 
-/// Where an interrupted pass continues. Two positions can only be compared.
+/// Where an interrupted pass continues. A position can only be compared for equality.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position(PassRecord);
 

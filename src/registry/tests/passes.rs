@@ -1,4 +1,4 @@
-//! A pass goes on when a part of the store fails, and its costs are bounded.
+//! A pass continues when a part of the store fails, and its costs are bounded.
 
 use super::super::collect::{Goes, Options, Pace, Report, Rules, Stays};
 use super::watched::Asked;
@@ -153,7 +153,7 @@ async fn a_manifest_that_cannot_be_condemned_does_not_stop_the_pass() {
     assert_eq!(collect(&registry).await.goes()[&Goes::UntaggedManifest].count, 1);
 }
 
-/// Answers nothing while it is set.
+/// Does not answer while it is set.
 struct Hangs(AtomicBool);
 
 impl Hook for Hangs {

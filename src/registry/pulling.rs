@@ -137,15 +137,18 @@ impl Registry {
     }
 
     /// When the manifest was last pulled. If no pull is known, the time at which pulls began to be recorded,
-    /// because there may have been one before it.
+    /// because there may have been one before it. If the record of the pulls cannot be read, the present time.
     pub(super) async fn last_pull(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Timestamp, Error> {
         let noted = self.pulls.last(repository, digest);
-        let found = self.records.read(&keys::pulls(repository, digest)).await?;
-        let found = found.map(|found| Timestamp::from_millis(found.record.last));
+        let found = match self.records.read(&keys::pulls(repository, digest)).await {
+            // It may have been pulled just now.
+            Err(Error::Unreadable { .. }) => return Ok(self.records.now()),
+            found => found?.map(|found| Timestamp::from_millis(found.record.last)),
+        };
         let since = self.pulls_recorded_since().await?;
         Ok(since.max(noted.unwrap_or(since)).max(found.unwrap_or(since)))
     }
@@ -187,6 +190,12 @@ impl Registry {
                 Err(why) if why.is_damage() => {
                     self.records.delete_damaged(&key).await?;
                     None
+                }
+                // A later version wrote the record. It must not keep the other pulls from being written.
+                Err(why @ Error::Unreadable { .. }) => {
+                    tracing::warn!("a pull is not recorded: {why}");
+                    self.pulls.written(repository, digest, *last);
+                    continue;
                 }
                 found => found?,
             };

@@ -110,3 +110,24 @@ async fn a_damaged_record_is_replaced_by_the_next_pull_and_does_not_stop_a_delet
         }
     }
 }
+
+#[tokio::test]
+async fn a_record_of_a_later_version_does_not_keep_other_pulls_from_being_written() {
+    let bench = Bench::new();
+    bench.registry.begin_recording_pulls().await.unwrap();
+    let later = push_image(&bench.registry, R, "later", &json!({})).await;
+    bench.registry.note_pull(&read(R), &later);
+    flush(&bench.registry).await;
+    let key = bench.keys(RECORDS).await.remove(0);
+    let of_later_version = |record: &str| Some(record.replace("\"format\":2", "\"format\":3"));
+    bench.tamper(&key, of_later_version).await;
+    bench.hand.advance(HOUR);
+    bench.registry.note_pull(&read(R), &later);
+    for number in 0..20 {
+        let other = push_image(&bench.registry, R, &format!("{number}"), &json!({})).await;
+        bench.registry.note_pull(&read(R), &other);
+    }
+    assert_eq!(flush(&bench.registry).await, 20);
+    assert_eq!(flush(&bench.registry).await, 0);
+    assert_eq!(bench.keys(RECORDS).await.len(), 21);
+}

@@ -11,7 +11,7 @@ use super::states::{Condemnable, Next};
 use super::typed_store::until_settled;
 use super::{Error, Registry, StoredManifest, keys};
 use crate::access::{Create, Permit, Read};
-use crate::oci::{Digest, Reference, RepositoryName};
+use crate::oci::{Digest, Reference, RepositoryName, Tag};
 use crate::storage::Failure;
 
 impl Registry {
@@ -60,11 +60,32 @@ impl Registry {
                 kept = self
                     .relied_on(&keys::tag(repository, tag), rely, |_| true)
                     .await?;
+                if kept {
+                    self.keep_back_reference(repository, &stored.digest, tag).await?;
+                }
             }
             // If not, the manifest was deleted or the tag was moved meanwhile.
             Ok(kept.then_some(stored))
         })
         .await
+    }
+
+    /// Writes the tag's back reference if the push of the tag crashed before it could. Without it, the tag does
+    /// not protect its manifest.
+    async fn keep_back_reference(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        tag: &Tag,
+    ) -> Result<(), Error> {
+        let key = keys::back_reference(repository, digest, tag);
+        match self.records.mark(&key).await {
+            Err(why @ Error::Storage(Failure::Full | Failure::LogHeld | Failure::Stopped)) => {
+                tracing::warn!(record.key = %key, "cannot write the entry of a tag, so the garbage collector may delete its manifest: {why}");
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Refreshes or rescues the repository's link to the blob, and returns whether it exists.

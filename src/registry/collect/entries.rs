@@ -11,13 +11,17 @@ use crate::clock::Timestamp;
 use crate::oci::{Digest, RepositoryName, Tag};
 
 impl Collector {
-    /// Clears the entry if it is old and points at nothing. Does nothing for other kinds of records.
+    /// Clears the entry if it is old and points at nothing. Writes the entry of a tag that lacks one. Does
+    /// nothing for other kinds of records.
     pub(super) async fn entry(
         &self,
         entry: &Entry,
         written: Timestamp,
         notes: &mut Notes<'_>,
     ) -> Result<(), Error> {
+        if let Entry::Tag(repository, tag) = entry {
+            return self.repair_back_reference(repository, tag).await;
+        }
         if self.is_young(written) {
             return Ok(());
         }
@@ -53,6 +57,29 @@ impl Collector {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Writes the back reference of a tag that lacks it, because its push crashed while a collector cleared an
+    /// older one. Without it, the tag does not protect its manifest. A young tag may have an old manifest.
+    async fn repair_back_reference(&self, repository: &RepositoryName, tag: &Tag) -> Result<(), Error> {
+        if self.is_dry() {
+            return Ok(());
+        }
+        let Some((tag, digest, _)) = self.tag(&keys::tag(repository, tag)).await? else {
+            return Ok(());
+        };
+        let key = keys::back_reference(repository, &digest, &tag);
+        if self.registry.records.is_marked(&key).await? {
+            return Ok(());
+        }
+        self.registry.records.mark(&key).await?;
+        let points = || self.points_at(repository, &tag, &digest);
+        if points().await? {
+            tracing::warn!(repo.name = %repository, manifest.tag = tag.as_str(), manifest.digest = %digest, "a tag did not protect its manifest, because its push was interrupted; now it does");
+            return Ok(());
+        }
+        // The tag was moved or deleted meanwhile.
+        self.registry.records.clear(&key, points).await
     }
 
     /// Deletes the pull record of a manifest that is gone.

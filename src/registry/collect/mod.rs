@@ -150,6 +150,8 @@ pub(in crate::registry) struct Collector {
     reports_kept: bool,
     /// The keys of the records that a dry run would have deleted. `None` if this is not a dry run.
     pretended: Option<Mutex<BTreeSet<String>>>,
+    /// How many keys it remembers at most.
+    most_pretended: usize,
     omitted: Omitted,
 }
 
@@ -162,6 +164,7 @@ impl Collector {
             breath: Breath::new(options.pace),
             reports_kept: options.report_kept || options.dry_run,
             pretended: options.dry_run.then(Mutex::default),
+            most_pretended: usize::MAX,
             omitted: Omitted::NOTHING,
         }
     }
@@ -173,16 +176,18 @@ impl Collector {
         self
     }
 
-    /// A dry run of the same collection of a repository. It begins with what this collector pretends to have
-    /// deleted there, and does not add to it.
+    /// A dry run of the same collection of a repository. Scheduled passes make one too, so its memory is
+    /// bounded. It begins with what this collector pretends to have deleted there, and does not add to it.
     fn rehearsing(&self, repository: &RepositoryName) -> Self {
+        let pretended = self.pretended_in(repository);
         Self {
             registry: self.registry.clone(),
             grace: self.grace,
             rules: self.rules.clone(),
             breath: self.breath.again(),
             reports_kept: true,
-            pretended: Some(Mutex::new(self.pretended_in(repository))),
+            most_pretended: pretended.len() + MOST_COUNTED,
+            pretended: Some(Mutex::new(pretended)),
             omitted: Omitted::NOTHING,
         }
     }
@@ -207,15 +212,22 @@ impl Collector {
         self.pretended.is_some()
     }
 
-    /// Remembers that a dry run would have deleted this record. The memory grows with what would be deleted,
-    /// not with the store.
+    /// Remembers that a dry run would have deleted this record, unless the dry run is full. The memory grows
+    /// with what would be deleted, not with the store.
     fn pretend(&self, key: &str) {
         if let Some(pretended) = &self.pretended {
-            pretended
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(key.to_owned());
+            let mut pretended = pretended.lock().unwrap_or_else(PoisonError::into_inner);
+            if pretended.len() < self.most_pretended {
+                pretended.insert(key.to_owned());
+            }
         }
+    }
+
+    /// Whether a dry run can remember no more deletions, so that it does not know what depends on them.
+    fn is_full(&self) -> bool {
+        self.pretended.as_ref().is_some_and(|pretended| {
+            pretended.lock().unwrap_or_else(PoisonError::into_inner).len() >= self.most_pretended
+        })
     }
 
     /// Whether a dry run would have deleted the record.
@@ -228,3 +240,6 @@ impl Collector {
         })
     }
 }
+
+/// How many tags and manifests of a repository are counted before a pass. They take about 20 MB.
+const MOST_COUNTED: usize = if cfg!(test) { 100 } else { 100_000 };

@@ -9,6 +9,8 @@ use crate::oci::RepositoryName;
 pub(super) struct Tally {
     pub(super) tags: u64,
     pub(super) manifests: u64,
+    /// What would be deleted if it were older than the grace period.
+    pub(super) young: u64,
     /// What would be kept although it may look like garbage.
     pub(super) stays: u64,
 }
@@ -42,6 +44,7 @@ impl<'a, 'n> Rehearsal<'a, 'n> {
 impl Observer for Rehearsal<'_, '_> {
     fn stays(&mut self, item: &Item<'_>, why: Stays) {
         self.tally.stays += 1;
+        self.tally.young += u64::from(why == Stays::Young);
         if let Some(notes) = &mut self.notes {
             notes.stays(item, why);
         }

@@ -3,7 +3,7 @@
 
 use super::super::Error;
 use super::super::keys::{self, Entry, Key, Prefix};
-use super::super::retention::{GivenUp, Subject, Survey, TagFacts, Times, Verdict};
+use super::super::retention::{GivenUp, Share, Subject, Survey, TagFacts, Times, Verdict};
 use super::super::states::tag::TagRecord;
 use super::super::typed_store::Found;
 use super::Collector;
@@ -22,7 +22,7 @@ impl Collector {
         repository: &RepositoryName,
         notes: &mut Notes<'_>,
     ) -> Result<(), Error> {
-        let Some(survey) = self.rules.survey(repository, self.grace) else {
+        let Some(mut survey) = self.rules.survey(repository, self.grace) else {
             return if self.reports_kept {
                 self.manifests(repository, None, notes).await
             } else {
@@ -33,26 +33,27 @@ impl Collector {
             return Ok(());
         }
         let only_reports = self.rules.retention.dry_run;
-        let mut rehearsal = Rehearsal::new(if only_reports { Some(&mut *notes) } else { None });
-        let again = self.rules.survey(repository, self.grace);
-        self.rehearsing(repository)
-            .apply(repository, again, &mut Notes::new(true, &mut rehearsal))
-            .await?;
-        let tally = rehearsal.tally();
-        if only_reports || tally.is_empty() {
-            self.leave_alone(repository, false);
-            return Ok(());
-        }
-        if let Some(why) = self.exceeded(repository, tally).await? {
-            notes.exceeds(repository, &why);
-            if !self.rules.by_hand {
+        // Nothing is more than all, so there is nothing to count.
+        if only_reports || !self.rules.max_share(repository).is_all() {
+            let mut rehearsal = Rehearsal::new(if only_reports { Some(&mut *notes) } else { None });
+            let excess = self.rehearse(repository, &mut rehearsal).await?;
+            let is_empty = rehearsal.tally().is_empty();
+            if let Some(why) = &excess {
+                notes.exceeds(repository, why);
+            }
+            if only_reports || is_empty {
+                self.leave_alone(repository, false);
+                return Ok(());
+            }
+            if let (Some(why), false) = (&excess, self.rules.by_hand) {
                 tracing::error!(repo.name = %repository, "retention leaves a repository alone: {why}");
                 self.leave_alone(repository, true);
                 return Ok(());
             }
         }
         self.leave_alone(repository, false);
-        self.apply(repository, Some(survey), notes).await
+        self.retain_tags(repository, &mut survey, notes).await?;
+        self.retain_manifests(repository, &mut survey, notes).await
     }
 
     /// Tells the checks between the passes whether this pass leaves the repository alone.
@@ -62,21 +63,88 @@ impl Collector {
         }
     }
 
-    async fn apply(
+    /// Counts what the policy would delete. Returns why that is too much. Then it does not count everything,
+    /// unless the policies only report.
+    async fn rehearse(
         &self,
         repository: &RepositoryName,
-        survey: Option<Survey<'_>>,
+        rehearsal: &mut Rehearsal<'_, '_>,
+    ) -> Result<Option<String>, Error> {
+        let Some(mut survey) = self.rules.survey(repository, self.grace) else {
+            return Ok(None);
+        };
+        let only_reports = self.rules.retention.dry_run;
+        let share = self.rules.max_share(repository);
+        let dry = self.rehearsing(repository);
+        dry.retain_tags(repository, &mut survey, &mut Notes::new(true, &mut *rehearsal))
+            .await?;
+        // The policy deletes these as soon as they are old. If they counted as kept, a policy that keeps
+        // nothing could delete every tag, one a day.
+        let young = rehearsal.tally().young;
+        let tags = self.count(keys::tags(repository)).await?.saturating_sub(young);
+        let too_many_tags = |taken: u64| {
+            let apart = if young == 0 {
+                String::new()
+            } else {
+                format!(" (not counting {young} that are only younger than storage.gcDelay)")
+            };
+            share
+                .is_exceeded(taken, tags)
+                .then(|| too_much(share, &format!("{taken} of {tags} tags{apart}")))
+        };
+        let excess = too_many_tags(rehearsal.tally().tags).or_else(|| dry.too_much_to_count());
+        if excess.is_some() && !only_reports {
+            return Ok(excess);
+        }
+        dry.retain_manifests(repository, &mut survey, &mut Notes::new(true, &mut *rehearsal))
+            .await?;
+        let Tally {
+            tags: taken_tags,
+            manifests: taken,
+            ..
+        } = rehearsal.tally();
+        let all = self.count(keys::manifests(repository)).await?;
+        let too_many_manifests = share
+            .is_exceeded(taken, all)
+            .then(|| too_much(share, &format!("{taken} of {all} manifests")));
+        Ok(too_many_tags(taken_tags)
+            .or(too_many_manifests)
+            .or_else(|| dry.too_much_to_count()))
+    }
+
+    /// Why this dry run stopped before its end.
+    fn too_much_to_count(&self) -> Option<String> {
+        self.is_full().then(|| {
+            format!(
+                "storage.retention would delete at least {} tags and manifests, more than one pass counts: check the \
+                 policy, then run `wharfinger gc`, or set maxShare to 1",
+                self.most_pretended
+            )
+        })
+    }
+
+    async fn retain_tags(
+        &self,
+        repository: &RepositoryName,
+        survey: &mut Survey<'_>,
         notes: &mut Notes<'_>,
     ) -> Result<(), Error> {
-        let Some(mut survey) = survey else { return Ok(()) };
         if survey.counts_tags() {
-            self.see_tags(repository, &mut survey).await?;
+            self.see_tags(repository, survey).await?;
         }
-        self.tags(repository, &survey, notes).await?;
+        self.tags(repository, survey, notes).await
+    }
+
+    async fn retain_manifests(
+        &self,
+        repository: &RepositoryName,
+        survey: &mut Survey<'_>,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Error> {
         if survey.counts_untagged() {
-            self.see_untagged(repository, &mut survey).await?;
+            self.see_untagged(repository, survey).await?;
         }
-        self.manifests(repository, Some(&survey), notes).await
+        self.manifests(repository, Some(survey), notes).await
     }
 
     /// Checks every manifest of the repository.
@@ -93,6 +161,9 @@ impl Collector {
             let mut next: Vec<Digest> = page.iter().rev().filter_map(keys::manifest_of).collect();
             // Check children right after their index, wherever their keys are.
             while let Some(digest) = next.pop() {
+                if self.is_full() {
+                    return Ok(());
+                }
                 let followers = self.examine(repository, &digest, survey, notes).await?;
                 next.extend(followers);
             }
@@ -187,7 +258,10 @@ impl Collector {
     }
 
     /// `None` if the tag points at nothing or cannot be read.
-    async fn tag(&self, key: &Key<TagRecord>) -> Result<Option<(Tag, Digest, Found<TagRecord>)>, Error> {
+    pub(super) async fn tag(
+        &self,
+        key: &Key<TagRecord>,
+    ) -> Result<Option<(Tag, Digest, Found<TagRecord>)>, Error> {
         self.breath.take().await;
         let found = match self.registry.records.read(key).await {
             Err(why) if is_unknown(&why) => return Ok(None),
@@ -301,31 +375,6 @@ impl Collector {
         Ok(Subject::Gone)
     }
 
-    /// If the policy would delete more than `maxShare` of the repository, explains that.
-    async fn exceeded(&self, repository: &RepositoryName, tally: Tally) -> Result<Option<String>, Error> {
-        let retention = &self.rules.retention;
-        let Some((_, policy)) = retention.policy(repository) else {
-            return Ok(None);
-        };
-        let share = retention.max_share(policy);
-        for (taken, all, what) in [
-            (tally.tags, self.count(keys::tags(repository)).await?, "tags"),
-            (
-                tally.manifests,
-                self.count(keys::manifests(repository)).await?,
-                "manifests",
-            ),
-        ] {
-            if share.is_exceeded(taken, all) {
-                return Ok(Some(format!(
-                    "storage.retention would delete {taken} of {all} {what}, which is more than maxShare ({share}): \
-                     check the policy, then run `wharfinger gc`, or raise maxShare"
-                )));
-            }
-        }
-        Ok(None)
-    }
-
     async fn count<T>(&self, prefix: Prefix<T>) -> Result<u64, Error> {
         let mut pages = self.registry.records.pages(prefix, String::new(), Show::Visible);
         let mut count = 0;
@@ -334,6 +383,13 @@ impl Collector {
         }
         Ok(count)
     }
+}
+
+fn too_much(share: Share, what: &str) -> String {
+    format!(
+        "storage.retention would delete {what}, which is more than maxShare ({share}): check the policy, then run \
+         `wharfinger gc`, or raise maxShare"
+    )
 }
 
 fn pushed(found: &Found<TagRecord>) -> Timestamp {

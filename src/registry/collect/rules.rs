@@ -1,7 +1,7 @@
 //! Which tags and manifests are deleted. Tags and manifests are deleted only by a policy of
 //! `storage.retention`. Everything else is garbage as soon as nothing needs it.
 
-use super::super::retention::{Retention, Survey};
+use super::super::retention::{Retention, Share, Survey};
 use crate::oci::RepositoryName;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,13 @@ impl Rules {
         found.1.gives_up().then(|| Survey::new(found, delay))
     }
 
-    /// The same, if a single manifest can be checked without a look at the whole repository.
+    /// The largest share of the repository that a scheduled pass deletes.
+    pub(super) fn max_share(&self, repository: &RepositoryName) -> Share {
+        let found = self.retention.policy(repository);
+        found.map_or_else(Share::default, |(_, policy)| self.retention.max_share(policy))
+    }
+
+    /// The same survey, if a single manifest can be checked without a look at the whole repository.
     pub(super) fn survey_of_one(&self, repository: &RepositoryName, grace: Duration) -> Option<Survey<'_>> {
         let survey = self.survey(repository, grace);
         survey.filter(|survey| !self.retention.dry_run && !survey.counts_untagged())
@@ -32,7 +38,7 @@ impl Rules {
     /// Rules that delete these kinds of manifests in every repository.
     #[cfg(test)]
     pub(in crate::registry) fn giving_up(untagged: bool, referrers: bool) -> Self {
-        use super::super::retention::{Keep, Policy, Share};
+        use super::super::retention::{Keep, Policy};
         let policy = Policy {
             repositories: crate::access::Repositories::parse("**").unwrap(),
             keep_tags: Vec::new(),

@@ -137,6 +137,12 @@ impl Share {
             .then(|| Self((fraction * f64::from(Self::WHOLE)).round() as u32))
     }
 
+    /// Whether no number can exceed the share.
+    #[must_use]
+    pub const fn is_all(self) -> bool {
+        self.0 == Self::WHOLE
+    }
+
     /// Whether this many of `all` exceed the share.
     #[must_use]
     pub fn is_exceeded(self, taken: u64, all: u64) -> bool {

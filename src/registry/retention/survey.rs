@@ -228,8 +228,8 @@ impl Recent {
     }
 }
 
-/// The most recent candidates. If their times are equal, the other time and then the name decide, so that two
-/// passes agree.
+/// The most recent candidates. If their times are equal, the name decides, so that two passes agree. Equal
+/// pulls are ordered by the pushes first.
 #[derive(Debug)]
 struct Top {
     most: usize,
@@ -245,7 +245,8 @@ impl Rank {
     }
 
     fn by_push(times: Times, name: &str) -> Self {
-        Self(Some(times.pushed), times.pulled, name.into())
+        // Pulls are not always known.
+        Self(Some(times.pushed), None, name.into())
     }
 }
 

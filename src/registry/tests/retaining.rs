@@ -395,6 +395,146 @@ async fn a_pass_that_would_delete_too_much_leaves_the_repository_alone() {
     assert!(has(&bench, &sha256(&image(&sha256(b"t9"), &json!({})))).await);
 }
 
+async fn collect(bench: &Bench, options: &Options) -> Report {
+    let owner = Maintenance::by_the_stores_owner();
+    bench.registry.collect(&owner, options, &mut ()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_pattern_that_matches_nothing_deletes_nothing_even_if_a_tag_is_pushed_each_day() {
+    let bench = started().await;
+    let policies = json!([{"repositories": ["**"], "keepTags": [{"patterns": ["^releases"]}]}]);
+    let options = Options {
+        grace: DAY,
+        ..options(&json!({"policies": policies}))
+    };
+    for number in 0..5 {
+        push_tagged(&bench, &format!("t{number}")).await;
+        let report = collect(&bench, &options).await;
+        assert_eq!(tags(&bench).await.len(), number + 1);
+        if number > 0 {
+            let why = report.repositories[R].exceeds.as_deref().unwrap();
+            let expected = format!("{number} of {number} tags (not counting 1 that");
+            assert!(why.contains(&expected), "{why}");
+        }
+        bench.hand.advance(DAY);
+    }
+}
+
+/// Young tags that the policy keeps are part of the whole.
+#[tokio::test]
+async fn a_count_above_the_tags_of_a_day_is_not_held_back() {
+    let bench = started().await;
+    let policies = json!([{"repositories": ["**"], "keepTags": [{"mostRecentlyPushedCount": 4}]}]);
+    let options = Options {
+        grace: DAY,
+        ..options(&json!({"policies": policies}))
+    };
+    for day in 0..5 {
+        for number in 0..3 {
+            push_tagged(&bench, &format!("t{day}{number}")).await;
+        }
+        let report = collect(&bench, &options).await;
+        let section = report.repositories.get(R);
+        assert_eq!(section.and_then(|section| section.exceeds.clone()), None);
+        bench.hand.advance(DAY);
+    }
+    assert_eq!(tags(&bench).await, ["t32", "t40", "t41", "t42"]);
+}
+
+/// In tests, a hundred tags and manifests are counted.
+#[tokio::test]
+async fn a_scheduled_pass_leaves_alone_what_it_cannot_count_unless_it_may_delete_everything() {
+    let keeping = json!({"policies": [{"repositories": ["**"], "keepTags": [{"patterns": ["^kept"]}]}], "maxShare": 0.9});
+    let mut by_hand = options(&keeping);
+    by_hand.rules.by_hand = true;
+    let mut all = keeping.clone();
+    all["maxShare"] = json!(1);
+    for (options, left) in [(options(&keeping), 80), (by_hand, 20), (options(&all), 20)] {
+        let bench = started().await;
+        for number in 0..60 {
+            push_tagged(&bench, &format!("other{number}")).await;
+        }
+        for number in 0..20 {
+            push_tagged(&bench, &format!("kept{number}")).await;
+        }
+        bench.hand.advance(DAY);
+        let report = collect(&bench, &options).await;
+        assert_eq!(tags(&bench).await.len(), left);
+        assert_eq!(bench.keys("r/team/app!/m/").await.len(), left);
+        let why = report.repositories[R].exceeds.as_deref().unwrap_or_default();
+        let uncounted = why.contains("at least 100 tags and manifests");
+        assert_eq!(
+            uncounted,
+            options.rules.retention.max_share != retention(&all).max_share,
+            "{why}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn tags_that_were_pushed_at_the_same_time_are_counted_one_by_one() {
+    let bench = started().await;
+    for number in 0..10 {
+        push_tagged(&bench, &format!("t{number}")).await;
+    }
+    bench.hand.advance(DAY);
+    pass(
+        &bench,
+        &policy(&json!({"keepTags": [{"mostRecentlyPushedCount": 1}]})),
+    )
+    .await;
+    assert_eq!(tags(&bench).await, ["t9"]);
+}
+
+/// A push that crashes just after it wrote its tag may leave the tag without its back reference.
+#[tokio::test]
+async fn a_tag_without_its_back_reference_gets_it_before_its_manifest_is_checked() {
+    let bench = started().await;
+    let digest = push(&bench, "t").await;
+    // The manifest is old before its tag is.
+    bench.hand.advance(HOUR / 2);
+    put_tag(&bench, "t", &digest).await;
+    let back = bench.keys("r/team/app!/k/").await;
+    bench.tamper(&back[0], |_| None).await;
+    bench.hand.advance(HOUR / 2);
+    let report = collect(&bench, &policy(&json!({}))).await;
+    assert_eq!(report.goes().len(), 0);
+    assert!(has(&bench, &digest).await);
+    assert_eq!(bench.keys("r/team/app!/k/").await, back);
+}
+
+#[tokio::test]
+async fn a_head_of_a_tag_by_a_client_that_may_push_writes_its_back_reference() {
+    let bench = started().await;
+    push_tagged(&bench, "t").await;
+    let back = bench.keys("r/team/app!/k/").await;
+    bench.tamper(&back[0], |_| None).await;
+    bench
+        .registry
+        .keep_manifest(&read(R), &create(R), &tag("t"))
+        .await
+        .unwrap();
+    assert_eq!(bench.keys("r/team/app!/k/").await, back);
+}
+
+#[tokio::test]
+async fn a_manifest_whose_pulls_cannot_be_read_is_kept() {
+    for value in ["no record", "{\"format\":3,\"nonce\":\"1\"}\n{}"] {
+        let bench = started().await;
+        let digest = push(&bench, "untagged").await;
+        bench.registry.note_pull(&read(R), &digest);
+        assert_eq!(write_pulls(&bench).await, 1);
+        let key = bench.keys("r/team/app!/p/").await.remove(0);
+        bench.tamper(&key, |_| Some(value.to_owned())).await;
+        push(&bench, "other").await;
+        bench.hand.advance(DAY * 10);
+        let report = collect(&bench, &policy(&json!({}))).await;
+        assert_eq!(count(&report, Goes::UntaggedManifest), 1, "the other one");
+        assert!(has(&bench, &digest).await);
+    }
+}
+
 #[tokio::test]
 async fn a_policy_that_only_reports_changes_nothing() {
     let bench = started().await;

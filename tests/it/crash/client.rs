@@ -98,7 +98,7 @@ impl Client {
 
     /// Works until time is up. Returns `false` if the registry stops answering.
     pub(super) async fn work(&mut self, address: SocketAddr, stop: Instant) -> bool {
-        let http = Http::new(address);
+        let http = Http::new(address).patient(self.shared.collects);
         while Instant::now() < stop {
             let most = if self.shared.collects { 39 } else { 36 };
             let changed = match self.dice.u32(0..most) {

@@ -69,7 +69,7 @@ impl Crowd {
 
     /// Works until time is up. Returns `false` if the registry stops answering.
     pub(super) async fn work(&mut self, address: SocketAddr, stop: Instant) -> bool {
-        let http = Http::new(address);
+        let http = Http::new(address).patient(true);
         while Instant::now() < stop {
             let changed = match self.dice.u32(0..12) {
                 0..4 => self.push_image(&http).await,

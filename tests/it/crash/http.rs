@@ -12,7 +12,11 @@ use std::net::SocketAddr;
 pub(super) struct Http {
     client: reqwest::Client,
     base: String,
+    is_patient: bool,
 }
+
+/// How often a request is repeated that lost to collectors.
+const TRIES: usize = 50;
 
 /// The result of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +39,14 @@ impl Http {
         Self {
             client,
             base: format!("http://{address}"),
+            is_patient: false,
         }
+    }
+
+    /// Repeats requests that the registry tells to try again. Without a grace period, a push can lose to collectors
+    /// several times in a row.
+    pub(super) fn patient(self, is_patient: bool) -> Self {
+        Self { is_patient, ..self }
     }
 
     /// `None` if the connection broke before the end of the answer, because the registry is dead.
@@ -73,16 +84,29 @@ impl Http {
                 "{what}: neither an answer nor an end of the connection"
             )
         };
-        let answer = request.send().await.map_err(silent).ok()?;
-        let status = answer.status();
-        let headers = answer.headers().clone();
-        let body = answer.bytes().await.map_err(silent).ok()?;
-        Some(Answer {
-            request: what,
-            status,
-            headers,
-            body,
-        })
+        // The state of an upload that could not be closed is looked at before it is closed again.
+        let closes = method == Method::PUT && path.contains("/blobs/uploads/");
+        for tries in 0.. {
+            let answer = request.try_clone().unwrap().send().await.map_err(silent).ok()?;
+            let status = answer.status();
+            let headers = answer.headers().clone();
+            let body = answer.bytes().await.map_err(silent).ok()?;
+            let answer = Answer {
+                request: what.clone(),
+                status,
+                headers,
+                body,
+            };
+            if closes || tries == TRIES || !self.must_repeat(&answer) {
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    /// Whether the request lost to collectors and has to be sent again.
+    pub(super) fn must_repeat(&self, answer: &Answer) -> bool {
+        self.is_patient && answer.is(503, "UNKNOWN") && answer.to_string().contains("try again")
     }
 
     pub(super) async fn change(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Outcome {

@@ -139,7 +139,7 @@ impl Rounds {
             .start(Kill::Never)
             .await
             .expect("the registry starts on what is left");
-        self.settle(&Http::new(address))
+        self.settle(&Http::new(address).patient(self.shared.collects))
             .await
             .expect("no test kills it now");
         assert!(!self.server.stop().await, "the registry was not killed");
@@ -159,7 +159,7 @@ impl Rounds {
     /// Starts the registry, closes all uploads, and leaves it running.
     pub(super) async fn finish(&mut self) -> Http {
         let address = self.server.start(Kill::Never).await.unwrap();
-        let http = Http::new(address);
+        let http = Http::new(address).patient(self.shared.collects);
         for client in &mut self.clients {
             client.finish(&http).await.expect("no test kills it now");
         }

@@ -171,6 +171,9 @@ impl Upload {
         let rest = self.content[self.offset..].to_vec();
         let chunk = (!rest.is_empty()).then(|| (self.offset, self.content.len() - 1));
         let answer = http.ask_with(Method::PUT, &path, chunk, rest).await?;
+        if http.must_repeat(&answer) {
+            return Box::pin(self.close(http)).await;
+        }
         if was_closing && !open && answer.is(404, "BLOB_UPLOAD_UNKNOWN") {
             let blob = http
                 .ask(

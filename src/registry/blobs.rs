@@ -2,9 +2,11 @@
 //! once. Each repository that may serve them has a link with their name, so a pull reads one record.
 
 use super::garbage::Candidate;
+use super::omitted::Step;
 use super::records::unless_unreadable;
 use super::states::blob::{BlobRecord, BlobState};
 use super::states::link::{Announced, LinkRecord};
+use super::states::{Condemnable, Next};
 use super::suspecting::{Brought, Watched};
 use super::typed_store::{Found, Judged, contended, until_settled};
 use super::{Error, Registry, keys, to_its_end};
@@ -189,7 +191,10 @@ impl Registry {
         let size = AtomicU64::new(0);
         let step = |found: Option<LinkRecord>, _| {
             size.store(found.as_ref().map_or(0, |found| found.size), Ordering::SeqCst);
-            LinkRecord::hold(found)
+            match LinkRecord::hold(found) {
+                Next::Write(_, there) if self.omitted.has(Step::Rescuing) => Next::Keep(there),
+                next => next,
+            }
         };
         // An unreadable link is treated as missing, so the client pushes the blob again, which rewrites the
         // link.
@@ -327,7 +332,11 @@ impl Registry {
         digest: &Digest,
         brought: Option<&Brought>,
     ) -> Result<Option<Option<BlobRecord>>, Error> {
-        let own = brought.and_then(Brought::unpublished);
+        let own = if self.omitted.has(Step::PublishingOnce) {
+            brought.map(Brought::own)
+        } else {
+            brought.and_then(Brought::unpublished)
+        };
         let decide = |found: Option<Found<BlobRecord>>| async move {
             let found = found.map(|found| found.record);
             let intact = match &found {
@@ -337,6 +346,10 @@ impl Registry {
                 }
                 _ => false,
             };
+            let condemned = found.as_ref().is_some_and(Condemnable::is_condemned);
+            if self.omitted.has(Step::Rescuing) && condemned && intact {
+                return Ok(Next::Keep(found));
+            }
             Ok(BlobRecord::settle(found, intact, own))
         };
         let key = keys::blob(digest);

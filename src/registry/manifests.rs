@@ -3,6 +3,7 @@
 use super::deleting::listed;
 use super::hashing::digest_of;
 use super::large::{Turn, worked};
+use super::omitted::Step;
 use super::records::unless_unreadable;
 use super::states::manifest::{self, ManifestRecord};
 use super::typed_store::{Found, until_settled};
@@ -272,6 +273,11 @@ impl Registry {
     ) -> Result<Option<Vec<Digest>>, Error> {
         let sparse = pushed.record.header.sparse;
         let key = keys::manifest(repository, digest);
+        let early = if self.omitted.has(Step::Announcing) {
+            Some(self.complete(repository, digest, &pushed.record, pushed).await?)
+        } else {
+            None
+        };
         let announce = |found: Option<Found<ManifestRecord>>| async move {
             let old = found
                 .as_ref()
@@ -344,7 +350,10 @@ impl Registry {
             .usage
             .reserve_manifest(repository, digest, record.bytes.len());
         let (room, complete) = match reserving.await {
-            Ok(room) => (room, self.complete(repository, digest, &record, pushed).await),
+            Ok(room) => match early {
+                Some(missing) => (room, Ok(missing)),
+                None => (room, self.complete(repository, digest, &record, pushed).await),
+            },
             Err(exceeded) => (None, Err(exceeded.into())),
         };
         let committed = match complete {

@@ -26,6 +26,7 @@ mod listing;
 mod manifests;
 #[cfg(test)]
 mod model;
+mod omitted;
 mod pulling;
 mod quotas;
 mod records;
@@ -63,9 +64,11 @@ pub use usage::{QuotaExceeded, QuotaUse, Quotas, RepositoryQuota, TOTAL as TOTAL
 
 use crate::access::Repositories;
 use crate::storage::{BlobStore, Failure, RecordStore};
+use omitted::Omitted;
 use std::fmt;
 use std::sync::Arc;
 use typed_store::TypedStore;
+use upload_id::Ids;
 
 /// The user's settings for the core.
 #[derive(Clone, Debug, Default)]
@@ -104,6 +107,9 @@ pub struct Registry {
     turns: collect::Turns,
     pulls: Arc<pulling::Pulls>,
     rechecks: Arc<rehashing::Rechecks>,
+    /// New names for uploads and for events of tags.
+    ids: Ids,
+    omitted: Omitted,
 }
 
 impl Registry {
@@ -124,6 +130,18 @@ impl Registry {
             turns: collect::Turns::default(),
             pulls: Arc::default(),
             rechecks: rehashing::Rechecks::new(),
+            ids: Ids::default(),
+            omitted: Omitted::NOTHING,
+        }
+    }
+
+    /// The same registry, without one step of the protocol and with names that follow from a seed.
+    #[cfg(test)]
+    fn simulated(self, ids: Ids, step: Option<omitted::Step>) -> Self {
+        Self {
+            ids,
+            omitted: Omitted(step),
+            ..self
         }
     }
 

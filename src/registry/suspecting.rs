@@ -233,6 +233,10 @@ impl Brought {
         self.new
     }
 
+    pub(super) const fn own(&self) -> &Own {
+        &self.own
+    }
+
     /// The bytes, if they have not been published.
     pub(super) fn unpublished(&self) -> Option<&Own> {
         (!self.is_published()).then_some(&self.own)

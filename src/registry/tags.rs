@@ -6,7 +6,7 @@ use super::garbage::Candidate;
 use super::states::Next;
 use super::states::tag::{Event, TagRecord};
 use super::typed_store::{change, until_settled};
-use super::{Error, Registry, UploadId, keys, records, to_its_end};
+use super::{Error, Registry, keys, records, to_its_end};
 use crate::access::{Delete, Permit, Unmovable, Write};
 use crate::oci::{Condition, Digest, RepositoryName, Tag};
 use crate::storage::Version;
@@ -256,7 +256,7 @@ impl Registry {
         Ok(Event {
             by,
             at,
-            id: UploadId::random()?.to_string(),
+            id: self.ids.next()?.to_string(),
         })
     }
 

@@ -5,6 +5,8 @@ use crate::storage::Failure;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+#[cfg(test)]
+use std::sync::{Mutex, PoisonError};
 
 /// Names an upload and, later, its bytes: 128 random bits that cannot be guessed, as 32 lower-case
 /// hexadecimal characters.
@@ -47,6 +49,34 @@ impl fmt::Display for UploadId {
 impl fmt::Debug for UploadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "UploadId({}…)", self.0.get(..8).unwrap_or_default())
+    }
+}
+
+/// Makes new names. They are random, unless a test gives a seed.
+#[derive(Clone, Default)]
+pub(super) struct Ids {
+    #[cfg(test)]
+    seeded: Option<Arc<Mutex<fastrand::Rng>>>,
+}
+
+impl Ids {
+    #[cfg(test)]
+    pub(super) fn seeded(seed: u64) -> Self {
+        Self {
+            seeded: Some(Arc::new(Mutex::new(fastrand::Rng::with_seed(seed)))),
+        }
+    }
+
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests have a seed"))]
+    pub(super) fn next(&self) -> Result<UploadId, Error> {
+        #[cfg(test)]
+        if let Some(seeded) = &self.seeded {
+            return Ok(UploadId(format!(
+                "{:032x}",
+                seeded.lock().unwrap_or_else(PoisonError::into_inner).u128(..)
+            )));
+        }
+        UploadId::random()
     }
 }
 

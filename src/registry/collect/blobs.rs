@@ -3,10 +3,10 @@
 use super::super::Error;
 use super::super::garbage::Candidate;
 use super::super::keys::{self, Key};
+use super::super::omitted::Step;
 use super::super::states::blob::{BlobRecord, BlobState};
 use super::super::typed_store::{Base, Changed, Found, change};
 use super::Collector;
-use super::omitted::Step;
 use super::references::is_unknown;
 use super::report::{Goes, Item, Notes, Stays};
 use crate::oci::Digest;
@@ -76,7 +76,7 @@ impl Collector {
             };
             // Check for links only after condemning. A push that writes a link later then finds the record
             // condemned.
-            if !self.omitted.has(Step::LookAfterwards) && self.is_linked(&digest).await? {
+            if !self.registry.omitted.has(Step::LookAfterwards) && self.is_linked(&digest).await? {
                 notes.stays(&item(&digest, one.record.size), Stays::Needed);
                 linked.push(one);
             } else {

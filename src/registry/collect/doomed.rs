@@ -2,11 +2,11 @@
 
 use super::super::Error;
 use super::super::keys::Key;
+use super::super::omitted::Step;
 use super::super::records::Stored;
 use super::super::states::Condemnable;
 use super::super::typed_store::{Base, Changed, Found, change};
 use super::Collector;
-use super::omitted::Step;
 
 /// How many records are changed in one commit. Other writers wait for that commit.
 const AT_ONCE: usize = 100;
@@ -34,7 +34,7 @@ impl Collector {
     where
         T: Stored + Condemnable + Clone,
     {
-        let leave = self.is_dry() || self.omitted.has(Step::Condemning);
+        let leave = self.is_dry() || self.registry.omitted.has(Step::Condemning);
         let mut doomed = Vec::with_capacity(found.len());
         let mut condemning = Vec::new();
         for (key, found) in found {

@@ -3,10 +3,10 @@
 use super::super::Error;
 use super::super::garbage::Candidate;
 use super::super::keys;
+use super::super::omitted::Step;
 use super::super::states::link::LinkRecord;
 use super::Collector;
 use super::doomed::Doomed;
-use super::omitted::Step;
 use super::references::is_unknown;
 use super::report::{Goes, Item, Notes, Stays};
 use crate::oci::{Digest, RepositoryName};
@@ -21,7 +21,7 @@ impl Collector {
         digests: &[Digest],
         notes: &mut Notes<'_>,
     ) -> Result<(), Error> {
-        let early = if self.omitted.has(Step::LookAfterwards) {
+        let early = if self.registry.omitted.has(Step::LookAfterwards) {
             Some(
                 self.needed(repository, &digests.iter().cloned().collect())
                     .await?,

@@ -3,12 +3,12 @@
 use super::super::Error;
 use super::super::garbage::Candidate;
 use super::super::keys::{self, Key};
+use super::super::omitted::Step;
 use super::super::retention::{GivenUp, Kept, Subject, Survey, Times, UntaggedFacts, Verdict};
 use super::super::states::manifest::{ManifestRecord, ManifestState};
 use super::super::states::mark::Mark;
 use super::super::typed_store::Found;
 use super::Collector;
-use super::omitted::Step;
 use super::references::is_unknown;
 use super::report::{Goes, Item, Notes, Stays};
 use crate::clock::Timestamp;
@@ -246,7 +246,7 @@ impl Collector {
         } else {
             Look::Clearing
         };
-        let early = if self.omitted.has(Step::LookAfterwards) {
+        let early = if self.registry.omitted.has(Step::LookAfterwards) {
             Some(self.is_referenced(repository, digest, look).await?)
         } else {
             None
@@ -335,7 +335,7 @@ impl Collector {
     ) -> Result<bool, Error> {
         let prefix = keys::indexes(repository, digest);
         let mut entries = self.registry.records.keys(prefix.clone(), Show::All);
-        let pending = !self.omitted.has(Step::PendingIndexes);
+        let pending = !self.registry.omitted.has(Step::PendingIndexes);
         while let Some(key) = entries.next().await? {
             let Some(index) = keys::digest_of(prefix.rest(&key)) else {
                 return Ok(true);
@@ -357,7 +357,7 @@ impl Collector {
     {
         match look {
             Look::Plain => Ok(()),
-            Look::Clearing if self.omitted.has(Step::ClearingWithALook) => {
+            Look::Clearing if self.registry.omitted.has(Step::ClearingWithALook) => {
                 let found = self.registry.records.read(key).await?;
                 if let Some(found) = found {
                     self.registry.records.delete(key, &found.version).await?;
@@ -394,7 +394,7 @@ impl Collector {
         index: &Digest,
     ) -> Result<bool, Error> {
         let key = keys::manifest(repository, index);
-        if self.omitted.has(Step::PendingIndexes) {
+        if self.registry.omitted.has(Step::PendingIndexes) {
             let found = self.registry.records.read(&key).await?;
             return Ok(found.is_some_and(|found| found.record.is_readable()));
         }

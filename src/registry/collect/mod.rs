@@ -15,7 +15,6 @@ mod entries;
 mod lately;
 mod links;
 mod manifests;
-mod omitted;
 mod pace;
 mod pass;
 mod position;
@@ -28,8 +27,6 @@ mod spot;
 mod turns;
 mod uploads;
 
-#[cfg(test)]
-pub(in crate::registry) use omitted::Step;
 pub use pace::Pace;
 pub use position::Position;
 pub(in crate::registry) use report::Notes;
@@ -41,7 +38,6 @@ use super::{Error, Registry, keys};
 use crate::access::Maintenance;
 use crate::clock::Timestamp;
 use crate::oci::RepositoryName;
-use omitted::Omitted;
 use pace::Breath;
 use pass::Pass;
 use std::collections::BTreeSet;
@@ -152,7 +148,6 @@ pub(in crate::registry) struct Collector {
     pretended: Option<Mutex<BTreeSet<String>>>,
     /// How many keys it remembers at most.
     most_pretended: usize,
-    omitted: Omitted,
 }
 
 impl Collector {
@@ -165,15 +160,7 @@ impl Collector {
             reports_kept: options.report_kept || options.dry_run,
             pretended: options.dry_run.then(Mutex::default),
             most_pretended: usize::MAX,
-            omitted: Omitted::NOTHING,
         }
-    }
-
-    /// A collector that leaves out a step of the protocol.
-    #[cfg(test)]
-    pub(in crate::registry) fn without(mut self, step: Option<Step>) -> Self {
-        self.omitted = Omitted(step);
-        self
     }
 
     /// A dry run of the same collection of a repository. Scheduled passes make one too, so its memory is
@@ -188,7 +175,6 @@ impl Collector {
             reports_kept: true,
             most_pretended: pretended.len() + MOST_COUNTED,
             pretended: Some(Mutex::new(pretended)),
-            omitted: Omitted::NOTHING,
         }
     }
 

@@ -4,6 +4,7 @@
 
 use super::super::body::Wanted;
 use super::super::hashing::{Hasher, Hashing};
+use super::super::large::worked;
 use super::super::states::session::SessionState;
 use super::super::suspecting::differs;
 use super::super::typed_store::contended;
@@ -425,11 +426,12 @@ impl Registry {
             name, offset, resume, ..
         }) = at
         else {
-            let hashed = tokio::task::spawn_blocking(move || {
+            let size = chunks.iter().map(Bytes::len).sum();
+            let hash = move || {
                 chunks.iter().for_each(|chunk| hasher.update(chunk));
                 hasher
-            });
-            return hashed.await.map_err(|_| Error::Interrupted);
+            };
+            return worked(size, hash).await.map_err(|_| Error::Interrupted);
         };
         let hashing = Hashing::new(hasher);
         self.bytes

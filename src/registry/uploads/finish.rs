@@ -122,7 +122,7 @@ impl Registry {
     }
 
     async fn start_for(&self, permit: &Permit<Create>, digest: &Digest) -> Result<Upload, Error> {
-        self.start(permit, Some(digest.algorithm()), UploadId::random()?)
+        self.start(permit, Some(digest.algorithm()), self.ids.next()?)
             .await
     }
 

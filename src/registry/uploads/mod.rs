@@ -43,7 +43,7 @@ impl Registry {
         algorithm: Option<Algorithm>,
     ) -> Result<Upload, Error> {
         self.usage.check_begin(permit.repository())?;
-        self.start(permit, algorithm, UploadId::random()?).await
+        self.start(permit, algorithm, self.ids.next()?).await
     }
 
     /// The same, without asking the quotas.

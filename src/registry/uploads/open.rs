@@ -75,7 +75,7 @@ impl Registry {
             return self.start_upload(permit, algorithm).await;
         };
         self.usage.check_begin(permit.repository())?;
-        let id = UploadId::random()?;
+        let id = self.ids.next()?;
         if !self.open.begins(caller, &id, most) {
             return Err(Error::TooManyUploads { most });
         }

@@ -1,8 +1,9 @@
 //! The actors that work on the store at the same time, and the content that they share.
 
 use super::super::*;
-use super::store::World;
+use super::scheduler::Random;
 use crate::oci::{RepositoryName, Tag};
+use std::sync::LazyLock;
 
 pub(super) const REPOSITORIES: [&str; 2] = ["one", "two"];
 pub(super) const TAGS: [&str; 3] = ["v1", "v2", "v3"];
@@ -88,12 +89,12 @@ pub(super) enum Actor {
 }
 
 impl Actor {
-    pub(super) fn random(world: &World) -> Self {
-        let index = |below: usize| world.roll(u32::try_from(below).unwrap()) as usize;
+    pub(super) fn random(dice: &mut Random) -> Self {
+        let mut index = |below: usize| dice.roll(u32::try_from(below).unwrap()) as usize;
         let repository = index(REPOSITORIES.len());
-        let manifest = world.roll(MANIFESTS);
         let tag = index(TAGS.len() - 1);
-        match world.roll(16) {
+        let manifest = dice.roll(MANIFESTS);
+        match dice.roll(16) {
             0..3 => Self::Push {
                 repository,
                 manifest,
@@ -129,10 +130,10 @@ impl Actor {
     }
 
     /// An actor of a crowd around one index and its child, which is tagged for a moment only.
-    pub(super) fn listing(world: &World) -> Self {
+    pub(super) fn listing(dice: &mut Random) -> Self {
         let repository = 0;
-        let tag = world.roll(2) as usize;
-        match world.roll(11) {
+        let tag = dice.roll(2) as usize;
+        match dice.roll(11) {
             0..2 => Self::Push {
                 repository,
                 manifest: LISTED,
@@ -157,8 +158,8 @@ impl Actor {
     }
 
     /// An actor of a crowd in which each collector walks through the whole store.
-    pub(super) fn walking(world: &World) -> Self {
-        match Self::random(world) {
+    pub(super) fn walking(dice: &mut Random) -> Self {
+        match Self::random(dice) {
             Self::CollectLinks { .. } | Self::CollectBlobs | Self::CollectManifests { .. } => {
                 Self::CollectEverything
             }
@@ -167,12 +168,12 @@ impl Actor {
     }
 
     /// An actor of a crowd around one tag that moves, and the collectors of its manifests.
-    pub(super) fn moving(world: &World) -> Self {
+    pub(super) fn moving(dice: &mut Random) -> Self {
         let repository = 0;
-        match world.roll(3) {
+        match dice.roll(3) {
             0 | 1 => Self::MoveAndBack {
                 repository,
-                manifest: world.roll(3),
+                manifest: dice.roll(3),
                 tag: 0,
             },
             _ => Self::CollectManifests { repository },
@@ -180,11 +181,11 @@ impl Actor {
     }
 
     /// An actor of a crowd around one blob and its collectors.
-    pub(super) fn needing(world: &World) -> Self {
+    pub(super) fn needing(dice: &mut Random) -> Self {
         let repository = 0;
         let manifest = 0;
-        let tag = world.roll(2) as usize;
-        match world.roll(3) {
+        let tag = dice.roll(2) as usize;
+        match dice.roll(3) {
             0 => Self::PushAlone {
                 repository,
                 manifest,
@@ -199,11 +200,25 @@ impl Actor {
         }
     }
 
-    /// An actor of a crowd around an index and the collectors of its child.
-    pub(super) fn collecting(world: &World) -> Self {
+    /// An actor of a crowd around one blob that is pushed and collected again and again.
+    pub(super) fn taking(dice: &mut Random) -> Self {
         let repository = 0;
-        let tag = world.roll(2) as usize;
-        match world.roll(3) {
+        match dice.roll(3) {
+            0 => Self::Push {
+                repository,
+                manifest: 0,
+                tag: 0,
+            },
+            1 => Self::CollectLinks { repository },
+            _ => Self::CollectBlobs,
+        }
+    }
+
+    /// An actor of a crowd around an index and the collectors of its child.
+    pub(super) fn collecting(dice: &mut Random) -> Self {
+        let repository = 0;
+        let tag = dice.roll(2) as usize;
+        match dice.roll(3) {
             0 => Self::PushAlone {
                 repository,
                 manifest: LISTS,
@@ -214,8 +229,8 @@ impl Actor {
     }
 
     /// An actor of a crowd in which no client deletes a blob.
-    pub(super) fn relying(world: &World) -> Self {
-        match Self::random(world) {
+    pub(super) fn relying(dice: &mut Random) -> Self {
+        match Self::random(dice) {
             Self::DeleteBlob { repository } | Self::PushAlone { repository, .. } => {
                 Self::CollectLinks { repository }
             }
@@ -233,10 +248,10 @@ impl Actor {
     }
 
     /// An actor of a crowd in which time moves, and no client deletes the index's child.
-    pub(super) fn refreshing(world: &World) -> Self {
+    pub(super) fn refreshing(dice: &mut Random) -> Self {
         let repository = 0;
-        let tag = world.roll(2) as usize;
-        match world.roll(10) {
+        let tag = dice.roll(2) as usize;
+        match dice.roll(10) {
             0..3 => Self::PushChildThenIndex { repository, tag },
             3 => Self::HeadThenPush {
                 repository,
@@ -250,11 +265,11 @@ impl Actor {
     }
 
     /// An actor of a crowd around one manifest with several tags, which is deleted.
-    pub(super) fn deleting(world: &World) -> Self {
+    pub(super) fn deleting(dice: &mut Random) -> Self {
         let repository = 0;
         let manifest = LISTED;
-        let tag = world.roll(3) as usize;
-        match world.roll(9) {
+        let tag = dice.roll(3) as usize;
+        match dice.roll(9) {
             0..3 => Self::DeleteManifest { repository, manifest },
             3 | 4 => Self::PushAlone {
                 repository,
@@ -263,7 +278,7 @@ impl Actor {
             },
             5 => Self::MoveAndBack {
                 repository,
-                manifest: world.roll(2),
+                manifest: dice.roll(2),
                 tag,
             },
             6 => Self::DeleteTag { repository, tag },
@@ -272,11 +287,11 @@ impl Actor {
     }
 
     /// An actor of a crowd around an immutable tag that many want to create.
-    pub(super) fn pinning(world: &World) -> Self {
+    pub(super) fn pinning(dice: &mut Random) -> Self {
         let repository = 0;
-        let manifest = world.roll(2);
+        let manifest = dice.roll(2);
         let tag = 0;
-        match world.roll(10) {
+        match dice.roll(10) {
             0..4 => Self::PushAlone {
                 repository,
                 manifest,
@@ -290,11 +305,11 @@ impl Actor {
     }
 
     /// An actor of a crowd around bytes that are damaged, found to be damaged, and replaced.
-    pub(super) fn scrubbing(world: &World) -> Self {
-        let repository = world.roll(2) as usize;
+    pub(super) fn scrubbing(dice: &mut Random) -> Self {
+        let repository = dice.roll(2) as usize;
         let manifest = 0;
         let tag = 0;
-        match world.roll(10) {
+        match dice.roll(10) {
             0 | 1 => Self::Damage,
             2 | 3 => Self::Scrub,
             4 | 5 => Self::Push {
@@ -319,19 +334,31 @@ impl Actor {
 }
 
 pub(super) fn content_digest() -> Digest {
-    sha256(CONTENT)
+    static DIGEST: LazyLock<Digest> = LazyLock::new(|| sha256(CONTENT));
+    DIGEST.clone()
 }
 
 pub(super) fn manifest(number: u32) -> Bytes {
+    static MADE: LazyLock<Vec<Bytes>> = LazyLock::new(|| (0..MANIFESTS).map(make).collect());
+    MADE[number as usize].clone()
+}
+
+pub(super) fn manifest_digest(number: u32) -> Digest {
+    static MADE: LazyLock<Vec<Digest>> =
+        LazyLock::new(|| (0..MANIFESTS).map(|number| sha256(&make(number))).collect());
+    MADE[number as usize].clone()
+}
+
+fn make(number: u32) -> Bytes {
     let mut extra = json!({"annotations": {"number": number.to_string()}});
     match number {
         LISTS => {
-            let children = [descriptor(IMAGE, &sha256(&manifest(LISTED)))];
+            let children = [descriptor(IMAGE, &sha256(&make(LISTED)))];
             return json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children})
                 .to_string()
                 .into();
         }
-        REFERRER => extra["subject"] = descriptor(IMAGE, &sha256(&manifest(0))),
+        REFERRER => extra["subject"] = descriptor(IMAGE, &sha256(&make(0))),
         _ => {}
     }
     image(&content_digest(), &extra)

@@ -2,12 +2,13 @@
 
 use super::super::*;
 use super::actors::{
-    Actor, CONTENT, LISTED, LISTS, MANIFESTS, REPOSITORIES, TAGS, content_digest, manifest, name,
+    Actor, CONTENT, LISTED, LISTS, MANIFESTS, REPOSITORIES, TAGS, content_digest, manifest, manifest_digest,
+    name,
 };
 use super::collectors::{self, Conduct};
 use super::history::{Done, History, Seen};
 use super::planted::{self, Fault};
-use super::store::Process;
+use super::process::Process;
 use crate::storage::Failure;
 
 /// A client or a collector with a process of its own.
@@ -21,10 +22,12 @@ pub(super) struct Client {
 impl Client {
     pub(super) async fn run(self, actor: Actor) {
         let process = self.process.clone();
-        for _ in 0..process.world.roll(3) * process.world.roll(60) {
-            tokio::task::yield_now().await;
-        }
-        process.run(self.act(actor)).await;
+        process
+            .run(async {
+                process.begin().await;
+                self.act(actor).await;
+            })
+            .await;
     }
 
     async fn act(&self, actor: Actor) {
@@ -101,7 +104,7 @@ impl Client {
                 }
             }
             Actor::CollectLinks { repository } => {
-                for _ in 0..2 {
+                for _ in 0..collecting.rounds {
                     drop(
                         collectors::link(&self.registry, collecting, &name(repository), &content_digest())
                             .await,
@@ -109,7 +112,7 @@ impl Client {
                 }
             }
             Actor::CollectBlobs => {
-                for _ in 0..2 {
+                for _ in 0..collecting.rounds {
                     drop(collectors::blob(&self.registry, collecting, &content_digest()).await);
                 }
             }
@@ -123,7 +126,7 @@ impl Client {
                             &self.registry,
                             collecting,
                             &name(repository),
-                            &sha256(&manifest(number)),
+                            &manifest_digest(number),
                         )
                         .await,
                     );
@@ -135,7 +138,7 @@ impl Client {
                 }
                 drop(collectors::everything(&self.registry, collecting).await);
             }
-            Actor::Damage => self.damage().await,
+            Actor::Damage => self.damage(),
             Actor::Scrub => {
                 for _ in 0..2 {
                     if let Ok(Some(damaged)) =
@@ -145,7 +148,7 @@ impl Client {
                     }
                 }
             }
-            Actor::Wait => self.process.world.wait(),
+            Actor::Wait => self.wait(),
         }
     }
 
@@ -191,7 +194,7 @@ impl Client {
     async fn push_child_then_index(&self, repository: usize, tag: usize) {
         let child = manifest(LISTED);
         let permit = write(REPOSITORIES[repository]);
-        let digest = sha256(&child);
+        let digest = manifest_digest(LISTED);
         if self.upload(repository).await
             && self
                 .registry
@@ -199,7 +202,7 @@ impl Client {
                 .await
                 .is_ok()
         {
-            self.process.world.wait();
+            self.wait();
             if matches!(
                 self.push(repository, LISTS, tag).await,
                 Err(Error::MissingReferences(_))
@@ -210,7 +213,7 @@ impl Client {
     }
 
     async fn delete_manifest(&self, repository: usize, number: u32) {
-        let digest = sha256(&manifest(number));
+        let digest = manifest_digest(number);
         let permit = self.may_delete(repository);
         for _ in 0..2 {
             let event = self
@@ -239,7 +242,7 @@ impl Client {
 
     async fn look(&self, repository: usize) {
         let permit = read(REPOSITORIES[repository]);
-        let digest = sha256(&manifest(LISTED));
+        let digest = manifest_digest(LISTED);
         let begun = self.history.now();
         if let Err(Error::ManifestUnknown | Error::RepositoryUnknown) = self
             .registry
@@ -280,11 +283,17 @@ impl Client {
         }
     }
 
-    async fn damage(&self) {
-        let found = self.process.world.blob(&content_digest()).await;
-        if let Some(blob) = found {
-            self.process.world.damage(&blob.generation).await;
+    fn damage(&self) {
+        let store = &self.process.world().store;
+        if let Some(blob) = store.blob(&content_digest()) {
+            store.damage(&blob.generation);
         }
+    }
+
+    /// Lets time pass, for all.
+    fn wait(&self) {
+        let minutes = u64::from(self.process.roll(8 * 60));
+        self.process.world().wait(minutes);
     }
 
     async fn mount(&self, repository: usize) -> bool {
@@ -318,7 +327,7 @@ impl Client {
             let Ok(upload) = self.registry.start_upload(&create(repository), None).await else {
                 continue;
             };
-            let kept = if self.process.world.roll(2) == 0 {
+            let kept = if self.process.roll(2) == 0 {
                 self.first_chunk(repository, &upload.id).await
             } else {
                 Some(0)
@@ -372,7 +381,7 @@ impl Client {
         for _ in 0..2 {
             let event = self
                 .history
-                .begin(repository, Some(at), Done::Put(sha256(&bytes)));
+                .begin(repository, Some(at), Done::Put(manifest_digest(number)));
             last = match self.conduct.fault {
                 Some(fault) if fault.is_in_a_push() => {
                     planted::push(&self.registry, &permit, TAGS[at], bytes.clone(), fault).await

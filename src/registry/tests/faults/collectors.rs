@@ -1,7 +1,7 @@
 //! How the registry's own collector is used, with a step left out on demand, and a scrubber. Without a grace
 //! period a collector deletes everything that nothing refers to.
 
-use super::super::super::collect::{Collector, Notes, Options, Rules, Step};
+use super::super::super::collect::{Collector, Notes, Options, Rules};
 use super::super::super::scrub;
 use super::super::*;
 use super::planted::Fault;
@@ -12,6 +12,8 @@ use std::time::Duration;
 /// How all actors in a crowd behave.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Conduct {
+    /// How often each collector of links or blobs collects.
+    pub rounds: u32,
     /// How old a record must be before a collector considers it.
     pub grace: Duration,
     /// Whether the first tag is immutable, and nobody may override that.
@@ -30,18 +32,7 @@ impl Conduct {
     }
 
     fn collector(&self, registry: &Registry) -> Collector {
-        Collector::new(registry, &self.options()).without(self.fault.and_then(omitted))
-    }
-}
-
-/// The step that a collector with this fault leaves out.
-const fn omitted(fault: Fault) -> Option<Step> {
-    match fault {
-        Fault::NoSecondLook => Some(Step::LookAfterwards),
-        Fault::NoCondemning => Some(Step::Condemning),
-        Fault::PendingIsIgnored => Some(Step::PendingIndexes),
-        Fault::EntriesAreClearedBlindly => Some(Step::ClearingWithALook),
-        _ => None,
+        Collector::new(registry, &self.options())
     }
 }
 

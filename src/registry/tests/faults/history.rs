@@ -2,6 +2,7 @@
 //! after them.
 
 use super::super::*;
+use std::hash::{Hash, Hasher};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -82,6 +83,32 @@ impl History {
         self.events.lock().unwrap().clone()
     }
 
+    /// The time, which passes with every request and answer of a client.
+    pub(super) fn time(&self) -> u64 {
+        self.time.load(Ordering::SeqCst)
+    }
+
+    /// Hashes what happened, and in which order.
+    pub(super) fn hash(&self, hasher: &mut impl Hasher) {
+        for event in self.events.lock().unwrap().iter() {
+            (event.begun, event.acknowledged).hash(hasher);
+            (event.repository, event.tag).hash(hasher);
+            match &event.done {
+                Done::Put(digest) => ("put", digest.as_str()).hash(hasher),
+                Done::Delete => "delete".hash(hasher),
+                Done::DeleteManifest(digest) => ("delete", digest.as_str()).hash(hasher),
+            }
+        }
+    }
+
+    /// Whether the events explain what is in the store.
+    pub(super) fn explains(&self, events: &[Event], look: &Look) -> bool {
+        match look.seen {
+            Seen::Nothing => look.may_be_nothing(events, self.collected.load(Ordering::SeqCst)),
+            Seen::Listed | Seen::On(_) => !look.putters(events).is_empty(),
+        }
+    }
+
     /// The first read that no history explains. `at_once`: whether a deleted manifest takes its tags out of
     /// lists at the same moment.
     pub(super) fn unexplained(&self, at_once: bool) -> Option<Look> {
@@ -104,11 +131,9 @@ impl History {
         };
         let seen: Vec<Event> = events.iter().cloned().chain(gone.iter().map(deletion)).collect();
         let looks = self.looks.lock().unwrap();
-        let collected = self.collected.load(Ordering::SeqCst);
         let explained = |look: &&Look| match look.seen {
-            Seen::Nothing => look.may_be_nothing(&events, collected),
-            Seen::Listed if at_once => !look.putters(&seen).is_empty(),
-            Seen::Listed | Seen::On(_) => !look.putters(&events).is_empty(),
+            Seen::Listed if at_once => self.explains(&seen, look),
+            _ => self.explains(&events, look),
         };
         looks.iter().find(|look| !explained(look)).cloned()
     }

@@ -1,0 +1,48 @@
+//! Lets a test leave out a step of the protocol, to prove that the tests notice. In the program this is empty,
+//! and the compiler removes every question.
+
+/// A step that a test may leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A collector condemns a record before it looks at anything.
+    Condemning,
+    /// A collector looks only after the condemnation.
+    LookAfterwards,
+    /// An index that is still being pushed protects the manifests that it lists.
+    PendingIndexes,
+    /// A collector clears an entry by condemning it, looking at the truth and then deciding.
+    ClearingWithALook,
+    /// A push announces its manifest before it looks for what the manifest needs.
+    Announcing,
+    /// A push or mount restores a condemned link or blob that it needs.
+    Rescuing,
+    /// An upload publishes its bytes at most once.
+    PublishingOnce,
+}
+
+#[cfg(test)]
+#[derive(Clone, Copy)]
+pub(super) struct Omitted(pub(super) Option<Step>);
+
+#[cfg(not(test))]
+#[derive(Clone, Copy)]
+pub(super) struct Omitted;
+
+impl Omitted {
+    #[cfg(test)]
+    pub(super) const NOTHING: Self = Self(None);
+
+    #[cfg(not(test))]
+    pub(super) const NOTHING: Self = Self;
+
+    #[cfg(test)]
+    pub(super) fn has(self, step: Step) -> bool {
+        self.0 == Some(step)
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "tests have a field")]
+    pub(super) const fn has(self, _: Step) -> bool {
+        false
+    }
+}

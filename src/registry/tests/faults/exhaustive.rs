@@ -1,0 +1,250 @@
+//! Every order of three actors with a bounded number of preemptions, on the registry's own code. The store
+//! works here: what a store may do wrong is left to the random runs.
+
+use super::super::*;
+use super::actors::{Actor, CONTENT, LISTED, LISTS, REPOSITORIES, content_digest, manifest, manifest_digest};
+use super::client::Client;
+use super::collectors::Conduct;
+use super::every_step::Watch;
+use super::history::History;
+use super::invariants;
+use super::planted::Fault;
+use super::process::Process;
+use super::scheduler::drive;
+use super::search::Search;
+use super::setting::{client, quiet, say, simulate};
+use super::store::Nature;
+use super::world::World;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What is in the store at first. All of it is old.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    /// The first repository has the blob, and no manifest needs it.
+    Link,
+    /// The blob, and no link to it.
+    Blob,
+    /// The first repository has a manifest with a tag.
+    Tagged,
+    /// The first repository has a manifest without a tag.
+    Untagged,
+}
+
+/// Three actors on one store.
+#[derive(Clone, Copy, Debug)]
+struct Trio {
+    name: &'static str,
+    before: Before,
+    actors: [Actor; 3],
+}
+
+const PUSH: Actor = Actor::PushAlone {
+    repository: 0,
+    manifest: 0,
+    tag: 0,
+};
+const LINKS: Actor = Actor::CollectLinks { repository: 0 };
+const MANIFESTS: Actor = Actor::CollectManifests { repository: 0 };
+const DELETION: Actor = Actor::DeleteManifest {
+    repository: 0,
+    manifest: LISTED,
+};
+
+const TRIOS: &[Trio] = &[
+    Trio {
+        name: "push, collector of links, deletion",
+        before: Before::Tagged,
+        actors: [PUSH, LINKS, DELETION],
+    },
+    Trio {
+        name: "mount, collector of links, collector of blobs",
+        before: Before::Link,
+        actors: [
+            Actor::Mount {
+                repository: 1,
+                manifest: 0,
+                tag: 0,
+            },
+            LINKS,
+            Actor::CollectBlobs,
+        ],
+    },
+    Trio {
+        name: "push, two collectors of links",
+        before: Before::Link,
+        actors: [PUSH, LINKS, LINKS],
+    },
+    Trio {
+        name: "upload, two collectors of blobs",
+        before: Before::Blob,
+        actors: [
+            Actor::Push {
+                repository: 0,
+                manifest: 0,
+                tag: 0,
+            },
+            Actor::CollectBlobs,
+            Actor::CollectBlobs,
+        ],
+    },
+    Trio {
+        name: "push of an index, deletion of its child, collector of manifests",
+        before: Before::Untagged,
+        actors: [
+            Actor::PushAlone {
+                repository: 0,
+                manifest: LISTS,
+                tag: 0,
+            },
+            DELETION,
+            MANIFESTS,
+        ],
+    },
+    Trio {
+        name: "push, two deletions",
+        before: Before::Tagged,
+        actors: [
+            Actor::PushAlone {
+                repository: 0,
+                manifest: LISTED,
+                tag: 1,
+            },
+            DELETION,
+            DELETION,
+        ],
+    },
+    Trio {
+        name: "moved tag, moved tag, collector of manifests",
+        before: Before::Tagged,
+        actors: [
+            PUSH,
+            Actor::PushAlone {
+                repository: 0,
+                manifest: LISTED,
+                tag: 0,
+            },
+            MANIFESTS,
+        ],
+    },
+];
+
+/// The preemptions in a run. `WHARFINGER_PREEMPTIONS` sets another number.
+fn preemptions(default: u32) -> u32 {
+    std::env::var("WHARFINGER_PREEMPTIONS")
+        .ok()
+        .and_then(|bound| bound.parse().ok())
+        .unwrap_or(default)
+}
+
+impl Trio {
+    /// Searches all orders. Returns how many runs and states that took, or the first violation.
+    fn search(&self, bound: u32, fault: Option<Fault>) -> Result<(u64, usize), String> {
+        let conduct = Conduct {
+            rounds: 1,
+            fault,
+            ..Conduct::default()
+        };
+        let mut search = Search::new(bound);
+        // In the first pass no request is known to be shared. It ends soon, and tells most of what is.
+        loop {
+            simulate(self.meet(conduct, &mut search))
+                .map_err(|why| format!("{}, run {}: {why}", self.name, search.size().0))?;
+            if !search.advance() {
+                return Ok(search.size());
+            }
+        }
+    }
+
+    async fn meet(&self, conduct: Conduct, search: &mut Search) -> Result<(), String> {
+        fastrand::seed(0);
+        // In a folder several changes are one commit. That is one of the orders in a bucket.
+        let nature = Nature {
+            is_bucket: true,
+            has_plain_tombstones: false,
+        };
+        let world = World::new(0, nature);
+        let history = Arc::new(History::default());
+        self.prepare(conduct, &world, &history).await;
+        for actor in self.actors {
+            let client = client(conduct, Process::new(&world, true), &history);
+            tokio::spawn(client.run(actor));
+        }
+        let mut watch = Watch::new(&world, &history, false);
+        let mut path = search.begin(&history);
+        let held = async {
+            drive(&world, &mut path, || watch.holds()).await?;
+            if path.is_known(&world) {
+                return Ok(());
+            }
+            invariants::broken(&world, &history, &mut watch, &mut path).await
+        }
+        .await;
+        world.end();
+        held
+    }
+
+    async fn prepare(&self, conduct: Conduct, world: &Arc<World>, history: &Arc<History>) {
+        let quiet = quiet(world);
+        let repository = REPOSITORIES[0];
+        push_blob(&quiet, repository, CONTENT).await;
+        match self.before {
+            Before::Link => {}
+            Before::Blob => {
+                let permit = delete(repository);
+                quiet.delete_blob(&permit, &content_digest()).await.unwrap();
+            }
+            Before::Tagged => {
+                let process = Process::new(world, false);
+                let client = Client {
+                    registry: quiet,
+                    ..client(conduct, process, history)
+                };
+                client.push(0, LISTED, 0).await.unwrap();
+            }
+            Before::Untagged => {
+                let reference = Reference::Digest(manifest_digest(LISTED));
+                quiet
+                    .put_manifest(&write(repository), &reference, None, manifest(LISTED))
+                    .await
+                    .unwrap();
+            }
+        }
+        world.store.reload();
+        world.hand.advance(Duration::from_secs(2 * 24 * 60 * 60));
+    }
+}
+
+/// With this many preemptions, each search ends within seconds.
+const FEW: u32 = 1;
+
+#[test]
+fn three_actors_lose_nothing_in_any_order_with_few_preemptions() {
+    for trio in TRIOS {
+        let begun = Instant::now();
+        let bound = preemptions(FEW);
+        match trio.search(bound, None) {
+            Ok((runs, states)) => say(&format!(
+                "{}: {runs} runs and {states} states with {bound} preemptions in {} s",
+                trio.name,
+                begun.elapsed().as_secs()
+            )),
+            Err(why) => panic!("{why}"),
+        }
+    }
+}
+
+/// One or two preemptions are enough to find a step that is left out.
+#[test]
+fn omitted_steps_are_found_by_the_search() {
+    for (fault, trio, bound) in [
+        (Fault::CheckThenWrite, 0, 2),
+        (Fault::NoRescue, 2, 1),
+        (Fault::NoCondemning, 2, 1),
+        (Fault::NoSecondLook, 2, 1),
+    ] {
+        let found = TRIOS[trio].search(bound, Some(fault));
+        say(&format!("{fault:?}: {found:?}"));
+        assert!(found.is_err(), "{fault:?} is not found");
+    }
+}

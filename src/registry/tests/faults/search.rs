@@ -1,0 +1,211 @@
+//! Takes every order of the requests with at most a few *preemptions*: moments at which one process stops and
+//! another goes on, although the first could go on. Each order is a run from the start. A process is not stopped
+//! before a request that no other process can notice, because that is the same as stopping it afterwards. A
+//! state that was reached before with as many preemptions left is not searched again.
+
+use super::footprints::Footprints;
+use super::history::History;
+use super::scheduler::Scheduler;
+use super::table::{Fate, What};
+use super::world::{Step, World};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// All runs of a search.
+pub(super) struct Search {
+    /// How many preemptions a run may have.
+    bound: u32,
+    /// The choices of the present run, each with the number of options that there were.
+    plan: Vec<(usize, usize)>,
+    /// The states that were reached, each with the preemptions that were left.
+    reached: HashMap<u64, u32>,
+    /// The states in which a run ended.
+    ended: HashSet<u64>,
+    runs: u64,
+    /// What the processes were seen to share before this pass.
+    shared: Footprints,
+    /// What they were seen to share by now.
+    seen: Footprints,
+}
+
+impl Search {
+    pub(super) fn new(bound: u32) -> Self {
+        Self {
+            bound,
+            plan: Vec::new(),
+            reached: HashMap::new(),
+            ended: HashSet::new(),
+            runs: 0,
+            shared: Footprints::default(),
+            seen: Footprints::default(),
+        }
+    }
+
+    /// The number of runs, and of states in which there was a choice.
+    pub(super) fn size(&self) -> (u64, usize) {
+        (self.runs, self.reached.len())
+    }
+
+    pub(super) fn begin<'a>(&'a mut self, history: &'a History) -> Path<'a> {
+        self.runs += 1;
+        Path {
+            left: self.bound,
+            search: self,
+            history,
+            depth: 0,
+            current: None,
+            is_known: false,
+            has_ended: false,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Moves on to the next order. `false` if there is none. If the processes turn out to share more than was
+    /// known, the search begins again.
+    pub(super) fn advance(&mut self) -> bool {
+        while let Some((choice, options)) = self.plan.pop() {
+            if choice + 1 < options {
+                self.plan.push((choice + 1, options));
+                return true;
+            }
+        }
+        if !self.seen.have_grown {
+            return false;
+        }
+        self.seen.have_grown = false;
+        self.shared = self.seen.clone();
+        self.reached.clear();
+        self.ended.clear();
+        self.runs = 0;
+        true
+    }
+}
+
+/// One run.
+pub(super) struct Path<'a> {
+    search: &'a mut Search,
+    history: &'a History,
+    /// How many choices were made.
+    depth: usize,
+    /// The process whose request arrived last.
+    current: Option<usize>,
+    /// How many preemptions are left.
+    left: u32,
+    /// Whether the run has reached a state that was searched before.
+    is_known: bool,
+    /// Whether all actors have ended.
+    has_ended: bool,
+    /// A hash of all that each process knows: its requests, and what it found.
+    known: BTreeMap<usize, u64>,
+}
+
+impl Path<'_> {
+    /// Whether the run was cut off, or ended in a state in which another run ended.
+    pub(super) fn is_known(&mut self, world: &World) -> bool {
+        self.has_ended = true;
+        let mut hasher = DefaultHasher::new();
+        hash_store(world, &mut hasher);
+        self.history.hash(&mut hasher);
+        self.is_known || !self.search.ended.insert(hasher.finish())
+    }
+
+    fn state(&self, world: &World) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.current, &self.known).hash(&mut hasher);
+        hash_store(world, &mut hasher);
+        self.history.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// One of several options. `None` if all that follows was searched before.
+    fn choose(&mut self, options: usize, world: &World) -> Option<usize> {
+        if options == 1 {
+            return Some(0);
+        }
+        let depth = self.depth;
+        self.depth += 1;
+        if let Some((choice, _)) = self.search.plan.get(depth) {
+            return Some(*choice);
+        }
+        let state = self.state(world);
+        if self
+            .search
+            .reached
+            .get(&state)
+            .is_some_and(|left| *left >= self.left)
+        {
+            self.is_known = true;
+            return None;
+        }
+        self.search.reached.insert(state, self.left);
+        self.search.plan.push((0, options));
+        Some(0)
+    }
+}
+
+impl Scheduler for Path<'_> {
+    fn next(&mut self, world: &World) -> Option<Step> {
+        // The first request of each process. Those that a process sends at once keep their order.
+        let mut first: BTreeMap<usize, (u64, What)> = BTreeMap::new();
+        for entry in world.table().entries() {
+            first
+                .entry(entry.process)
+                .or_insert_with(|| (entry.number, entry.what.clone()));
+        }
+        let current = self.current.filter(|current| first.contains_key(current));
+        let mut options: Vec<usize> = current.into_iter().collect();
+        let goes_on = current.is_some_and(|current| {
+            self.left == 0 || self.search.shared.is_private(current, &first[&current].1)
+        });
+        if !goes_on {
+            options.extend(first.keys().filter(|process| Some(**process) != current));
+        }
+        if options.is_empty() {
+            return None;
+        }
+        let process = options[self.choose(options.len(), world)?];
+        if current.is_some_and(|current| current != process) {
+            self.left -= 1;
+        }
+        self.current = Some(process);
+        let (number, what) = first.remove(&process).unwrap();
+        if !self.has_ended {
+            self.search.seen.note(process, &what);
+        }
+        let known = self.known.entry(process).or_default();
+        let mut hasher = DefaultHasher::new();
+        known.hash(&mut hasher);
+        hash_found(world, &what, &mut hasher);
+        *known = hasher.finish();
+        Some(Step::Arrives(number, Fate::Good))
+    }
+
+    fn is_new(&self) -> bool {
+        self.depth >= self.search.plan.len()
+    }
+}
+
+/// What a request will find.
+fn hash_found(world: &World, what: &What, hasher: &mut DefaultHasher) {
+    let store = &world.store;
+    let mut record = |key: &str| {
+        let content = store.raw(|raw| raw.hash_of(key));
+        (key, store.changes(key), content).hash(hasher);
+    };
+    match what {
+        What::Get(key) => record(key),
+        What::Change(changes) => changes.iter().for_each(|change| record(&change.key)),
+        What::List(prefix) => store.raw(|raw| raw.under(prefix).for_each(|found| found.hash(hasher))),
+        What::Bytes(_, name) | What::Remove(name) => (name, store.has_bytes(name)).hash(hasher),
+        What::Begin | What::Late(_) | What::LateRemoval(_) => {}
+    }
+}
+
+fn hash_store(world: &World, hasher: &mut DefaultHasher) {
+    world.store.raw(|raw| {
+        for (key, content) in raw.under("") {
+            (key, world.store.changes(key), content).hash(hasher);
+        }
+    });
+    world.store.names().hash(hasher);
+}

@@ -277,7 +277,8 @@ impl Registry {
         };
         let _room = match room {
             Err(Error::QuotaExceeded(why)) => {
-                return self.without_room((repository, digest), (&base, new), why).await;
+                let withdrawn = self.without_room((repository, digest), (&base, new), why);
+                return Box::pin(withdrawn).await;
             }
             room => room?,
         };

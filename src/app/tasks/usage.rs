@@ -19,11 +19,18 @@ pub(super) async fn keep_usage(registry: Registry, pace: Pace) {
 
 async fn count_usage(registry: &Registry, pace: Pace) {
     let owner = Maintenance::by_the_stores_owner();
-    while let Err(why) = registry.count_usage(&owner, pace).await {
-        tracing::error!(
-            "cannot count the content of the store and will try again; until then storage.quotas use the counters of the last process, and limit nothing if there are none: {why}"
-        );
-        sleep(EVERY).await;
+    loop {
+        match registry.count_usage(&owner, pace).await {
+            Ok(true) => break,
+            // A collector is counting.
+            Ok(false) => sleep(AGAIN_AFTER).await,
+            Err(why) => {
+                tracing::error!(
+                    "cannot count the content of the store and will try again; until then storage.quotas use the counters of the last process, and limit nothing if there are none: {why}"
+                );
+                sleep(EVERY).await;
+            }
+        }
     }
     // The next start begins with these counters.
     write_usage(registry).await;
@@ -40,3 +47,4 @@ pub(in crate::app) async fn write_usage(registry: &Registry) {
 
 /// If the process is killed, the changes of this time are missing until the next one has counted everything.
 const EVERY: Duration = Duration::from_secs(60);
+const AGAIN_AFTER: Duration = Duration::from_secs(1);

@@ -11,7 +11,11 @@ use crate::storage::Show;
 impl Registry {
     /// Counts everything that the store holds, and corrects the counters of the quotas. It reads every link,
     /// blob and manifest. Without quotas it does nothing. A full pass of a collector ends with this too.
-    pub async fn count_usage(&self, _: &Maintenance, pace: Pace) -> Result<(), Error> {
+    /// Returns `false` without counting if another count is going on.
+    pub async fn count_usage(&self, _: &Maintenance, pace: Pace) -> Result<bool, Error> {
+        if !self.usage.is_kept() {
+            return Ok(true);
+        }
         let options = Options {
             pace,
             ..Options::default()
@@ -21,9 +25,10 @@ impl Registry {
 }
 
 impl Collector {
-    pub(super) async fn census(&self) -> Result<(), Error> {
-        let Some(mut counting) = self.registry.usage.begin_census().await else {
-            return Ok(());
+    /// Returns whether it counted.
+    pub(super) async fn census(&self) -> Result<bool, Error> {
+        let Some(mut counting) = self.registry.usage.begin_census() else {
+            return Ok(false);
         };
         let census = &mut counting.census;
         self.each(keys::all_links(), |entry, link| {
@@ -43,7 +48,7 @@ impl Collector {
             .await?;
         }
         self.registry.usage.end_census(counting);
-        Ok(())
+        Ok(true)
     }
 
     /// What cannot be read is not counted.

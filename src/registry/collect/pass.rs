@@ -61,7 +61,7 @@ impl<'a> Pass<'a> {
         if self.collector.is_dry() {
             return Ok(());
         }
-        self.collector.census().await
+        self.collector.census().await.map(drop)
     }
 
     async fn repositories(&self, mut after: String, notes: &mut Notes<'_>) -> Result<(), Error> {

@@ -3,7 +3,9 @@
 
 mod keeping;
 
+use super::keys::Key;
 use super::records::unless_unreadable;
+use super::states::mark::Mark;
 use super::typed_store::Base;
 use super::usage::{Adds, QuotaExceeded, QuotaUse, Reserved};
 use super::{Error, Registry, keys};
@@ -17,17 +19,22 @@ impl Registry {
     /// repository that is removed at the same moment may be counted or not.
     pub(super) async fn enter(&self, repository: &RepositoryName) -> Result<(), Error> {
         let key = keys::in_catalog(repository.as_str());
-        let Some(most) = self.settings.repositories else {
-            return self.records.mark(&key).await;
-        };
-        if self.records.is_marked(&key).await? {
-            return self.records.mark(&key).await;
+        match self.settings.repositories {
+            // The future of a push is no larger for what a limit needs.
+            Some(most) => Box::pin(self.enter_if_few(&key, most)).await,
+            None => self.records.mark(&key).await,
+        }
+    }
+
+    async fn enter_if_few(&self, key: &Key<Mark>, most: usize) -> Result<(), Error> {
+        if self.records.is_marked(key).await? {
+            return self.records.mark(key).await;
         }
         let _turn = self.entering.lock().await;
-        if !self.records.is_marked(&key).await? && self.has_repositories(most).await? {
+        if !self.records.is_marked(key).await? && self.has_repositories(most).await? {
             return Err(Error::TooManyRepositories { most });
         }
-        self.records.mark(&key).await
+        self.records.mark(key).await
     }
 
     /// Whether there are at least this many repositories.
@@ -45,9 +52,14 @@ impl Registry {
 
     /// What a push of the blob would add. Reads nothing if there are no quotas.
     pub(super) async fn adds(&self, repository: &RepositoryName, digest: &Digest) -> Result<Adds, Error> {
-        if !self.usage.is_kept() {
-            return Ok(Adds::PERHAPS);
+        if self.usage.is_kept() {
+            Box::pin(self.adds_now(repository, digest)).await
+        } else {
+            Ok(Adds::PERHAPS)
         }
+    }
+
+    async fn adds_now(&self, repository: &RepositoryName, digest: &Digest) -> Result<Adds, Error> {
         let link = unless_unreadable(self.records.look_up(&keys::link(digest, repository)).await)?.flatten();
         if link.is_some_and(|link| link.record.generation.is_some()) {
             return Ok(Adds::NOTHING);
@@ -66,9 +78,19 @@ impl Registry {
         digest: &Digest,
         size: Option<u64>,
     ) -> Result<Option<Reserved>, Error> {
-        if !self.usage.is_kept() {
-            return Ok(None);
+        if self.usage.is_kept() {
+            Box::pin(self.reserve_blob(repository, digest, size)).await
+        } else {
+            Ok(None)
         }
+    }
+
+    async fn reserve_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        size: Option<u64>,
+    ) -> Result<Option<Reserved>, Error> {
         let stored = self.size_in_store(digest).await?;
         let adds = Adds {
             to_repository: true,

@@ -4,6 +4,7 @@
 use super::*;
 use crate::oci::ManifestType;
 use crate::storage::local::Local;
+use std::pin::Pin;
 use wharfinger_testkit::commits;
 
 struct Counter {
@@ -21,7 +22,8 @@ impl Counter {
         }
     }
 
-    async fn of<T>(&self, step: impl Future<Output = T>) -> usize {
+    /// The steps are boxed, because together their futures are larger than the stack of a test.
+    async fn of<T>(&self, step: Pin<Box<impl Future<Output = T>>>) -> usize {
         let before = commits(self.folder.path());
         step.await;
         commits(self.folder.path()) - before
@@ -29,8 +31,8 @@ impl Counter {
 
     /// A blob by POST and PUT.
     async fn two_requests(&self, repository: &str, content: &str) -> usize {
-        self.of(push_blob(&self.registry, repository, content.as_bytes()))
-            .await
+        let push = push_blob(&self.registry, repository, content.as_bytes());
+        self.of(Box::pin(push)).await
     }
 
     /// A blob by a single POST.
@@ -43,7 +45,7 @@ impl Counter {
                 .await
                 .unwrap()
         };
-        self.of(push).await
+        self.of(Box::pin(push)).await
     }
 
     /// A blob by POST, PATCH and PUT.
@@ -62,7 +64,7 @@ impl Counter {
                 .await
                 .unwrap();
         };
-        self.of(push).await
+        self.of(Box::pin(push)).await
     }
 
     async fn manifest(&self, repository: &str, reference: &Reference, bytes: Bytes) -> usize {
@@ -72,7 +74,7 @@ impl Counter {
                 .await
                 .unwrap()
         };
-        self.of(push).await
+        self.of(Box::pin(push)).await
     }
 }
 
@@ -191,9 +193,9 @@ async fn a_push_takes_no_more_commits_than_with_format_1() {
             counter.one_request("c", "new").await,
             7,
         ),
-        ("a mount", counter.of(mount).await, 2),
-        ("a cancelled upload", counter.of(cancelled).await, 5),
-        ("a tag deleted", counter.of(deleted).await, 3),
+        ("a mount", counter.of(Box::pin(mount)).await, 2),
+        ("a cancelled upload", counter.of(Box::pin(cancelled)).await, 5),
+        ("a tag deleted", counter.of(Box::pin(deleted)).await, 3),
     ] {
         assert!(
             commits <= most,

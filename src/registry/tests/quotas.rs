@@ -32,7 +32,7 @@ impl Registry {
     /// After the count at the start.
     async fn limited(self, settings: Settings) -> Self {
         let registry = self.with(settings);
-        registry.count_usage(&owner(), Pace::UNBOUNDED).await.unwrap();
+        assert!(registry.count_usage(&owner(), Pace::UNBOUNDED).await.unwrap());
         registry
     }
 }
@@ -499,4 +499,18 @@ async fn a_deleted_repository_makes_room_for_another() {
         .put_manifest(&write("b"), &tag("v1"), None, index(&[]))
         .await
         .unwrap();
+}
+
+/// An operator's pass makes the others of the process pause, wherever they are.
+#[tokio::test]
+async fn a_pass_by_hand_does_not_wait_for_a_count_that_pauses() {
+    let bench = Bench::new();
+    let registry = limited(&bench, Some(1000), &[]).await;
+    let paused = registry.usage.begin_census();
+    let rules = Rules {
+        by_hand: true,
+        ..Rules::default()
+    };
+    collect(&registry, rules).await;
+    drop(paused);
 }

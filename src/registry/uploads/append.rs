@@ -239,7 +239,7 @@ impl Registry {
             }
             Err(why @ Error::QuotaExceeded(_)) => {
                 // Its bytes would only take space until it expires.
-                if let Err(why) = self.end(&upload).await {
+                if let Err(why) = Box::pin(self.end(&upload)).await {
                     tracing::warn!(
                         "could not remove an upload that exceeds a quota; it remains until it expires: {why}"
                     );

@@ -90,6 +90,21 @@ impl Counters {
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// If other pushes have reserved the room that is left, this waits until they end. It reserves nothing
+    /// meanwhile, so two pushes never wait for each other.
+    async fn take_room(&self, items: &[Item], bytes: u64) -> Result<(), QuotaExceeded> {
+        loop {
+            let mut released = pin!(self.released.notified());
+            released.as_mut().enable();
+            let reserved = self.book().reserve(items, bytes);
+            match reserved {
+                Ok(()) => return Ok(()),
+                Err(Refused::Exceeded(why)) => return Err(why),
+                Err(Refused::ByReservations) => released.await,
+            }
+        }
+    }
 }
 
 impl Usage {
@@ -157,8 +172,6 @@ impl Usage {
         self.reserve(item, bytes as u64).await
     }
 
-    /// If other pushes have reserved the room that is left, this waits until they end. It reserves nothing
-    /// meanwhile, so two pushes never wait for each other.
     async fn reserve(
         &self,
         items: impl FnOnce() -> Vec<Item>,
@@ -166,16 +179,8 @@ impl Usage {
     ) -> Result<Option<Reserved>, QuotaExceeded> {
         let Some(counters) = &self.0 else { return Ok(None) };
         let items = items();
-        loop {
-            let mut released = pin!(counters.released.notified());
-            released.as_mut().enable();
-            let reserved = counters.book().reserve(&items, bytes);
-            match reserved {
-                Ok(()) => break,
-                Err(Refused::Exceeded(why)) => return Err(why),
-                Err(Refused::ByReservations) => released.await,
-            }
-        }
+        // The future of a push is no larger for what quotas need.
+        Box::pin(counters.take_room(&items, bytes)).await?;
         Ok(Some(Reserved {
             counters: counters.clone(),
             items,
@@ -232,11 +237,11 @@ impl Usage {
         }
     }
 
-    /// Begins a count of everything. Requests continue beside it. `None` without quotas. Waits for another
-    /// count to end.
-    pub(super) async fn begin_census(&self) -> Option<Counting<'_>> {
+    /// Begins a count of everything. Requests continue beside it. `None` without quotas, and while another count
+    /// runs. Nothing may wait for that one, because it may pause for a pass that an operator started.
+    pub(super) fn begin_census(&self) -> Option<Counting<'_>> {
         let counters = self.0.as_ref()?;
-        let turn = counters.counting.lock().await;
+        let turn = counters.counting.try_lock().ok()?;
         counters.book().count_begins();
         Some(Counting {
             census: Census::default(),

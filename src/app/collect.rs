@@ -57,18 +57,14 @@ pub async fn collect(
 }
 
 /// The handler of a command's request for a pass. The pass stops when the command ends.
-pub(super) fn handler(
+pub(super) fn handler<O: Fn() -> Options>(
     registry: &Registry,
-    options: &Options,
-) -> impl Fn(CollectRequest, Updates<CollectRequest>) -> BoxFuture<'static, Result<Report, NotCollected>> + use<>
+    options: O,
+) -> impl Fn(CollectRequest, Updates<CollectRequest>) -> BoxFuture<'static, Result<Report, NotCollected>> + use<O>
 {
     let registry = registry.clone();
-    let options = options.clone();
     move |CollectRequest { dry_run }, updates| {
-        let options = Options {
-            dry_run,
-            ..options.clone()
-        };
+        let options = Options { dry_run, ..options() };
         Box::pin(answer(registry.clone(), options, updates))
     }
 }

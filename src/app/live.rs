@@ -38,6 +38,7 @@ pub(super) fn live(
         cors,
         metrics,
         scrubbing: _, // for its task
+        retention: _, // for the collector
     } = settings;
     let mut authenticator = Authenticator::new(issuers, domains, certificates).with_deny(deny);
     if token_cache {
@@ -62,7 +63,7 @@ pub(super) fn live(
     Live {
         generation,
         authenticator: Arc::new(authenticator),
-        policy: Arc::new(policy),
+        policy,
         terms,
         external_urls,
         realm,

@@ -115,6 +115,7 @@ impl Registrar {
         } = starting.open(probed).await.map_err(|why| vec![why])?;
         let opened_by = settings.opened;
         let scrubbing = watch::Sender::new(settings.scrubbing);
+        let rules = watch::Sender::new(settings.rules());
         let live = live(1, opened.ways_in, settings, Some(&tokens), on_loopback);
         let live: Shared = Arc::new(ArcSwap::from_pointee(live));
         // Its files are read again, because they may have changed during a conversion.
@@ -128,7 +129,12 @@ impl Registrar {
         in_force(&live, file.as_deref().unwrap_or(Path::new("")));
         let trust = reporter(live.clone(), tls.clone(), clock.clone());
         let memory = Budget::new(fixed.body_memory);
-        let collecting = collect::handler(&registry, &fixed.collecting.by_hand(true));
+        let asked = {
+            let rules = rules.subscribe();
+            let collecting = fixed.collecting.clone();
+            move || collecting.by_hand(rules.borrow().clone(), true)
+        };
+        let collecting = collect::handler(&registry, asked);
         let app = http::App {
             live: live.clone(),
             registry: registry.clone(),
@@ -154,6 +160,7 @@ impl Registrar {
                 strangers,
                 networks,
                 scrubbing,
+                rules,
                 sources,
                 tls,
                 own,

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Environment, FixedSettings, Mistake, Opened, Scrubbing, Warning};
 use crate::exchange::Tokens;
 use crate::http::{Shared, Strangers};
+use crate::registry::collect::Rules;
 use crate::server::{Networks, Reloaded, Tls};
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
@@ -32,6 +33,7 @@ pub(super) struct Reload {
     pub(super) strangers: Strangers,
     pub(super) networks: Arc<ArcSwap<Networks>>,
     pub(super) scrubbing: watch::Sender<Option<Scrubbing>>,
+    pub(super) rules: watch::Sender<Rules>,
     pub(super) sources: Sources,
     pub(super) tls: Option<Tls>,
     pub(super) own: Own,
@@ -176,6 +178,14 @@ impl Reload {
         self.networks.store(Arc::new(networks(&settings)));
         self.scrubbing.send_if_modified(|scrubbing| {
             std::mem::replace(scrubbing, settings.scrubbing) != settings.scrubbing
+        });
+        let rules = settings.rules();
+        self.rules.send_if_modified(|present| {
+            let differs = present.retention != rules.retention;
+            // Policies cannot be compared.
+            let may_differ = rules.retention.keeps_immutable();
+            *present = rules;
+            differs || may_differ
         });
         self.opened = settings.opened;
         let generation = self.live.load().generation + 1;

@@ -70,7 +70,7 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
 async fn collectable(registry: &Registry, config: &Config, owner: &Maintenance) -> Option<collect::Report> {
     let options = Options {
         dry_run: true,
-        ..config.fixed.collecting.by_hand(false)
+        ..config.fixed.collecting.by_hand(config.live.rules(), false)
     };
     registry.collect(owner, &options, &mut ()).await.ok()
 }

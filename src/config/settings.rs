@@ -9,12 +9,14 @@ use crate::http::{Cors, StrangerBounds, TrustedProxies};
 use crate::identity::{DenyList, Mapping};
 use crate::registry::Quotas;
 use crate::registry::collect::{Options, Pace, Rules};
+use crate::registry::retention::Retention;
 use crate::registry::scrub::Rate;
 use crate::server::TlsSettings;
 use crate::spiffe_id::TrustDomain;
 use crate::trust::jwt::{OidcRules, SvidRules, TokenServerRules};
 use crate::trust::source::{FederationSettings, OidcSettings, OnPermissionDenied};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A configuration without contradictions. Files and addresses in it have not been opened yet.
@@ -55,7 +57,7 @@ pub struct WaysIn {
 /// What a reload replaces, and what needs no file or connection to be opened.
 #[derive(Debug)]
 pub struct LiveSettings {
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// What the registry's own tokens say.
     pub terms: Terms,
     pub external_urls: Vec<String>,
@@ -78,6 +80,20 @@ pub struct LiveSettings {
     pub metrics: Option<String>,
     /// How content is hashed again. `None` if it is not.
     pub scrubbing: Option<Scrubbing>,
+    /// `storage.retention`
+    pub retention: Arc<Retention>,
+}
+
+impl LiveSettings {
+    /// What a collector may delete in addition to garbage.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules {
+            retention: self.retention.clone(),
+            access: Some(self.policy.clone()),
+            by_hand: false,
+        }
+    }
 }
 
 /// What takes a restart.
@@ -126,7 +142,7 @@ impl FixedSettings {
                 self.unchecked_descriptors != other.unchecked_descriptors,
             ),
             (
-                "storage.gc, gcDelay, gcInterval, gcTimeWindow, gcPace, retention",
+                "storage.gc, gcDelay, gcInterval, gcTimeWindow, gcPace",
                 self.collecting != other.collecting,
             ),
             ("storage.maxRepos", self.max_repos != other.max_repos),
@@ -156,20 +172,18 @@ pub struct Collecting {
     /// The time of day in which garbage is removed.
     pub window: Option<Window>,
     pub pace: Pace,
-    /// The policies of `storage.retention`.
-    pub rules: Rules,
 }
 
 impl Collecting {
     /// The options of a pass that the operator starts. It begins at the beginning and ignores the window. It
     /// rests only while the registry serves.
     #[must_use]
-    pub fn by_hand(&self, beside_requests: bool) -> Options {
+    pub fn by_hand(&self, rules: Rules, beside_requests: bool) -> Options {
         Options {
             grace: self.delay,
             rules: Rules {
                 by_hand: true,
-                ..self.rules.clone()
+                ..rules
             },
             pace: if beside_requests {
                 self.pace
@@ -183,10 +197,10 @@ impl Collecting {
 
     /// For a walk through the whole store while the registry serves.
     #[must_use]
-    pub fn options(&self) -> Options {
+    pub fn options(&self, rules: Rules) -> Options {
         Options {
             grace: self.delay,
-            rules: self.rules.clone(),
+            rules,
             pace: self.pace,
             resume: true,
             ..Options::default()

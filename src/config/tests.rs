@@ -12,6 +12,7 @@ mod zots;
 use super::*;
 use crate::http::Cors;
 use crate::registry::collect::Pace;
+use crate::registry::collect::Rules;
 use crate::registry::scrub::Rate;
 use crate::server::ClientAuth;
 use serde_json::{Value, json};
@@ -87,7 +88,10 @@ fn the_collector_has_zots_keys_and_our_defaults() {
     assert_eq!((default.delay, default.interval), (hours(24), hours(24)));
     assert_eq!((default.window, Some(default.pace)), (None, Pace::percent(10)));
     let off = collecting(json!({"gc": false, "gcDelay": "1h"})).unwrap();
-    assert_eq!((off.runs, off.by_hand(false).grace), (false, hours(1)));
+    assert_eq!(
+        (off.runs, off.by_hand(Rules::default(), false).grace),
+        (false, hours(1))
+    );
     let zots = json!({"gc": true, "gcDelay": "2h", "gcInterval": 3_600_000_000_000_u64, "gcTimeWindow": "22:00-04:00"});
     let zots = collecting(zots).unwrap();
     assert_eq!((zots.delay, zots.interval), (hours(2), hours(1)));

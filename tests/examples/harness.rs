@@ -47,7 +47,7 @@ pub(crate) fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
 
 pub(crate) struct Registry {
     authenticator: Authenticator,
-    policy: Policy,
+    policy: Arc<Policy>,
     roots: HashMap<String, Ca>,
 }
 

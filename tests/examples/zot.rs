@@ -270,7 +270,7 @@ async fn access_control() {
 #[test]
 fn retention() {
     let config = load("retention.json");
-    let retention = &config.fixed.collecting.rules.retention;
+    let retention = &config.live.retention;
     let day = Duration::from_secs(24 * 3600);
     assert_eq!((retention.dry_run, retention.delay), (true, Some(2 * day)));
     let policy = |repository: &str| retention.policy(&repository.parse().unwrap()).unwrap();

@@ -228,6 +228,39 @@ async fn retention_deletes_the_tags_and_manifests_that_the_dry_run_named() {
     images[2].must_be(&client, "keep").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_changes_the_policies_and_which_tags_they_spare() {
+    let mut setup = at_once();
+    setup.config["storage"]["retention"] =
+        json!({"policies": [{"repositories": ["team/**"], "keepTags": [{"patterns": ["^never$"]}]}]});
+    let mut app = setup.start().await;
+    answers(&app).await;
+    let client = app.anonymous();
+    for tag in ["v1", "nightly"] {
+        Image::new("team/app", tag, false).push(&client, tag).await;
+    }
+    let given_up = async |app: &TestApp| {
+        let (code, report) = report(&app.setup, &["--dry-run"]).await;
+        assert_eq!(code, 0, "{report}");
+        report["repositories"]["team/app"]["givenUp"].clone()
+    };
+    let key = "storage.retention.policies[0].keepTags: no entry matches the tag";
+    assert_eq!(given_up(&app).await[key], json!(["nightly", "v1"]));
+    app.reload(|config| {
+        config["storage"]["retention"]["policies"][0]["keepImmutable"] = json!(true);
+        config["accessControl"]["repositories"]["**"]["immutableTags"] = json!(["v*"]);
+    })
+    .await;
+    assert_eq!(given_up(&app).await[key], json!(["nightly"]));
+    let done = twice(&app.setup).await;
+    assert_eq!(
+        done["repositories"]["team/app"]["givenUp"][key],
+        json!(["nightly"])
+    );
+    let tags: Value = serde_json::from_slice(&client.get("/v2/team/app/tags/list").await.body).unwrap();
+    assert_eq!(tags["tags"], json!(["v1"]));
+}
+
 /// The default of `storage.gcDelay` protects blobs whose manifest is still to come.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_is_being_pushed_survives() {

@@ -6,14 +6,19 @@ use super::every;
 use crate::access::Maintenance;
 use crate::clock::Clock;
 use crate::config::{Collecting, Window};
-use crate::registry::collect::Report;
+use crate::registry::collect::{Report, Rules};
 use crate::registry::{Error, Registry};
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 /// Never ends, unless the configuration turns the collector off.
-pub(super) async fn collect(registry: Registry, settings: Collecting, clock: Clock) {
+pub(super) async fn collect(
+    registry: Registry,
+    (settings, rules): (Collecting, watch::Receiver<Rules>),
+    clock: Clock,
+) {
     if !settings.runs {
         return;
     }
@@ -21,6 +26,7 @@ pub(super) async fn collect(registry: Registry, settings: Collecting, clock: Clo
     let collector = Collector {
         registry,
         settings,
+        rules,
         clock,
     };
     tokio::join!(collector.lately(), collector.everything());
@@ -29,6 +35,8 @@ pub(super) async fn collect(registry: Registry, settings: Collecting, clock: Clo
 struct Collector {
     registry: Registry,
     settings: Collecting,
+    /// A reload changes them.
+    rules: watch::Receiver<Rules>,
     clock: Clock,
 }
 
@@ -38,7 +46,6 @@ impl Collector {
         let mut ticks = every(LATELY_EVERY.min(self.settings.delay.max(SHORTEST)));
         let mut logged = Logged::default();
         let owner = Maintenance::by_the_stores_owner();
-        let options = self.settings.options();
         loop {
             ticks.tick().await;
             let (waiting, dropped) = self.registry.remembered_garbage();
@@ -48,6 +55,7 @@ impl Collector {
                 continue;
             }
             let mut observer = ();
+            let options = self.settings.options(self.rules.borrow().clone());
             let done = tokio::select! {
                 done = self.registry.collect_lately(&owner, &options, &mut observer) => done,
                 () = self.closes() => continue,
@@ -60,7 +68,7 @@ impl Collector {
     async fn everything(&self) {
         let mut logged = Logged::default();
         let owner = Maintenance::by_the_stores_owner();
-        let options = self.settings.options();
+        let mut rules = self.rules.clone();
         let mut windows = Windows::default();
         // A registry that keeps restarting should not begin with this work each time.
         sleep(FIRST_AFTER.min(self.settings.delay)).await;
@@ -68,6 +76,7 @@ impl Collector {
             self.opens().await;
             let began = Instant::now();
             let mut observer = ();
+            let options = self.settings.options(rules.borrow_and_update().clone());
             let done = tokio::select! {
                 done = self.registry.collect(&owner, &options, &mut observer) => done,
                 // The walk continues in the next window.
@@ -80,6 +89,8 @@ impl Collector {
                     }
                     continue;
                 }
+                // The walk continues with the new policies.
+                Ok(()) = rules.changed() => continue,
             };
             windows = Windows::default();
             logged.log("full", &done);

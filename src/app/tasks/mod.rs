@@ -52,12 +52,13 @@ impl Background {
         let scrubbing = reload.scrubbing.subscribe();
         let collecting = reload.fixed.collecting.clone();
         let pace = collecting.pace;
+        let rules = reload.rules.subscribe();
         tokio::join!(
             follow_certificates(tls, app),
             reload.run(),
             uploads::expire_uploads(app.registry.clone()),
             pulls::record_pulls(app.registry.clone()),
-            collecting::collect(app.registry.clone(), collecting, app.clock.clone()),
+            collecting::collect(app.registry.clone(), (collecting, rules), app.clock.clone()),
             scrubbing::scrub(app.registry.clone(), scrubbing),
             usage::keep_usage(app.registry.clone(), pace),
             shared_keys::warn_of_shared_keys(app.live.clone(), app.clock.clone()),

@@ -7,7 +7,7 @@ use super::bar::Bar;
 use super::holder::Holder;
 use super::{FAILED, SUCCESS, fail, interrupted, load, registry_on, say, say_error};
 use crate::app;
-use crate::config::FixedSettings;
+use crate::config::{Config, FixedSettings};
 use crate::control::CollectRequest;
 use crate::registry::collect::{self, Reached, Report};
 use crate::storage::local::{Local, OpenError};
@@ -53,7 +53,7 @@ pub(super) async fn run(options: &Options) -> u8 {
     let stopped = interrupted();
     let mut bar = Bar::new(std::io::stderr().is_terminal());
     let made = tokio::select! {
-        made = make(&config.fixed, options.dry_run, &mut bar) => made,
+        made = make(&config, options.dry_run, &mut bar) => made,
         () = stopped => Err("interrupted before the pass was complete; the next pass removes the rest".to_owned()),
     };
     bar.end();
@@ -63,7 +63,8 @@ pub(super) async fn run(options: &Options) -> u8 {
     }
 }
 
-async fn make(fixed: &FixedSettings, dry_run: bool, bar: &mut Bar) -> Result<Report, String> {
+async fn make(config: &Config, dry_run: bool, bar: &mut Bar) -> Result<Report, String> {
+    let fixed = &config.fixed;
     let show = |Reached { phase, done, of }| bar.show_part(phase.words(), done, of);
     match Local::open_existing(&fixed.storage) {
         Ok(store) => {
@@ -71,7 +72,7 @@ async fn make(fixed: &FixedSettings, dry_run: bool, bar: &mut Bar) -> Result<Rep
             let registry = registry_on(store.clone(), fixed);
             let options = collect::Options {
                 dry_run,
-                ..fixed.collecting.by_hand(false)
+                ..fixed.collecting.by_hand(config.live.rules(), false)
             };
             if !dry_run {
                 store.remove_leftovers().map_err(|why| why.to_string())?;

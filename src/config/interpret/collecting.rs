@@ -4,7 +4,7 @@ use super::Interpreter;
 use crate::config::raw;
 use crate::config::settings::Collecting;
 use crate::config::values::TextOrNumber;
-use crate::registry::collect::{Options, Pace, Rules};
+use crate::registry::collect::{Options, Pace};
 use std::time::Duration;
 
 impl Interpreter<'_> {
@@ -38,7 +38,6 @@ impl Interpreter<'_> {
             interval,
             window,
             pace: pace.unwrap_or(Pace::UNBOUNDED),
-            rules: Rules::default(),
         }
     }
 

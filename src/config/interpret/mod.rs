@@ -172,8 +172,8 @@ pub(super) fn interpret(
         "storage.uncheckedDescriptors",
         &file.storage.unchecked_descriptors,
     );
-    let mut collecting = interpreter.collecting(&file.storage);
-    collecting.rules.retention = Arc::new(interpreter.retention(file.storage.retention, collecting.runs));
+    let collecting = interpreter.collecting(&file.storage);
+    let retention = interpreter.retention(file.storage.retention, collecting.runs);
     let scrubbing = interpreter.scrubbing(file.storage.scrub.as_ref());
     let quotas = interpreter.quotas(file.storage.quotas);
     let max_repos = file.storage.max_repos.filter(|most| *most > 0);
@@ -196,7 +196,7 @@ pub(super) fn interpret(
             workload_api,
         },
         live: LiveSettings {
-            policy,
+            policy: Arc::new(policy),
             terms: Terms {
                 service,
                 session_lifetime,
@@ -212,6 +212,7 @@ pub(super) fn interpret(
             cors,
             metrics,
             scrubbing,
+            retention: Arc::new(retention),
         },
         fixed: FixedSettings {
             listen,

@@ -87,6 +87,7 @@ impl Interpreter<'_> {
         Policy {
             repositories,
             keep_tags,
+            keep_immutable: raw.keep_immutable.unwrap_or(false),
             keep_untagged,
             delete_untagged,
             delete_referrers: raw.delete_referrers.unwrap_or(false),

@@ -87,7 +87,7 @@ pub struct Storage {
     #[serde(default)]
     pub quotas: Quotas,
     /// Which tags and manifests to keep (see [how to keep what you need](../how-to/retention.md)). Default:
-    /// everything. Changes need a restart.
+    /// everything.
     pub retention: Option<Retention>,
     /// Whether the registry removes what nothing needs any more, while it serves: blobs that no manifest
     /// needs, and what interrupted requests left. Tags and manifests are kept, unless `retention` deletes

@@ -36,6 +36,9 @@ pub struct RetentionPolicy {
     /// stay with their manifest.
     #[serde(default)]
     pub keep_tags: Vec<KeepTags>,
+    /// Keeps every tag that `accessControl.repositories.<pattern>.immutableTags` makes immutable, whatever
+    /// `keepTags` and `deleteReferrers` say. Default false: retention also deletes immutable tags.
+    pub keep_immutable: Option<bool>,
     /// Untagged manifests to keep although `deleteUntagged` is true. Without rules in it, none are kept.
     pub keep_untagged: Option<KeepUntagged>,
     /// Whether to delete manifests that have no tag, no subject, and no index that lists them. Default true.

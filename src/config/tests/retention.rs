@@ -10,13 +10,13 @@ fn retention(value: Value) -> Value {
 
 fn loaded(value: Value) -> Retention {
     let config = load(&retention(value)).unwrap();
-    config.fixed.collecting.rules.retention.as_ref().clone()
+    config.live.retention.as_ref().clone()
 }
 
 #[test]
 fn without_the_key_everything_is_kept() {
     let absent = load(&minimal()).unwrap();
-    assert_eq!(*absent.fixed.collecting.rules.retention, Retention::default());
+    assert_eq!(*absent.live.retention, Retention::default());
     for nothing in [
         json!(null),
         json!({}),
@@ -24,11 +24,7 @@ fn without_the_key_everything_is_kept() {
         json!({"dryRun": "false"}),
     ] {
         let config = load(&retention(nothing.clone())).unwrap();
-        assert_eq!(
-            *config.fixed.collecting.rules.retention,
-            Retention::default(),
-            "{nothing}"
-        );
+        assert_eq!(*config.live.retention, Retention::default(), "{nothing}");
         assert_eq!(config.warnings, [], "{nothing}");
     }
 }

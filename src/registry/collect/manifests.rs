@@ -84,9 +84,13 @@ impl Collector {
         }
         let verdict = self.verdict(case, &found.record, found.written).await?;
         match verdict {
-            Some(Verdict::GiveUp(why @ GivenUp::SubjectGone { .. })) if is_tagged => Ok(!self
-                .is_young(found.written)
-                && self.take_tags_of(repository, digest, why, notes).await?),
+            Some(Verdict::GiveUp(why @ GivenUp::SubjectGone { .. })) if is_tagged => {
+                let immutable_stay = case.survey.is_some_and(Survey::keeps_immutable);
+                Ok(!self.is_young(found.written)
+                    && self
+                        .take_tags_of(repository, digest, (why, immutable_stay), notes)
+                        .await?)
+            }
             Some(Verdict::GiveUp(_)) => Ok(!is_tagged),
             kept => {
                 let is_young = self.is_young(found.written);

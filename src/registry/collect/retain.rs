@@ -183,6 +183,7 @@ impl Collector {
                     tag: &tag,
                     times,
                     subject,
+                    is_immutable: self.rules.is_immutable(repository, &tag),
                 });
             }
         }
@@ -283,9 +284,16 @@ impl Collector {
     ) -> Result<Verdict, Error> {
         let now = self.registry.records.now();
         let subject = self.named_after(repository, tag).await?;
+        let is_immutable = self.rules.is_immutable(repository, tag);
         let decide = async |pulls| -> Result<Verdict, Error> {
             let times = self.times(repository, digest, pushed(found), pulls).await?;
-            Ok(survey.tag_verdict(&TagFacts { tag, times, subject }, now))
+            let facts = TagFacts {
+                tag,
+                times,
+                subject,
+                is_immutable,
+            };
+            Ok(survey.tag_verdict(&facts, now))
         };
         let mut verdict = decide(false).await?;
         if verdict.gives_up() {
@@ -329,12 +337,13 @@ impl Collector {
         Ok(true)
     }
 
-    /// Deletes all tags of a referrer whose subject is gone. Returns whether no tag remains.
+    /// Deletes all tags of a referrer whose subject is gone, except immutable ones if these stay. Returns whether
+    /// no tag remains.
     pub(super) async fn take_tags_of(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        why: GivenUp,
+        (why, immutable_stay): (GivenUp, bool),
         notes: &mut Notes<'_>,
     ) -> Result<bool, Error> {
         let prefix = keys::back_references(repository, digest);
@@ -349,6 +358,9 @@ impl Collector {
                 && target == *digest
                 && !self.is_pretended(key.as_str())
             {
+                if immutable_stay && self.rules.is_immutable(repository, &tag) {
+                    return Ok(false);
+                }
                 all &= self
                     .take_tag(repository, (&tag, digest), &found, why, notes)
                     .await?;

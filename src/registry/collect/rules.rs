@@ -2,14 +2,17 @@
 //! `storage.retention`. Everything else is garbage as soon as nothing needs it.
 
 use super::super::retention::{Retention, Share, Survey};
-use crate::oci::RepositoryName;
+use crate::access::Policy;
+use crate::oci::{RepositoryName, Tag};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// By default no tag and no manifest is deleted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Rules {
     pub retention: Arc<Retention>,
+    /// Says which tags are immutable.
+    pub access: Option<Arc<Policy>>,
     /// Whether an operator started this pass. Then `maxShare` does not apply.
     pub by_hand: bool,
 }
@@ -29,6 +32,12 @@ impl Rules {
         found.map_or_else(Share::default, |(_, policy)| self.retention.max_share(policy))
     }
 
+    pub(super) fn is_immutable(&self, repository: &RepositoryName, tag: &Tag) -> bool {
+        let immutable = self.access.as_ref();
+        let immutable = immutable.and_then(|policy| policy.immutable_tags(repository));
+        immutable.is_some_and(|tags| tags.rule(tag).is_some())
+    }
+
     /// The same survey, if a single manifest can be checked without a look at the whole repository.
     pub(super) fn survey_of_one(&self, repository: &RepositoryName, grace: Duration) -> Option<Survey<'_>> {
         let survey = self.survey(repository, grace);
@@ -38,10 +47,11 @@ impl Rules {
     /// Rules that delete these kinds of manifests in every repository.
     #[cfg(test)]
     pub(in crate::registry) fn giving_up(untagged: bool, referrers: bool) -> Self {
-        use super::super::retention::{Keep, Policy};
-        let policy = Policy {
+        use super::super::retention::{self, Keep};
+        let policy = retention::Policy {
             repositories: crate::access::Repositories::parse("**").unwrap(),
             keep_tags: Vec::new(),
+            keep_immutable: false,
             keep_untagged: Keep::default(),
             delete_untagged: untagged,
             delete_referrers: referrers,
@@ -53,7 +63,7 @@ impl Rules {
         };
         Self {
             retention: Arc::new(retention),
-            by_hand: false,
+            ..Self::default()
         }
     }
 }

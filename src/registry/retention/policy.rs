@@ -27,6 +27,12 @@ impl Retention {
         policies.find(|(_, policy)| policy.repositories.contain(repository))
     }
 
+    /// Whether a policy keeps immutable tags.
+    #[must_use]
+    pub fn keeps_immutable(&self) -> bool {
+        self.policies.iter().any(|policy| policy.keep_immutable)
+    }
+
     /// The largest share of the repository that a scheduled pass may delete.
     #[must_use]
     pub fn max_share(&self, policy: &Policy) -> Share {
@@ -41,6 +47,8 @@ pub struct Policy {
     /// If it is empty, every tag is kept. Otherwise the first entry that matches a tag decides about it, and
     /// a tag that no entry matches is deleted.
     pub keep_tags: Vec<KeepTags>,
+    /// Whether tags stay that `accessControl` makes immutable.
+    pub keep_immutable: bool,
     /// Untagged manifests to keep although `delete_untagged` is set.
     pub keep_untagged: Keep,
     pub delete_untagged: bool,

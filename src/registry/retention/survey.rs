@@ -24,6 +24,8 @@ pub struct TagFacts<'a> {
     /// The manifest that the tag is named after, as the tags of signatures are. `Subject::None` for every
     /// other tag.
     pub subject: Subject,
+    /// Whether `accessControl` makes the tag immutable.
+    pub is_immutable: bool,
 }
 
 /// A manifest without tags that no index lists.
@@ -107,6 +109,12 @@ impl<'a> Survey<'a> {
         self.untagged.see(times, digest.as_str());
     }
 
+    /// Whether immutable tags stay.
+    #[must_use]
+    pub const fn keeps_immutable(&self) -> bool {
+        self.policy.keep_immutable
+    }
+
     #[must_use]
     pub fn tag_verdict(&self, facts: &TagFacts<'_>, now: Timestamp) -> Verdict {
         let policy = self.place;
@@ -119,6 +127,9 @@ impl<'a> Survey<'a> {
         }
         if self.policy.keep_tags.is_empty() {
             return Verdict::Keep(Kept::EveryTag { policy });
+        }
+        if facts.is_immutable && self.keeps_immutable() {
+            return Verdict::Keep(Kept::Immutable { policy });
         }
         let Some((entry, keep)) = self.entry(facts.tag) else {
             return Verdict::GiveUp(GivenUp::NoPattern { policy });

@@ -37,6 +37,7 @@ fn policy(keep_tags: Vec<KeepTags>) -> Policy {
     Policy {
         repositories: Repositories::parse("**").unwrap(),
         keep_tags,
+        keep_immutable: false,
         keep_untagged: Keep::default(),
         delete_untagged: true,
         delete_referrers: true,
@@ -60,6 +61,7 @@ fn judged(policy: &Policy, tags: &[(&str, Times)]) -> Vec<(String, Verdict)> {
         tag,
         times,
         subject: Subject::None,
+        is_immutable: tag.as_str().starts_with('v'),
     };
     let mut survey = Survey::new((0, policy), DAY);
     for (tag, times) in &tags {
@@ -393,6 +395,42 @@ fn a_manifest_that_was_pushed_again_is_kept_for_the_delay_but_does_not_become_ne
     }
 }
 
+#[test]
+fn immutable_tags_stay_only_if_the_policy_says_so() {
+    let tags = [
+        ("v1", times(1, None)),
+        ("dev", times(2, None)),
+        ("v2", times(3, None)),
+    ];
+    let rules = Keep {
+        most_recently_pushed: Some(1),
+        ..ALL
+    };
+    let given_up = |keep_immutable, keep_tags: Vec<KeepTags>| -> Vec<String> {
+        let policy = Policy {
+            keep_immutable,
+            ..policy(keep_tags)
+        };
+        let judged = judged(&policy, &tags);
+        judged
+            .into_iter()
+            .filter(|(_, verdict)| verdict.gives_up())
+            .map(|(tag, _)| tag)
+            .collect()
+    };
+    assert_eq!(
+        given_up(false, vec![entry(&["^never$"], ALL)]),
+        ["v1", "dev", "v2"]
+    );
+    assert_eq!(given_up(true, vec![entry(&["^never$"], ALL)]), ["dev"]);
+    assert_eq!(given_up(false, vec![entry(&[], rules)]), ["dev", "v2"]);
+    assert_eq!(
+        given_up(true, vec![entry(&[], rules)]),
+        ["dev"],
+        "the counts include them"
+    );
+}
+
 /// zot includes them in no list of tags, so no pattern applies to them.
 #[test]
 fn tags_of_signatures_are_deleted_only_with_their_manifest() {
@@ -419,6 +457,7 @@ fn tags_of_signatures_are_deleted_only_with_their_manifest() {
             tag: &tag,
             times: times(pushed, None),
             subject,
+            is_immutable: false,
         };
         let survey = Survey::new((0, &policy), DAY);
         assert_eq!(

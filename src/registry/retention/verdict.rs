@@ -40,6 +40,8 @@ pub enum Rule {
 pub enum Kept {
     /// The policy has no `keepTags`.
     EveryTag { policy: usize },
+    /// The policy keeps immutable tags.
+    Immutable { policy: usize },
     /// An entry of `keepTags` that has no rules.
     Pattern { policy: usize, entry: usize },
     /// A rule of an entry of `keepTags`.
@@ -88,6 +90,7 @@ impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EveryTag { policy } => write!(f, "{}: it has no keepTags", key(*policy)),
+            Self::Immutable { policy } => write!(f, "{}.keepImmutable: the tag is immutable", key(*policy)),
             Self::Pattern { policy, entry } => {
                 write!(f, "{}.keepTags[{entry}]: its patterns match", key(*policy))
             }

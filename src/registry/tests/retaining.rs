@@ -21,7 +21,7 @@ fn retention(written: &Value) -> Arc<Retention> {
         "http": {"auth": {"bearer": {"oidc": [{"issuer": "https://issuer.example.org", "audiences": ["registry"]}]}}},
     });
     let config = crate::config::parse(&file.to_string(), Path::new("/"), None).unwrap();
-    config.fixed.collecting.rules.retention
+    config.live.retention
 }
 
 fn options(written: &Value) -> Options {
@@ -29,7 +29,7 @@ fn options(written: &Value) -> Options {
         grace: HOUR,
         rules: Rules {
             retention: retention(written),
-            by_hand: false,
+            ..Rules::default()
         },
         ..Options::default()
     }
@@ -483,4 +483,71 @@ async fn pulls_of_a_manifest_that_is_gone_are_cleared() {
     let report = pass(&bench, &options(&json!({}))).await;
     assert_eq!(count(&report, Goes::StaleEntry), 1);
     assert_eq!(bench.keys("r/team/app!/p/").await, [key]);
+}
+
+/// Tags `v…` are immutable.
+fn with_immutable_tags(policy: &Value) -> Options {
+    let mut written = json!({"repositories": ["**"], "maxShare": 1});
+    for (key, value) in policy.as_object().unwrap() {
+        written[key] = value.clone();
+    }
+    let file = json!({
+        "storage": {"rootDirectory": "store", "retention": {"policies": [written]}},
+        "http": {"auth": {"bearer": {"oidc": [{"issuer": "https://issuer.example.org", "audiences": ["registry"]}]}}},
+        "accessControl": {"repositories": {"**": {"defaultPolicy": ["read"], "immutableTags": ["v*"]}}},
+    });
+    let config = crate::config::parse(&file.to_string(), Path::new("/"), None).unwrap();
+    Options {
+        grace: HOUR,
+        rules: config.live.rules(),
+        ..Options::default()
+    }
+}
+
+#[tokio::test]
+async fn immutable_tags_are_deleted_unless_the_policy_keeps_them() {
+    for (keep_immutable, kept) in [(false, &["t"][..]), (true, &["t", "v1", "v2"])] {
+        let bench = started().await;
+        for name in ["t", "v1", "v2", "dev"] {
+            push_tagged(&bench, name).await;
+        }
+        let referrer = json!({"subject": descriptor(IMAGE, &sha256(b"gone"))});
+        let config = push_blob(&bench.registry, R, b"referrer").await;
+        let manifest = image(&config, &referrer);
+        bench
+            .registry
+            .put_manifest(&write(R), &tag("v-signature"), None, manifest.clone())
+            .await
+            .unwrap();
+        bench.hand.advance(2 * DAY);
+        let keys = json!({"keepTags": [{"patterns": ["^t$"]}], "deleteReferrers": true, "keepImmutable": keep_immutable});
+        pass(&bench, &with_immutable_tags(&keys)).await;
+        let mut expected: Vec<String> = kept.iter().map(|&name| name.to_owned()).collect();
+        if keep_immutable {
+            expected.insert(1, "v-signature".to_owned());
+        }
+        assert_eq!(tags(&bench).await, expected);
+        assert_eq!(has(&bench, &sha256(&manifest)).await, keep_immutable);
+    }
+}
+
+#[tokio::test]
+async fn an_immutable_tag_keeps_a_referrer_without_a_subject_if_the_policy_keeps_it() {
+    for keep_immutable in [false, true] {
+        let bench = started().await;
+        let config = push_blob(&bench.registry, R, b"referrer").await;
+        let manifest = image(&config, &json!({"subject": descriptor(IMAGE, &sha256(b"gone"))}));
+        for name in ["a", "v1"] {
+            bench
+                .registry
+                .put_manifest(&write(R), &tag(name), None, manifest.clone())
+                .await
+                .unwrap();
+        }
+        bench.hand.advance(2 * DAY);
+        // Without `keepTags` every tag stays, but those of a referrer without a subject go with it.
+        let keys = json!({"deleteReferrers": true, "keepImmutable": keep_immutable});
+        pass(&bench, &with_immutable_tags(&keys)).await;
+        assert_eq!(has(&bench, &sha256(&manifest)).await, keep_immutable);
+    }
 }

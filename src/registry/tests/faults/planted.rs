@@ -42,8 +42,6 @@ pub(super) enum Fault {
     /// The deletion of an index deletes the entries of its children, although the index may have been pushed
     /// again meanwhile.
     MarksAreTakenBlindly,
-    /// A deletion deletes the marker, although another deletion may have begun.
-    MarkerIsTakenBlindly,
 }
 
 impl Fault {
@@ -69,7 +67,7 @@ impl Fault {
     }
 
     pub(super) const fn is_in_a_deletion(self) -> bool {
-        matches!(self, Self::MarksAreTakenBlindly | Self::MarkerIsTakenBlindly)
+        matches!(self, Self::MarksAreTakenBlindly)
     }
 }
 
@@ -190,20 +188,9 @@ pub(super) async fn delete(
         }
     }
     records.delete(&key, &version).await?;
-    match fault {
-        Fault::MarkerIsTakenBlindly => {
-            // Gives another deletion time to begin.
-            for _ in 0..40 {
-                records.is_marked(&marker).await?;
-            }
-            take(registry, &marker).await
-        }
-        _ => {
-            records
-                .clear(&marker, || registry.is_dying(repository, digest))
-                .await
-        }
-    }
+    records
+        .clear(&marker, || registry.is_dying(repository, digest))
+        .await
 }
 
 async fn take(registry: &Registry, mark: &Key<Mark>) -> Result<(), Error> {

@@ -15,7 +15,7 @@ pub(super) struct Http {
     is_patient: bool,
 }
 
-/// How often a request is repeated that lost to collectors.
+/// How often a request that lost to collectors is repeated.
 const TRIES: usize = 50;
 
 /// The result of a change.
@@ -43,8 +43,8 @@ impl Http {
         }
     }
 
-    /// Repeats requests that the registry tells to try again. Without a grace period, a push can lose to collectors
-    /// several times in a row.
+    /// Repeats requests that the registry tells to try again. Without a grace period, a push can lose to
+    /// collectors several times in a row.
     pub(super) fn patient(self, is_patient: bool) -> Self {
         Self { is_patient, ..self }
     }
@@ -84,7 +84,7 @@ impl Http {
                 "{what}: neither an answer nor an end of the connection"
             )
         };
-        // The state of an upload that could not be closed is looked at before it is closed again.
+        // The state of an upload that could not be closed is read before it is closed again.
         let closes = method == Method::PUT && path.contains("/blobs/uploads/");
         for tries in 0.. {
             let answer = request.try_clone().unwrap().send().await.map_err(silent).ok()?;

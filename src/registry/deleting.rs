@@ -278,7 +278,7 @@ impl Registry {
             let Ok(tag) = entries.prefix().rest(&key).parse::<Tag>() else {
                 continue;
             };
-            let leads_here = match (permit.may_delete(&tag), look) {
+            let points_here = match (permit.may_delete(&tag), look) {
                 (Err(immutable), Look::Condemned) => {
                     if self.withdraw(repository, &tag, digest).await? {
                         return Ok(Some(immutable.into()));
@@ -288,14 +288,14 @@ impl Registry {
                 (immutable, _) => {
                     // An unreadable tag points at no manifest.
                     let target = unless_unreadable(self.tag_target(repository, &tag).await)?.flatten();
-                    let leads_here = target.as_ref() == Some(digest);
-                    if let (Err(immutable), true) = (immutable, leads_here) {
+                    let points_here = target.as_ref() == Some(digest);
+                    if let (Err(immutable), true) = (immutable, points_here) {
                         return Ok(Some(immutable.into()));
                     }
-                    leads_here
+                    points_here
                 }
             };
-            found += usize::from(leads_here);
+            found += usize::from(points_here);
             if found > 1 && permit.detects_collisions() {
                 return Ok(Some(Error::SeveralTags));
             }
@@ -467,7 +467,7 @@ impl Registry {
         let points_there = async |place: usize| match tags.get(place) {
             // The entry of an unreadable tag stays, because the tag may be repaired.
             Some((_, tag)) => {
-                Ok(unless_unreadable(self.may_lead(repository, tag, digest).await)?.unwrap_or(true))
+                Ok(unless_unreadable(self.may_point_at(repository, tag, digest).await)?.unwrap_or(true))
             }
             None => Ok(false),
         };
@@ -515,8 +515,8 @@ impl Registry {
 enum Look {
     /// Before anything is written. Most rejections are found here.
     First,
-    /// After the manifest is condemned. Tags that are being created are withdrawn: their writers then find the
-    /// manifest condemned.
+    /// After the manifest is condemned. Tags that are being created are withdrawn: their writers then find
+    /// the manifest condemned.
     Condemned,
 }
 

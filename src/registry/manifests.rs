@@ -382,7 +382,7 @@ impl Registry {
         committed
     }
 
-    /// Writes the entries that lead to the manifest, and protects what it needs. The order matters: the
+    /// Writes the entries that point at the manifest, and protects what it needs. The order matters: the
     /// entries under an index's children are written before the children are read, because the deletion of a
     /// child looks for these entries. Returns the same as [`Registry::commit`].
     async fn complete(

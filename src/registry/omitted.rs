@@ -1,16 +1,16 @@
-//! Lets a test leave out a step of the protocol, to prove that the tests notice. In the program this is empty,
-//! and the compiler removes every question.
+//! Lets a test leave out a step of the protocol, to prove that the tests notice. In the program this is
+//! empty, and the compiler removes every check.
 
 /// A step that a test may leave out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// A collector condemns a record before it looks at anything.
+    /// A collector condemns a record before it checks whether the record is needed.
     Condemning,
-    /// A collector looks only after the condemnation.
+    /// A collector checks only after it has condemned the record.
     LookAfterwards,
     /// An index that is still being pushed protects the manifests that it lists.
     PendingIndexes,
-    /// A collector clears an entry by condemning it, looking at the truth and then deciding.
+    /// A collector condemns an entry, reads the record that decides, and only then clears the entry.
     ClearingWithALook,
     /// A push announces its manifest before it looks for what the manifest needs.
     Announcing,

@@ -74,8 +74,8 @@ impl Registry {
         }
     }
 
-    /// Returns whether the tag is written. An immutable tag is not created on a manifest that has been deleted
-    /// meanwhile.
+    /// Returns whether the tag is written. An immutable tag is not created on a manifest that has been
+    /// deleted meanwhile.
     pub(super) async fn write_tag(
         &self,
         condition: &Condition,
@@ -185,9 +185,9 @@ impl Registry {
         self.records.change_all(changes.collect()).await.map(drop)
     }
 
-    /// Creates an immutable tag. A tag that could be read must not lead to other content later, so the manifest
-    /// must not be deleted just after the tag is written. The tag is therefore announced first. A deletion
-    /// condemns the manifest and then withdraws announcements, and this reads the manifest after the
+    /// Creates an immutable tag. A tag that could be read must not point at other content later, so the
+    /// manifest must not be deleted just after the tag is written. The tag is therefore announced first. A
+    /// deletion condemns the manifest and then withdraws announcements, and this reads the manifest after the
     /// announcement, so one of them finds the other.
     ///
     /// `None` if another writer was faster, and `Some(None)` if the manifest was deleted.
@@ -228,7 +228,7 @@ impl Registry {
     }
 
     /// Withdraws the announcement of an immutable tag, so that its writer reads the manifest again. Returns
-    /// whether the tag exists and leads to `digest`, or may do so because it cannot be read.
+    /// whether the tag exists and points at `digest`, or may do so because it cannot be read.
     pub(super) async fn withdraw(
         &self,
         repository: &RepositoryName,
@@ -329,9 +329,9 @@ impl Registry {
         Ok(true)
     }
 
-    /// Whether the tag leads to the manifest or is announced. An announced tag may soon lead to any manifest,
-    /// and each of its writers needs its back reference.
-    pub(super) async fn may_lead(
+    /// Whether the tag points at the manifest or is announced. An announced tag may soon point at any
+    /// manifest, and each of its writers needs its back reference.
+    pub(super) async fn may_point_at(
         &self,
         repository: &RepositoryName,
         tag: &Tag,
@@ -350,7 +350,7 @@ impl Registry {
         digest: &Digest,
         tag: &Tag,
     ) -> Result<(), Error> {
-        let points_there = || self.may_lead(repository, tag, digest);
+        let points_there = || self.may_point_at(repository, tag, digest);
         self.records
             .clear(&keys::back_reference(repository, digest, tag), points_there)
             .await

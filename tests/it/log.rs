@@ -222,7 +222,7 @@ fn a_terminal_gets_text_unless_the_file_says_otherwise() {
     for (format, is_text) in [(None, true), (Some("auto"), true), (Some("json"), false)] {
         let mut setup = Setup::plain();
         setup.config["log"] = format.map_or_else(|| json!({}), |format| json!({"format": format}));
-        // It ends by itself, because the port is in use.
+        // The registry ends by itself, because the port is in use.
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         setup.config["http"]["port"] = taken.local_addr().unwrap().port().into();
         setup.write("users", "");

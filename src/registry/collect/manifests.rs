@@ -384,7 +384,7 @@ impl Collector {
         if self.is_pretended(keys::tag(repository, tag).as_str()) {
             return Ok(false);
         }
-        match self.registry.may_lead(repository, tag, digest).await {
+        match self.registry.may_point_at(repository, tag, digest).await {
             Err(why) if is_unknown(&why) => Ok(true),
             points => points,
         }

@@ -16,7 +16,7 @@ pub(super) struct Conduct {
     pub rounds: u32,
     /// How old a record must be before a collector considers it.
     pub grace: Duration,
-    /// Whether the first tag is immutable, and nobody may override that.
+    /// Whether the first tag is immutable, and no client may override that.
     pub pinned: bool,
     pub fault: Option<Fault>,
 }

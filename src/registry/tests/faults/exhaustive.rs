@@ -146,7 +146,7 @@ impl Trio {
             ..Conduct::default()
         };
         let mut search = Search::new(bound);
-        // In the first pass no request is known to be shared. It ends soon, and tells most of what is.
+        // In the first pass no request is known to be shared. It ends soon, and finds most of those that are.
         loop {
             simulate(self.meet(conduct, &mut search))
                 .map_err(|why| format!("{}, run {}: {why}", self.name, search.size().0))?;

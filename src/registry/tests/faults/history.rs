@@ -317,7 +317,7 @@ fn event(done: Done, begun: u64, acknowledged: Option<u64>) -> Event {
 }
 
 #[test]
-fn a_look_is_explained_by_what_may_have_been_last() {
+fn a_read_is_explained_by_a_change_that_may_have_been_last() {
     let a = sha256(b"a");
     let b = sha256(b"b");
     let put = || Done::Put(a.clone());

@@ -50,7 +50,7 @@ pub(super) async fn broken(
         return Ok(());
     }
     for damage in damages.0 {
-        if !standing.leads_nowhere_by_right(&damage).await {
+        if !standing.may_point_at_nothing(&damage).await {
             return Err(damage);
         }
     }
@@ -203,9 +203,9 @@ impl Standing<'_> {
         self.history.look(repository, number, begun, seen);
     }
 
-    /// If a push died while its manifest was deleted, its tag may lack a manifest. No client was told that
-    /// the tag exists.
-    async fn leads_nowhere_by_right(&self, damage: &str) -> bool {
+    /// If a push died while its manifest was deleted, its tag may lack a manifest. No client has
+    /// an acknowledgement of the tag.
+    async fn may_point_at_nothing(&self, damage: &str) -> bool {
         for repository in 0..REPOSITORIES.len() {
             for tag in 0..TAGS.len() {
                 let name = actors::name(repository);

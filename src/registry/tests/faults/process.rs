@@ -28,7 +28,7 @@ pub(super) struct Process {
     dice: Mutex<fastrand::Rng>,
 }
 
-/// The way of a process's requests to the store.
+/// Sends the requests of one process to the store.
 #[derive(Clone)]
 struct Line {
     world: Arc<World>,

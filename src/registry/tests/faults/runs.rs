@@ -74,7 +74,7 @@ fn walks_through_the_whole_store_lose_nothing() {
 }
 
 #[test]
-fn what_an_index_lists_stays_though_its_push_meets_collectors_and_deletions() {
+fn children_stay_while_the_push_of_their_index_meets_collectors_and_deletions() {
     for odds in [Odds::ALL, Odds::NONE] {
         hold(Crowd::of(Actor::listing, odds), 200);
     }

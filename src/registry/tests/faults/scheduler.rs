@@ -1,5 +1,5 @@
-//! Decides which request arrives next, and how. Nothing else does: when a request arrives, its task goes on
-//! until it waits for the next one.
+//! Decides which request arrives next, and how. Nothing else does: when a request arrives, its task
+//! continues until it waits for the next one.
 
 use super::table::{Entry, Fate, What};
 use super::world::{Step, World};
@@ -68,7 +68,7 @@ impl Odds {
 enum Style {
     /// Each request is delayed, mostly for a moment and sometimes for long.
     Delays,
-    /// The process with the lowest rank goes on. Now and then it falls behind all others.
+    /// The process with the lowest rank continues. Now and then it gets the highest rank.
     Ranks(HashMap<usize, u64>),
 }
 

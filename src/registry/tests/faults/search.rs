@@ -1,7 +1,7 @@
 //! Takes every order of the requests with at most a few *preemptions*: moments at which one process stops and
-//! another goes on, although the first could go on. Each order is a run from the start. A process is not stopped
-//! before a request that no other process can notice, because that is the same as stopping it afterwards. A
-//! state that was reached before with as many preemptions left is not searched again.
+//! another continues, although the first could continue. Each order is a run from the start. A process is not
+//! stopped before a request that no other process can notice, because that is the same as stopping it
+//! afterwards. A state that was reached before with as many preemptions left is not searched again.
 
 use super::footprints::Footprints;
 use super::history::History;

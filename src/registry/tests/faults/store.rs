@@ -62,7 +62,7 @@ impl Store {
         look(&self.raw.lock().unwrap())
     }
 
-    /// Reads all records again, after somebody has changed them past this.
+    /// Reads all records again, after they were changed directly in the memory.
     pub(super) fn reload(&self) {
         let everything = Range {
             prefix: "",

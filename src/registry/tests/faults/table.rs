@@ -17,8 +17,8 @@ pub(super) enum What {
     /// Something about these bytes: the operation and their name.
     Bytes(&'static str, String),
     Remove(String),
-    /// A request that was answered already, or whose sender died, arrives with what its records' changes
-    /// were counted to when it was sent.
+    /// A late request, which was answered already or whose sender died. Each change comes with the number of
+    /// changes that its record had when the request was sent.
     Late(Vec<(Change, u64)>),
     LateRemoval(String),
 }
@@ -142,7 +142,7 @@ impl Table {
         self.sent += 1;
     }
 
-    /// Sends a request that nobody waits for.
+    /// Sends a request for which no task waits.
     pub(super) fn send_late(&mut self, process: usize, what: What) {
         let late = what.clone();
         let settle = move |store: &Store, _| match late {
@@ -163,7 +163,7 @@ impl Table {
         self.entries.remove(place.unwrap())
     }
 
-    /// The process ends. Returns its requests, which nobody waits for any more.
+    /// The process ends. Returns its requests, for which no task waits any more.
     pub(super) fn kill(&mut self, process: usize) -> Vec<Entry> {
         let life = &mut self.lives[process];
         life.is_dead = true;

@@ -5,7 +5,7 @@ use super::{FAILED, SUCCESS, fail, load, registry_on, say};
 use crate::access::Maintenance;
 use crate::config::Config;
 use crate::registry::collect::{self, Options};
-use crate::registry::{Checked, Finding, Marking, Progress, Registry, Severity};
+use crate::registry::{BrokenImage, Checked, Finding, Marking, Progress, Registry, Severity};
 use crate::storage::local::Local;
 use serde_json::json;
 use std::io::IsTerminal;
@@ -180,6 +180,15 @@ impl Progress for Report {
             say(&json!({name: key}).to_string());
         } else {
             say(&format!("{title}: {key}: {what}"));
+        }
+    }
+
+    fn must_be_pushed(&mut self, image: &BrokenImage) {
+        self.bar.clear();
+        if self.as_json {
+            say(&json!({"pushAgain": image}).to_string());
+        } else {
+            say(&image.to_string());
         }
     }
 

@@ -19,6 +19,7 @@ mod fsck;
 mod fuzzing;
 mod garbage;
 mod hashing;
+mod holders;
 mod keys;
 mod large;
 mod listed;
@@ -51,7 +52,7 @@ pub use blobs::Blob;
 pub use body::Body;
 pub use convert::{Unconvertible, convert, keeps as keeps_unconverted};
 pub use error::{BodyError, Error, NAMED_DIGESTS};
-pub use fsck::{Checked, Finding, Progress, Severity};
+pub use fsck::{BrokenImage, Checked, Finding, Progress, Severity};
 #[doc(hidden)]
 pub use fuzzing::{hash_state_rewritten, key_rewritten, records_read};
 pub use listing::Page;

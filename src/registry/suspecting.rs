@@ -66,7 +66,8 @@ impl Registry {
             return Ok(Marking::Kept);
         }
         metrics::counter!("wharfinger_blobs_suspected_total").increment(1);
-        tracing::error!(blob.digest = %digest, blob.bytes = name, "the bytes of a blob {damage}; the next push of the blob replaces them");
+        let repositories = self.repositories_with(digest).await;
+        tracing::error!(blob.digest = %digest, blob.bytes = name, repo.name = repositories, "the bytes of a blob {damage}; the next push of the blob replaces them");
         Ok(Marking::Set)
     }
 

@@ -69,6 +69,12 @@ fn report(done: &Scrubbed, period: Duration) {
         scrub.seconds = seconds,
         "a scrub has checked all blobs and manifests"
     );
+    if damaged > 0 {
+        tracing::error!(
+            scrub.damaged = damaged,
+            "the scrub found damaged blobs or manifests: earlier lines name them and their repositories; push these images again"
+        );
+    }
     if took > period {
         tracing::warn!(
             config.key = "storage.scrub",

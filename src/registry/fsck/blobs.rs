@@ -25,6 +25,7 @@ impl Check<'_> {
                 continue;
             };
             let Some(blob) = self.read(&key).await else {
+                self.damaged_blobs.insert(digest);
                 continue;
             };
             self.checked.blobs += 1;
@@ -78,6 +79,7 @@ impl Check<'_> {
             Ok(()) => return Ok(()),
             Err(damage) => {
                 self.damage(key, format!("its bytes {name} {damage}"));
+                self.damaged_blobs.insert(digest.clone());
                 if !self.marks {
                     return Ok(());
                 }
@@ -127,6 +129,7 @@ impl Check<'_> {
         };
         let Some(blob) = self.look(&keys::blob(digest)).await else {
             self.damage(key, "links a blob that does not exist");
+            self.damaged_blobs.insert(digest.clone());
             return;
         };
         if link.size != blob.size {
@@ -140,6 +143,7 @@ impl Check<'_> {
         }
         if blob.state == BlobState::Dying {
             self.damage(key, "links a blob that is being removed");
+            self.damaged_blobs.insert(digest.clone());
             return;
         }
         if blob.generation == name {

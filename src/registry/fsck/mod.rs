@@ -5,13 +5,17 @@
 
 mod blobs;
 mod bytes;
+mod images;
 mod repositories;
 mod uploads;
+
+pub use images::BrokenImage;
 
 use super::keys::Key;
 use super::records::Stored;
 use super::{Error, Marking, Registry};
 use crate::access::Maintenance;
+use crate::oci::Digest;
 use serde::Serialize;
 use std::collections::HashSet;
 use std::fmt;
@@ -62,6 +66,8 @@ pub trait Progress: Send {
     /// Called when the check set, cleared or could not decide the damage mark of the blob whose record has
     /// this key.
     fn marked(&mut self, key: &str, marking: Marking);
+    /// Called at the end for each image that a client must push again.
+    fn must_be_pushed(&mut self, _: &BrokenImage) {}
     /// How many bytes have been hashed, and how many there are.
     fn hashed(&mut self, done: u64, of: u64);
 }
@@ -92,6 +98,8 @@ impl Registry {
             to_hash: 0,
             named: HashSet::new(),
             in_use: HashSet::new(),
+            damaged_blobs: HashSet::new(),
+            damaged_manifests: HashSet::new(),
         };
         check.to_hash = check.all_bytes().await?;
         check.repositories().await?;
@@ -100,6 +108,7 @@ impl Registry {
         check.uploads().await?;
         check.catalogue().await?;
         check.bytes().await;
+        check.images().await?;
         Ok(check.checked)
     }
 }
@@ -118,6 +127,9 @@ struct Check<'a> {
     named: HashSet<String>,
     /// Repositories with a link or an open upload.
     in_use: HashSet<String>,
+    damaged_blobs: HashSet<Digest>,
+    /// The keys of the manifests that are damaged or lack something.
+    damaged_manifests: HashSet<String>,
 }
 
 impl Check<'_> {

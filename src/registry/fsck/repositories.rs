@@ -69,6 +69,7 @@ impl Check<'_> {
     async fn manifest(&mut self, repository: &RepositoryName, digest: &Digest) {
         let key = keys::manifest(repository, digest);
         let Some(record) = self.read(&key).await else {
+            self.damaged_manifests.insert(key.to_string());
             return;
         };
         let key = key.as_str();
@@ -84,6 +85,7 @@ impl Check<'_> {
         let found = digest_of(digest.algorithm(), &record.bytes);
         if found != *digest {
             self.damage(key, format!("its bytes have the digest {found}"));
+            self.damaged_manifests.insert(key.to_owned());
             return;
         }
         match Manifest::parse(Some(&record.header.media_type), &record.bytes) {
@@ -114,6 +116,7 @@ impl Check<'_> {
                     key,
                     format!("needs the blob {}, which the repository does not have", blob.0),
                 );
+                self.damaged_manifests.insert(key.to_owned());
             }
         }
         for child in &record.header.manifests {
@@ -130,6 +133,7 @@ impl Check<'_> {
                         child.0
                     ),
                 );
+                self.damaged_manifests.insert(key.to_owned());
             }
             if !record.header.sparse
                 && self

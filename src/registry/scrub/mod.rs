@@ -138,7 +138,13 @@ impl Walk<'_> {
         match self.registry.scrub_blob(digest, &blob, &mut self.hand).await? {
             Found::Nothing => return Ok(()),
             Found::Good => {}
-            Found::Damaged => self.damaged("blob"),
+            Found::Damaged => {
+                self.damaged("blob");
+                if blob.suspect {
+                    let repositories = self.registry.repositories_with(digest).await;
+                    tracing::error!(blob.digest = %digest, blob.bytes = blob.generation, repo.name = repositories, "a blob is still damaged: push an image that needs it again; `wharfinger fsck` names the images");
+                }
+            }
         }
         self.position.checked.blobs += 1;
         self.position.checked.bytes += blob.size;

@@ -12,6 +12,7 @@ const R: &str = "team/app";
 pub(super) struct Heard {
     pub(super) findings: Vec<Finding>,
     pub(super) marked: Vec<(String, Marking)>,
+    broken: Vec<String>,
     hashed: (u64, u64),
 }
 
@@ -22,6 +23,10 @@ impl Progress for Heard {
 
     fn marked(&mut self, key: &str, marking: Marking) {
         self.marked.push((key.to_owned(), marking));
+    }
+
+    fn must_be_pushed(&mut self, image: &BrokenImage) {
+        self.broken.push(image.to_string());
     }
 
     fn hashed(&mut self, done: u64, of: u64) {
@@ -570,4 +575,30 @@ async fn marks(bench: &Bench, failing: &Arc<Failing>, expected: &[Marking]) {
         [marking] => assert_eq!(suspect, *marking == Marking::Set),
         _ => unreachable!(),
     }
+}
+
+#[tokio::test]
+async fn the_images_that_need_damaged_content_are_named() {
+    let bench = Bench::new();
+    let good = push_image(&bench.registry, R, "good", &json!({})).await;
+    let child = push_image(&bench.registry, R, "child", &json!({})).await;
+    let listing = index(&[&child]);
+    bench
+        .registry
+        .put_manifest(&write(R), &tag("v1"), Some(INDEX), listing)
+        .await
+        .unwrap();
+    bench.put_tag(R, "good", &good).await;
+    bench.put_tag(R, "v2", &child).await;
+    let other = push_image(&bench.registry, "team/web", "child", &json!({})).await;
+    assert_eq!(bench.fsck().await.0.broken, Vec::<String>::new());
+    let blob = keys::blob(&sha256(b"child"));
+    let name = bench.registry.records.read(&blob).await.unwrap().unwrap();
+    let name = name.record.generation;
+    bench.store.remove(&name, &Resume::default()).await.unwrap();
+    let expected = [
+        format!("push again: team/app@{child}, tagged v1, v2"),
+        format!("push again: team/web@{other}"),
+    ];
+    assert_eq!(bench.fsck().await.0.broken, expected);
 }

@@ -102,6 +102,11 @@ fn the_collector_has_zots_keys_and_our_defaults() {
         (tests.delay, tests.interval, tests.window),
         (hours(0), hours(0), None)
     );
+    let seconds = collecting(json!({"gcDelay": 3600})).unwrap_err();
+    assert_eq!(
+        seconds[0].to_string(),
+        "storage.gcDelay: is a number of nanoseconds, as in zot, and 3600 is less than a second: write a unit, such as 3600s"
+    );
     let wrong =
         json!({"gc": false, "gcDelay": "1d", "gcInterval": "often", "gcTimeWindow": "night", "gcPace": 0});
     let wrong: Vec<_> = collecting(wrong)

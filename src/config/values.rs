@@ -61,6 +61,15 @@ impl OneOrMany {
     }
 }
 
+/// What to write instead of a number of days or weeks. Empty for other text.
+pub(super) fn in_hours(text: &str) -> String {
+    let hours = [("d", 24), ("w", 7 * 24)].into_iter().find_map(|(unit, hours)| {
+        let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        number.checked_mul(hours)
+    });
+    hours.map_or_else(String::new, |hours| format!(": write {hours}h"))
+}
+
 /// A duration in Go's notation: `30s`, `5m`, `1h30m`, `1.5h`, `250ms`. A plain `0` is zero.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     if text == "0" {

@@ -32,6 +32,12 @@ impl Interpreter<'_> {
                 "is shorter than a slow push: what a client has pushed may be removed before its manifest arrives, and the client must push it again",
             );
         }
+        if !interval.is_zero() && interval < OFTEN {
+            self.warn(
+                "storage.gcInterval",
+                "is so short that the registry walks through the whole store almost without a pause: write minutes or hours",
+            );
+        }
         Collecting {
             runs: storage.gc.unwrap_or(true),
             delay,
@@ -44,6 +50,13 @@ impl Interpreter<'_> {
     /// A duration as zot writes it. A plain number is nanoseconds, as in Go.
     fn period(&mut self, key: &str, given: Option<&TextOrNumber>, default: Duration) -> Duration {
         match given {
+            Some(TextOrNumber::Number(number @ 1..NANOSECONDS)) => {
+                self.mistake(
+                    key,
+                    format!("is a number of nanoseconds, as in zot, and {number} is less than a second: write a unit, such as {number}s"),
+                );
+                default
+            }
             Some(TextOrNumber::Number(nanoseconds)) => Duration::from_nanos(*nanoseconds),
             Some(TextOrNumber::Text(text)) if text.is_empty() => default,
             Some(TextOrNumber::Text(text)) => self.duration(key.to_owned(), Some(text), default),
@@ -56,5 +69,9 @@ impl Interpreter<'_> {
 const INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The default of `storage.gcPace`.
 const PACE: u8 = 10;
+/// A second.
+const NANOSECONDS: u64 = 1_000_000_000;
+/// A shorter interval than this gets a warning.
+const OFTEN: Duration = Duration::from_secs(60);
 /// A shorter delay than this gets a warning.
 const SHORT: Duration = Duration::from_secs(10 * 60);

@@ -363,7 +363,10 @@ impl Interpreter<'_> {
         if duration.is_none() {
             self.mistake(
                 key,
-                format!("must be a duration such as 30s, 5m or 24h, not {text:?}"),
+                format!(
+                    "must be a duration such as 30s, 5m or 24h, not {text:?}{}",
+                    super::values::in_hours(text)
+                ),
             );
         }
         duration

@@ -51,6 +51,14 @@ impl Interpreter<'_> {
     }
 
     fn policy(&mut self, key: &str, raw: raw::RetentionPolicy) -> Policy {
+        for (i, pattern) in raw.repositories.iter().enumerate() {
+            if matches_no_repository(pattern) {
+                self.warn(
+                    format!("{key}.repositories[{i}]"),
+                    format!("matches no repository, because a repository's name has no upper-case letter, no space, and no `/` at an end: {pattern:?}"),
+                );
+            }
+        }
         let repositories = self.repositories(&format!("{key}.repositories"), &raw.repositories);
         let max_share = self.share(format!("{key}.maxShare"), raw.max_share);
         let mut keep_tags: Vec<KeepTags> = Vec::new();
@@ -100,6 +108,11 @@ impl Interpreter<'_> {
         for (i, pattern) in raw.patterns.iter().enumerate() {
             if let Err(why) = patterns.add(pattern) {
                 self.mistake(format!("{key}.patterns[{i}]"), format!("{pattern:?} {why}"));
+            } else if let Some(character) = in_no_tag(pattern) {
+                self.warn(
+                    format!("{key}.patterns[{i}]"),
+                    format!("contains {character:?}, which is in no tag: {pattern:?} may match nothing"),
+                );
             }
         }
         let keep = self.keep(
@@ -127,12 +140,17 @@ impl Interpreter<'_> {
         }
     }
 
-    /// As in zot, 0 means that there is no such rule.
+    /// As in zot, 0 means that there is no such rule, which is the opposite of keeping none.
     fn count(&mut self, key: String, given: Option<i64>) -> Option<usize> {
         let given = given?;
         let count = usize::try_from(given);
-        if count.is_err() {
-            self.mistake(key, format!("must be 1 or more, found {given}"));
+        match count {
+            Err(_) => self.mistake(key, format!("must be 1 or more, found {given}")),
+            Ok(0) => self.warn(
+                key,
+                "is 0, which means that there is no such rule, as in zot. An entry of keepTags without rules keeps all its tags. Remove the key, or write 1 or more",
+            ),
+            Ok(_) => {}
         }
         count.ok().filter(|count| *count > 0)
     }
@@ -145,6 +163,26 @@ impl Interpreter<'_> {
         }
         share
     }
+}
+
+/// Whether this pattern surely matches no name of a repository. Patterns with classes or braces are not
+/// checked.
+fn matches_no_repository(pattern: &str) -> bool {
+    let is_wrong = |character: char| character.is_ascii_uppercase() || character.is_whitespace();
+    !pattern.contains(['[', '{', '\\'])
+        && (pattern.contains(is_wrong)
+            || pattern.contains("//")
+            || pattern.starts_with('/')
+            || pattern.ends_with('/'))
+}
+
+/// A character of the regular expression that no tag contains. Expressions with classes, groups with flags,
+/// escapes or optional parts are not checked.
+fn in_no_tag(pattern: &str) -> Option<char> {
+    let is_simple = !pattern.contains(['[', '\\', '{', '|', '?', '*']);
+    pattern
+        .chars()
+        .find(|character| is_simple && matches!(character, ' ' | '/' | ':' | '@' | ','))
 }
 
 const KEY: &str = "storage.retention";

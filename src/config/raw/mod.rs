@@ -94,7 +94,8 @@ pub struct Storage {
     /// them. `wharfinger gc` does the same once, also with false. Expired uploads are removed in any case.
     /// Default true, as in zot. [How it works](../explanation/collecting.md). Changes need a restart.
     pub gc: Option<bool>,
-    /// How old content must be before it is removed, such as `24h`. A client that pushed a blob, or learned
+    /// How old content must be before it is removed, such as `24h`. As in zot, a number without a unit is
+    /// nanoseconds; less than a second is refused, except 0. A client that pushed a blob, or learned
     /// that the registry has it, can rely on that for half of this time. What a manifest needs is safe at any
     /// value. Default `24h`, where zot has one hour. With 0, which is for tests, clients may have to repeat a
     /// push. Changes need a restart.

@@ -15,8 +15,8 @@ pub struct Retention {
     pub delay: Option<String>,
     /// The largest share of a repository's tags, or of its manifests, that the policies may delete in one pass,
     /// from 0 to 1. Tags that are only kept because they are younger than `storage.gcDelay` do not count. If a
-    /// pass would delete more, it leaves that repository alone and logs an error. `wharfinger gc` has no such
-    /// limit. Default 0.5.
+    /// pass would delete more, it leaves that repository alone and logs an error. It may always delete 100
+    /// manifests. `wharfinger gc` has no such limit. Default 0.5.
     pub max_share: Option<f64>,
     /// The first policy whose patterns match a repository decides about it. A repository without a policy
     /// keeps everything.

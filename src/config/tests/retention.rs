@@ -113,7 +113,7 @@ fn every_mistake_is_found_at_its_place() {
         .map(ToString::to_string)
         .collect();
     for text in [
-        "policies[1].keepTags[0].pulledWithin: must be a duration such as 30s, 5m or 24h, not \"7d\"",
+        "policies[1].keepTags[0].pulledWithin: must be a duration such as 30s, 5m or 24h, not \"7d\": write 168h",
         "policies[1].keepTags[0].patterns[1]: \"v(2\" is not a regular expression of RE2: unclosed group",
         "policies[1].keepTags[0].mostRecentlyPushedCount: must be 1 or more, found -1",
     ] {
@@ -125,6 +125,8 @@ fn every_mistake_is_found_at_its_place() {
 fn settings_that_are_never_used_cause_a_warning() {
     let config = load(&retention(json!({"policies": [
         {"repositories": []},
+        {"repositories": ["Prod/*", "prod/", "[A-Z]*"], "keepTags": [{"patterns": ["^v 1$", "v1", "[ v]1"], "mostRecentlyPushedCount": 0}]},
+        {"repositories": ["prod"], "keepTags": [{"patterns": ["v1", "^.*$"]}, {"patterns": ["v2"]}]},
         {"repositories": ["**"], "keepTags": [{"patterns": []}, {"patterns": ["v1"]}], "deleteUntagged": false, "keepUntagged": {"mostRecentlyPushedCount": 1}},
         {"repositories": ["a"]},
     ]})))
@@ -134,14 +136,22 @@ fn settings_that_are_never_used_cause_a_warning() {
         .iter()
         .map(|warning| warning.key.as_str())
         .collect();
-    for key in [
+    let expected = [
         "storage.retention.policies[0].repositories",
-        "storage.retention.policies[1].keepTags[1]",
-        "storage.retention.policies[1].keepUntagged",
-        "storage.retention.policies[2]",
-    ] {
-        assert!(warned.contains(&key), "{key} in {warned:?}");
-    }
+        "storage.retention.policies[1].repositories[0]",
+        "storage.retention.policies[1].repositories[1]",
+        "storage.retention.policies[1].keepTags[0].patterns[0]",
+        "storage.retention.policies[1].keepTags[0].mostRecentlyPushedCount",
+        "storage.retention.policies[2].keepTags[1]",
+        "storage.retention.policies[3].keepTags[1]",
+        "storage.retention.policies[3].keepUntagged",
+        "storage.retention.policies[4]",
+    ];
+    let warned: Vec<&str> = warned
+        .into_iter()
+        .filter(|key| key.starts_with("storage.retention"))
+        .collect();
+    assert_eq!(warned, expected);
 }
 
 #[test]

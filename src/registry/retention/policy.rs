@@ -20,6 +20,11 @@ pub struct Retention {
 }
 
 impl Retention {
+    /// A pass may delete this many manifests of a repository whatever their share is. A tag that moves often
+    /// leaves only such manifests behind, and some images consist of three or more. There is no such number
+    /// for tags, because a wrong pattern would then empty small repositories.
+    pub const FREE_MANIFESTS: u64 = 100;
+
     /// The policy that applies to the repository: the first that matches, and its position in the list.
     #[must_use]
     pub fn policy(&self, repository: &RepositoryName) -> Option<(usize, &Policy)> {
@@ -86,7 +91,7 @@ impl Patterns {
 
     #[must_use]
     pub fn match_every_tag(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_empty() || self.texts().any(|text| EVERY_TAG.contains(&text))
     }
 
     #[must_use]
@@ -98,6 +103,9 @@ impl Patterns {
         self.0.iter().map(regex::Regex::as_str)
     }
 }
+
+/// The usual regular expressions that match every tag. A tag is never empty.
+const EVERY_TAG: [&str; 10] = ["", ".", ".*", ".+", "^.*", "^.+", ".*$", ".+$", "^.*$", "^.+$"];
 
 impl PartialEq for Patterns {
     fn eq(&self, other: &Self) -> bool {

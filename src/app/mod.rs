@@ -21,6 +21,6 @@ mod tokens;
 
 pub use backup::{NotBackedUp, back_up};
 pub use check::{Checked, check};
-pub use collect::{NotCollected, collect};
+pub use collect::{Cut, NotCollected, collect};
 pub use evaluate::{Evaluator, Verdict};
 pub use registrar::Registrar;

@@ -10,6 +10,17 @@ use std::time::Duration;
 #[serde(rename_all = "camelCase")]
 pub struct CollectRequest {
     pub dry_run: bool,
+    /// The fingerprint of the settings in the command's file.
+    pub settings: u64,
+}
+
+/// The answer to a request for one pass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Collected {
+    pub report: Report,
+    /// The registry was started with other settings than those in the command's file, and used its own.
+    pub other_settings: bool,
 }
 
 impl Question for CollectRequest {
@@ -17,5 +28,5 @@ impl Question for CollectRequest {
     /// The registry reports progress every second.
     const PATIENCE: Duration = Duration::from_secs(60);
     type Progress = Reached;
-    type Answer = Report;
+    type Answer = Collected;
 }

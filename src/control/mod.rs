@@ -19,7 +19,7 @@ mod trust;
 pub use answers::{Answers, Updates};
 pub use ask::{AskError, ask};
 pub use backup::BackupRequest;
-pub use collect::CollectRequest;
+pub use collect::{CollectRequest, Collected};
 pub use gauges::gauges;
 pub use question::{Question, Reason};
 pub use report::{CertificateReport, KeyReport, Report, SourceReport, Trusted, Verifies, What};

@@ -19,7 +19,7 @@ const TAGS: [&str; 4] = ["a", "b", "c", "d"];
 pub(crate) struct Image {
     repository: String,
     pub(crate) blobs: [Vec<u8>; 2],
-    manifest: String,
+    pub(crate) manifest: String,
 }
 
 impl Image {

@@ -5,9 +5,10 @@ use crate::crash::full::Small;
 use crate::harness::{Client, Setup, TestApp, output, sha256};
 use reqwest::Method;
 use rusqlite::Connection;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 /// A registry that removes nothing by itself. Its collector has no grace period.
 fn at_once() -> Setup {
@@ -368,4 +369,79 @@ async fn space_comes_back_on_a_full_disk() {
     small.fill();
     assert_eq!(twice(&app.setup).await["freedBytes"], json!(size(&second)));
     assert_eq!(bytes_in(&app.store().join("d")), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_pass_prints_what_it_removed() {
+    let mut setup = at_once();
+    setup.config["storage"]["commit"] = json!(false);
+    setup.config["storage"]["retention"] =
+        json!({"policies": [{"repositories": ["**"], "keepTags": [{"patterns": ["^keep$"]}]}]});
+    let mut app = setup.start().await;
+    let client = app.anonymous();
+    let image = Image::new("team/app", "many tags", false);
+    image.push(&client, "keep").await;
+    for number in 0..200 {
+        image.push_manifest(&client, &format!("t{number}")).await;
+    }
+    stop(&mut app).await;
+    let log = app.store().join("records.sqlite3-wal");
+    let size = || std::fs::metadata(&log).map_or(0, |file| file.len());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"))
+        .args(["gc", "--output", "json"])
+        .arg(app.setup.file())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It has deleted some tags.
+    while size() < 100_000 && command.try_wait().unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    drop(kill_process(Pid::from_child(&command), Signal::INT));
+    let ended = tokio::task::spawn_blocking(|| command.wait_with_output().unwrap());
+    let ended = ended.await.unwrap();
+    let done: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(done["complete"], json!(ended.status.success()), "{done}");
+    let told = done["repositories"]["team/app"]["goes"]["unmatchedTag"]["count"]
+        .as_u64()
+        .unwrap();
+    let (code, rest) = report(&app.setup, &[]).await;
+    assert_eq!(code, 0, "{rest}");
+    let rest = rest["repositories"]["team/app"]["goes"]["unmatchedTag"]["count"]
+        .as_u64()
+        .unwrap_or(0);
+    // The deletion that the signal interrupts may be in neither report.
+    assert!((199..=200).contains(&(told + rest)), "{told} and {rest}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_says_that_the_registry_uses_other_policies_and_what_a_policy_would_free() {
+    let mut setup = at_once();
+    let policies = json!([{"repositories": ["**"], "keepTags": [{"patterns": ["^keep$"]}]}]);
+    setup.config["storage"]["retention"] = json!({"dryRun": true, "policies": policies});
+    let app = setup.start().await;
+    answers(&app).await;
+    let client = app.anonymous();
+    let image = Image::new("team/app", "goes", false);
+    image.push(&client, "goes").await;
+    Image::new("team/app", "keep", false).push(&client, "keep").await;
+    let (code, out, errors) = gc(&app.setup, &["--dry-run"]).await;
+    assert_eq!((code, errors.as_str()), (0, ""), "{out}");
+    let bytes = size(&image) + image.manifest.len() as u64;
+    let more =
+        format!("0 bytes to free, 2 to keep; without storage.retention.dryRun, {bytes} more bytes to free");
+    assert!(out.contains(&more), "{more} in {out}");
+    let mut other = app.setup.config.clone();
+    other["storage"]["retention"]["dryRun"] = json!(false);
+    app.setup.write("other.json", &other.to_string());
+    let folder = app.setup.folder.path().to_owned();
+    let run = move || output(&["gc", "other.json", "--dry-run"], &folder);
+    let (code, out, errors) = tokio::task::spawn_blocking(run).await.unwrap();
+    assert_eq!(code, 0, "{out}{errors}");
+    assert!(out.contains(&more), "the registry's policies were used: {out}");
+    assert!(
+        errors.contains("the registry has loaded another storage.gcDelay or storage.retention"),
+        "{errors}"
+    );
 }

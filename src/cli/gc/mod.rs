@@ -6,15 +6,15 @@ mod table;
 use super::bar::Bar;
 use super::holder::Holder;
 use super::{FAILED, SUCCESS, fail, interrupted, load, registry_on, say, say_error};
-use crate::app;
-use crate::config::{Config, FixedSettings};
-use crate::control::CollectRequest;
-use crate::registry::collect::{self, Reached, Report};
+use crate::app::{self, NotCollected};
+use crate::config::Config;
+use crate::control::{CollectRequest, Collected};
+use crate::registry::collect::{self, Phase, Reached, Report};
 use crate::storage::local::{Local, OpenError};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[derive(Args)]
@@ -35,6 +35,21 @@ enum Output {
     Json,
 }
 
+/// A pass that did not end.
+struct Cut {
+    /// A message for the user.
+    why: String,
+    /// What the pass did until then.
+    report: Box<Report>,
+}
+
+impl From<app::Cut> for Cut {
+    fn from(app::Cut { why, report }: app::Cut) -> Self {
+        let why = why.to_string();
+        Self { why, report }
+    }
+}
+
 /// The report in JSON.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -50,22 +65,55 @@ pub(super) async fn run(options: &Options) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let stopped = interrupted();
+    let stop = interrupted();
     let mut bar = Bar::new(std::io::stderr().is_terminal());
-    let made = tokio::select! {
-        made = make(&config, options.dry_run, &mut bar) => made,
-        () = stopped => Err("interrupted before the pass was complete; the next pass removes the rest".to_owned()),
-    };
+    let made = make(&config, options, stop, &mut bar).await;
     bar.end();
+    let store = &config.fixed.storage;
     match made {
-        Ok(report) => print(&report, &config.fixed, options.output),
-        Err(why) => fail(&why),
+        Ok(report) => {
+            let is_complete = report.is_complete();
+            if let Err(why) = print(&report, is_complete, store, options.output) {
+                return fail(&why);
+            }
+            if is_complete {
+                return SUCCESS;
+            }
+            say_error(
+                "error: some items in the report could not be checked or removed; `wharfinger fsck` or the log names the cause",
+            );
+            FAILED
+        }
+        Err(Cut { why, report }) => {
+            // A dry run has removed nothing.
+            if !options.dry_run && report.going() > 0 {
+                drop(print(&report, false, store, options.output));
+            }
+            fail(&why)
+        }
     }
 }
 
-async fn make(config: &Config, dry_run: bool, bar: &mut Bar) -> Result<Report, String> {
+async fn make(
+    config: &Config,
+    Options { file, dry_run, .. }: &Options,
+    stop: impl Future<Output = ()>,
+    bar: &mut Bar,
+) -> Result<Report, Cut> {
     let fixed = &config.fixed;
-    let show = |Reached { phase, done, of }| bar.show_part(phase.words(), done, of);
+    let dry_run = *dry_run;
+    let mut waits = false;
+    let show = |Reached { phase, done, of }| {
+        if phase == Phase::Waiting && !std::mem::replace(&mut waits, true) {
+            bar.clear();
+            say_error("another pass is running; this one waits until it ends");
+        }
+        bar.show_part(phase.words(), done, of);
+    };
+    let failed = |why| Cut {
+        why,
+        report: Box::default(),
+    };
     match Local::open_existing(&fixed.storage) {
         Ok(store) => {
             let store = Arc::new(store);
@@ -75,10 +123,10 @@ async fn make(config: &Config, dry_run: bool, bar: &mut Bar) -> Result<Report, S
                 ..fixed.collecting.by_hand(config.live.rules(), false)
             };
             if !dry_run {
-                store.remove_leftovers().map_err(|why| why.to_string())?;
+                store.remove_leftovers().map_err(|why| failed(why.to_string()))?;
             }
-            let made = app::collect(registry, options, show).await;
-            made.map_err(|why| why.to_string())
+            let made = app::collect(registry, options, stop, show).await;
+            made.map_err(Cut::from)
         }
         Err(why @ OpenError::InUse { .. }) => {
             let holder = Holder {
@@ -87,32 +135,48 @@ async fn make(config: &Config, dry_run: bool, bar: &mut Bar) -> Result<Report, S
                 work: "collection",
                 again: "remove the rest",
             };
-            holder.ask(&CollectRequest { dry_run }, show).await
+            let request = CollectRequest {
+                dry_run,
+                settings: fixed.collecting.by_hand(config.live.rules(), false).fingerprint(),
+            };
+            let asked = tokio::select! {
+                asked = holder.ask(&request, show) => asked.map_err(failed)?,
+                () = stop => {
+                    return Err(failed(format!(
+                        "{}. The registry's log names the tags and manifests that this one deleted",
+                        NotCollected::Stopped
+                    )));
+                }
+            };
+            let Collected {
+                report,
+                other_settings,
+            } = asked;
+            if other_settings {
+                say_error(&format!(
+                    "note: the registry has loaded another storage.gcDelay or storage.retention than {} has, and this pass used the registry's; a change of gcDelay needs a restart",
+                    file.display()
+                ));
+            }
+            Ok(report)
         }
-        Err(why) => Err(why.to_string()),
+        Err(why) => Err(failed(why.to_string())),
     }
 }
 
-fn print(report: &Report, fixed: &FixedSettings, output: Output) -> u8 {
+/// Prints the report. `is_complete` says whether everything could be checked and removed.
+fn print(report: &Report, is_complete: bool, store: &Path, output: Output) -> Result<(), String> {
     match output {
-        Output::Text => say(&table::table(report, &fixed.storage)),
+        Output::Text => say(&table::table(report, is_complete, store)),
         Output::Json => {
             let printed = Printed {
-                complete: report.is_complete(),
+                complete: is_complete,
                 freed_bytes: report.freed_bytes(),
                 report,
             };
-            match serde_json::to_string_pretty(&printed) {
-                Ok(text) => say(&text),
-                Err(why) => return fail(&why.to_string()),
-            }
+            let text = serde_json::to_string_pretty(&printed);
+            say(&text.map_err(|why| why.to_string())?);
         }
     }
-    if report.is_complete() {
-        return SUCCESS;
-    }
-    say_error(
-        "error: some items in the report could not be checked or removed; `wharfinger fsck` or the log names the cause",
-    );
-    FAILED
+    Ok(())
 }

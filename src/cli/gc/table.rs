@@ -11,7 +11,7 @@ const NUMBERS: [bool; 5] = [false, false, true, true, false];
 type Row = [String; 5];
 
 /// The table, and a line with the sums. It does not end with a newline.
-pub(super) fn table(report: &Report, store: &Path) -> String {
+pub(super) fn table(report: &Report, is_complete: bool, store: &Path) -> String {
     let mut rows = vec![(HEAD.map(str::to_owned), None)];
     for (name, section) in &report.repositories {
         rows.extend(part(name, section));
@@ -47,7 +47,7 @@ pub(super) fn table(report: &Report, store: &Path) -> String {
         }
         text.push('\n');
     }
-    let _ = write!(text, "{}: {}", store.display(), sums(report));
+    let _ = write!(text, "{}: {}", store.display(), sums(report, is_complete));
     text
 }
 
@@ -83,7 +83,7 @@ fn part(name: &str, section: &Section) -> Vec<(Row, Option<String>)> {
         note("stays", what, why.clone());
     }
     for (why, names) in given_up {
-        note("of these", why.clone(), names.join(", "));
+        note("of these", why.clone(), names.join("\n    "));
     }
     if let Some(why) = exceeds {
         let what = "tags and manifests, in a scheduled pass".to_owned();
@@ -95,17 +95,16 @@ fn part(name: &str, section: &Section) -> Vec<(Row, Option<String>)> {
     rows
 }
 
-fn sums(report: &Report) -> String {
+fn sums(report: &Report, is_complete: bool) -> String {
     let going = report.going();
     let staying = report.staying();
     let bytes = report.freed_bytes();
-    let complete = if report.is_complete() {
-        "complete"
-    } else {
-        "INCOMPLETE"
-    };
+    let complete = if is_complete { "complete" } else { "INCOMPLETE" };
     if report.dry_run {
-        format!("dry run {complete}: {going} to remove, {bytes} bytes to free, {staying} to keep")
+        let more = report.retention_would_free.map_or_else(String::new, |more| {
+            format!("; without storage.retention.dryRun, {more} more bytes to free")
+        });
+        format!("dry run {complete}: {going} to remove, {bytes} bytes to free, {staying} to keep{more}")
     } else {
         format!("{complete}: {going} removed, {bytes} bytes freed, {staying} kept")
     }
@@ -121,7 +120,7 @@ mod tests {
         let amount = |count, bytes| Amount { count, bytes };
         let mut report = Report::default();
         assert_eq!(
-            table(&report, Path::new("/s")),
+            table(&report, true, Path::new("/s")),
             "/s: complete: 0 removed, 0 bytes freed, 0 kept"
         );
         let app = report.repositories.entry("team/app".into()).or_default();
@@ -136,6 +135,7 @@ mod tests {
         report.repositories.entry("b".into()).or_default().stopped = Some("m/b is damaged".into());
         report.store.goes.insert(Goes::UnlinkedBlob, amount(3, 700));
         report.dry_run = true;
+        report.retention_would_free = Some(9);
         let wanted = "\
 REPOSITORY             COUNT  BYTES  WHAT
 b            stays                   everything, because a manifest cannot be read
@@ -144,12 +144,13 @@ team/app     goes          2      0  tags that no rule of keepTags keeps
              goes         12   3400  blobs that no manifest of the repository needs
              stays         1      5  younger than the grace period
              of these                storage.retention.policies[0].keepTags[0]: none of its rules keeps the tag
-    v1, v2
+    v1
+    v2
              stays                   tags and manifests, in a scheduled pass
     60 of 100 tags
 (the store)  goes          3    700  blobs that no repository has
 
-/s: dry run INCOMPLETE: 17 to remove, 700 bytes to free, 1 to keep";
-        assert_eq!(table(&report, Path::new("/s")), wanted);
+/s: dry run INCOMPLETE: 17 to remove, 700 bytes to free, 1 to keep; without storage.retention.dryRun, 9 more bytes to free";
+        assert_eq!(table(&report, false, Path::new("/s")), wanted);
     }
 }

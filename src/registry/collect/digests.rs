@@ -108,6 +108,9 @@ impl Collector {
         while let Some(page) = pages.next().await? {
             notes.looked(page.len() as u64);
             for key in page {
+                if let Some(digest) = keys::manifest_of(&key) {
+                    notes.within(Spot::of(&digest).share(), Spot::SHARES);
+                }
                 match self.references(&key).await {
                     Ok(Some(references)) => {
                         for digest in references.into_digests() {

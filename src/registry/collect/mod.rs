@@ -41,6 +41,7 @@ use crate::oci::RepositoryName;
 use pace::Breath;
 use pass::Pass;
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -66,6 +67,14 @@ impl Options {
     /// The shortest grace period that keeps every promise to clients: twice the age at which a push or a HEAD
     /// rewrites a record.
     pub const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// A number that differs for passes that would remove other things.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        format!("{:?} {:?}", self.grace, self.rules.retention).hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 impl Default for Options {
@@ -89,10 +98,24 @@ impl Registry {
     /// If this future fails or is dropped, nothing is lost: the next pass removes the rest.
     pub async fn collect(
         &self,
-        _: &Maintenance,
+        owner: &Maintenance,
         options: &Options,
         observer: &mut dyn Observer,
     ) -> Result<Report, Error> {
+        let mut report = Report::default();
+        self.collect_into(owner, options, observer, &mut report).await?;
+        Ok(report)
+    }
+
+    /// Like [`collect`](Self::collect). If this future fails or is dropped, `report` has what was done until
+    /// then.
+    pub async fn collect_into(
+        &self,
+        _: &Maintenance,
+        options: &Options,
+        observer: &mut dyn Observer,
+        report: &mut Report,
+    ) -> Result<(), Error> {
         let mut collector = Collector::new(self, options);
         let _alone = if options.rules.by_hand {
             let waiting = || observer.reached(Reached::WAITING);
@@ -101,11 +124,11 @@ impl Registry {
             collector.breath.pauses(self.turns.background().await);
             None
         };
-        let mut notes = Notes::new(options.dry_run, observer);
+        let notes = Notes::new(options.dry_run, observer);
+        let mut so_far = SoFar { notes, report };
         Pass::new(&collector, options.resume && !options.dry_run)
-            .run(&mut notes)
-            .await?;
-        Ok(notes.finish())
+            .run(&mut so_far.notes)
+            .await
     }
 
     /// Starts to remember what may have become garbage, for [`collect_lately`](Self::collect_lately). All
@@ -134,6 +157,18 @@ impl Registry {
         let mut notes = Notes::new(false, observer);
         collector.lately(&mut notes).await?;
         Ok(notes.finish())
+    }
+}
+
+/// Hands over the report of a pass, also if the pass stops before its end.
+struct SoFar<'a, 'n> {
+    notes: Notes<'n>,
+    report: &'a mut Report,
+}
+
+impl Drop for SoFar<'_, '_> {
+    fn drop(&mut self) {
+        *self.report = self.notes.take();
     }
 }
 

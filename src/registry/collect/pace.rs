@@ -62,6 +62,8 @@ impl Breath {
 
     /// Rests if the collector has worked long enough. Call this for each record.
     pub(super) async fn take(&self) {
+        // Reads of the local store never yield. Without this, a pass without rest could not be interrupted.
+        tokio::task::coop::consume_budget().await;
         let rest = match self.pace {
             Pace::UNBOUNDED => None,
             _ => self.due(Instant::now()),

@@ -20,6 +20,10 @@ pub struct Report {
     /// How many repositories did not fit in `repositories`. Their sums are in `others`.
     pub omitted_repositories: u64,
     pub others: Section,
+    /// In a dry run while `storage.retention.dryRun` is set: how many more bytes a pass would free without
+    /// that key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_would_free: Option<u64>,
 }
 
 /// A part of a [`Report`].
@@ -325,6 +329,12 @@ impl<'a> Notes<'a> {
         self.repositories = repositories;
     }
 
+    /// Tells how much of the present repository is done.
+    pub(super) fn within(&mut self, done: u64, of: u64) {
+        let repositories = self.repositories.max(self.passed + 1);
+        self.reached(self.passed * of + done.min(of), repositories * of);
+    }
+
     pub(super) fn passed_a_repository(&mut self) {
         self.passed += 1;
         self.reached(self.passed, self.repositories.max(self.passed));
@@ -397,8 +407,13 @@ impl<'a> Notes<'a> {
     }
 
     pub(super) fn finish(mut self) -> Report {
+        self.take()
+    }
+
+    /// Takes out the report.
+    pub(super) fn take(&mut self) -> Report {
         self.report.omitted_repositories = self.omitted.len() as u64;
-        self.report
+        std::mem::take(&mut self.report)
     }
 
     fn section(&mut self, repository: Option<&RepositoryName>) -> &mut Section {

@@ -3,13 +3,14 @@
 
 use super::super::Error;
 use super::super::keys::{self, Entry, Key, Prefix};
-use super::super::retention::{GivenUp, Share, Subject, Survey, TagFacts, Times, Verdict};
+use super::super::retention::{GivenUp, Retention, Share, Subject, Survey, TagFacts, Times, Verdict};
 use super::super::states::tag::TagRecord;
 use super::super::typed_store::Found;
 use super::Collector;
 use super::references::is_unknown;
 use super::rehearsal::{Rehearsal, Tally};
 use super::report::{Goes, Item, Notes, Stays};
+use super::spot::Spot;
 use crate::clock::Timestamp;
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::storage::Show;
@@ -33,8 +34,10 @@ impl Collector {
             return Ok(());
         }
         let only_reports = self.rules.retention.dry_run;
+        // A pass that an operator starts deletes it all the same, so only its dry run says what is too much.
+        let has_limit = self.is_dry() || !self.rules.by_hand;
         // Nothing is more than all, so there is nothing to count.
-        if only_reports || !self.rules.max_share(repository).is_all() {
+        if only_reports || (has_limit && !self.rules.max_share(repository).is_all()) {
             let mut rehearsal = Rehearsal::new(if only_reports { Some(&mut *notes) } else { None });
             let excess = self.rehearse(repository, &mut rehearsal).await?;
             let is_empty = rehearsal.tally().is_empty();
@@ -104,9 +107,8 @@ impl Collector {
             ..
         } = rehearsal.tally();
         let all = self.count(keys::manifests(repository)).await?;
-        let too_many_manifests = share
-            .is_exceeded(taken, all)
-            .then(|| too_much(share, &format!("{taken} of {all} manifests")));
+        let is_exceeded = taken > Retention::FREE_MANIFESTS && share.is_exceeded(taken, all);
+        let too_many_manifests = is_exceeded.then(|| too_much(share, &format!("{taken} of {all} manifests")));
         Ok(too_many_tags(taken_tags)
             .or(too_many_manifests)
             .or_else(|| dry.too_much_to_count()))
@@ -158,14 +160,17 @@ impl Collector {
         let mut pages = records.pages(keys::manifests(repository), String::new(), Show::Visible);
         while let Some(page) = pages.next().await? {
             notes.looked(page.len() as u64);
-            let mut next: Vec<Digest> = page.iter().rev().filter_map(keys::manifest_of).collect();
-            // Check children right after their index, wherever their keys are.
-            while let Some(digest) = next.pop() {
-                if self.is_full() {
-                    return Ok(());
+            for digest in page.iter().filter_map(keys::manifest_of) {
+                notes.within(Spot::of(&digest).share(), Spot::SHARES);
+                let mut next = vec![digest];
+                // Check children right after their index, wherever their keys are.
+                while let Some(digest) = next.pop() {
+                    if self.is_full() {
+                        return Ok(());
+                    }
+                    let followers = self.examine(repository, &digest, survey, notes).await?;
+                    next.extend(followers);
                 }
-                let followers = self.examine(repository, &digest, survey, notes).await?;
-                next.extend(followers);
             }
         }
         Ok(())

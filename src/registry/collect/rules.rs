@@ -18,6 +18,19 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// The same rules without `storage.retention.dryRun`, if that is set and there is a policy.
+    #[must_use]
+    pub fn applied(&self) -> Option<Self> {
+        let only_reports = self.retention.dry_run && !self.retention.policies.is_empty();
+        only_reports.then(|| Self {
+            retention: Arc::new(Retention {
+                dry_run: false,
+                ..self.retention.as_ref().clone()
+            }),
+            ..self.clone()
+        })
+    }
+
     /// The facts that the repository's policy needs before it can decide. `None` if the repository keeps
     /// everything.
     pub(super) fn survey(&self, repository: &RepositoryName, grace: Duration) -> Option<Survey<'_>> {

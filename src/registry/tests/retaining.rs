@@ -421,6 +421,23 @@ async fn a_manifest_whose_pulls_cannot_be_read_is_kept() {
     }
 }
 
+/// A tag that moves leaves only untagged manifests behind.
+#[tokio::test]
+async fn a_few_untagged_manifests_are_deleted_whatever_their_share_is() {
+    for (count, left) in [(100, 1), (102, 102)] {
+        let bench = started().await;
+        for number in 0..count {
+            let digest = push(&bench, &format!("build {number}")).await;
+            put_tag(&bench, "latest", &digest).await;
+        }
+        bench.hand.advance(2 * DAY);
+        let policies = json!([{"repositories": ["**"], "keepTags": [{"patterns": ["latest"]}]}]);
+        let report = pass(&bench, &options(&json!({"policies": policies}))).await;
+        assert_eq!(bench.keys("r/team/app!/m/").await.len(), left);
+        assert_eq!(report.goes().is_empty(), left > 1, "{count}");
+    }
+}
+
 #[tokio::test]
 async fn a_policy_that_only_reports_changes_nothing() {
     let bench = started().await;

@@ -398,7 +398,7 @@ async fn an_interrupted_pass_prints_what_it_removed() {
     while size() < 100_000 && command.try_wait().unwrap().is_none() {
         tokio::task::yield_now().await;
     }
-    drop(kill_process(Pid::from_child(&command), Signal::INT));
+    kill_process(Pid::from_child(&command), Signal::INT).unwrap();
     let ended = tokio::task::spawn_blocking(|| command.wait_with_output().unwrap());
     let ended = ended.await.unwrap();
     let done: Value = serde_json::from_slice(&ended.stdout).unwrap();

@@ -1,4 +1,4 @@
-# A small image. It contains only the binary and the libraries that it is linked with, and runs as the user nobody.
+# A small image. It contains only the binary and the libraries that it is linked with, and runs as the user 65532.
 #
 #   docker build -t wharfinger .
 #   docker run -v "$PWD/config:/etc/wharfinger:ro" -v wharfinger:/var/lib/wharfinger -p 5000:5000 wharfinger

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! TLS peer chain ─┐
-//! Authorization  ─┼─▶ Credential ─▶ Verified ─▶ Claims ─▶ Identity ─▶ Permit<Action> ─▶ Registry ─▶ Records, Blobs
+//! Authorization  ─┼─▶ Credential ─▶ VerifiedJwt, VerifiedChain ─▶ Identity ─▶ Permit<Action> ─▶ Registry ─▶ Records, Blobs
 //! (nothing)      ─┘
 //! ```
 //!

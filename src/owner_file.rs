@@ -81,7 +81,7 @@ pub(crate) enum Unreadable {
     #[error("cannot be read: {0}")]
     Io(FileError),
     #[error(
-        "another user could have written it: it must be a regular file of the registry's user that only this user may write (mode 0600)"
+        "another user could have written it: it must be a regular file of the registry's user that only this user may write (for example mode 0600)"
     )]
     Shared,
 }

@@ -140,7 +140,7 @@ async fn load_usage(registry: &Registry) {
 /// This runs before the first request, so that no pull is missed.
 async fn begin_recording_pulls(registry: &Registry) {
     if let Err(why) = registry.begin_recording_pulls().await {
-        tracing::error!("cannot record since when pulls are recorded: {why}");
+        tracing::error!("cannot store the time at which the recording of pulls began: {why}");
     }
 }
 

@@ -189,7 +189,7 @@ pub enum InvalidKeys {
     #[error("{} cannot be read or written: {why}", path.display())]
     Unusable { path: PathBuf, why: FileError },
     #[error(
-        "{}: another user could have written it: it must be a regular file of the registry's user that only this user may write (mode 0600); \
+        "{}: another user could have written it: it must be a regular file of the registry's user that only this user may write (for example mode 0600); \
          if it is not yours, remove it to have new keys made, which ends every session",
         path.display()
     )]

@@ -210,8 +210,8 @@ impl Collector {
                 .await
         };
         let is_gone = match removed {
-            // Its record is written again before it is removed. Links and blobs need less room, and give some
-            // back.
+            // The removal of a manifest first writes its record again, which needs space. Links and blobs need
+            // less, and give some back.
             Err(why) if why.is_full() => {
                 tracing::warn!(repo.name = %repository, manifest.digest = %digest, "cannot remove a manifest; the next pass tries again: {why}");
                 notes.stays(&item, Stays::NotRemoved);

@@ -34,7 +34,7 @@ impl Collector {
             return Ok(());
         }
         let only_reports = self.rules.retention.dry_run;
-        // A pass that an operator starts deletes it all the same, so only its dry run says what is too much.
+        // An operator's pass ignores the limit. Its dry run still reports what a scheduled pass would leave alone.
         let has_limit = self.is_dry() || !self.rules.by_hand;
         // Nothing is more than all, so there is nothing to count.
         if only_reports || (has_limit && !self.rules.max_share(repository).is_all()) {

@@ -99,7 +99,7 @@ impl<'a> To<'a> {
         }
     }
 
-    /// For an upload whose digest is known.
+    /// Returns the target with the bytes that this digest would add to the quotas.
     pub(super) fn adding(self, adds: Adds) -> Self {
         Self {
             quotas: (self.quotas.0, adds),

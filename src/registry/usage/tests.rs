@@ -29,7 +29,7 @@ fn usage(total: Option<u64>, of: &[(&str, u64)]) -> Usage {
     })
 }
 
-/// Counters that are known and 0.
+/// Usage that was counted, and is zero.
 fn empty(total: Option<u64>, of: &[(&str, u64)]) -> Usage {
     let usage = usage(total, of);
     usage.load(UsageRecord::default(), Vec::new());

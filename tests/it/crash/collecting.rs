@@ -1,5 +1,5 @@
-//! The loop of kills beside collectors without any grace, and with policies that delete tags and manifests
-//! all the time. At the end the store has the bytes of what is left, and nothing else.
+//! Kills the registry again and again, while collectors without a grace period and retention policies delete.
+//! At the end the store holds only the content that is left.
 
 use super::left::{self, Left, lenient};
 use super::rounds::Rounds;

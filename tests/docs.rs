@@ -302,7 +302,11 @@ fn every_link_has_a_target() {
                 continue;
             }
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let target = page.parent().unwrap().join(file);
+            let target = if file.is_empty() {
+                page.clone()
+            } else {
+                page.parent().unwrap().join(file)
+            };
             assert!(target.exists(), "{}: {link} has no target", page.display());
             let title = |line: &str| {
                 line.trim_start_matches('#')

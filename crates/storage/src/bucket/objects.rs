@@ -1,0 +1,360 @@
+//! The requests that the store makes to its bucket, on `object_store`. This module has no policy: it neither
+//! retries conditional writes nor interprets their failures.
+
+use super::OpenError;
+use super::clock::StoreClock;
+use super::settings::{Credentials, Provider, Settings};
+use super::wire::Wire;
+use bytes::Bytes;
+use http::header::IF_MATCH;
+use object_store::aws::AmazonS3Builder;
+use object_store::client::HttpConnector;
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::signer::{SignedUrlOptions, Signer};
+use object_store::{
+    Certificate, ClientOptions, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    RetryConfig, UpdateVersion,
+};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use wharfinger_base::clock::Timestamp;
+
+/// An object as read.
+#[derive(Debug)]
+pub(super) struct Object {
+    pub tag: Arc<str>,
+    pub bytes: Bytes,
+    pub written: Timestamp,
+}
+
+/// An object as listed.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub key: String,
+    pub size: u64,
+    pub written: Timestamp,
+}
+
+/// What must be true of an object when it is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Condition<'a> {
+    Absent,
+    Tag(&'a str),
+    /// Only for names that are written once.
+    None,
+}
+
+/// What this module needs of a service.
+trait Service: ObjectStore + PaginatedListStore + MultipartStore + Signer {}
+impl<T: ObjectStore + PaginatedListStore + MultipartStore + Signer> Service for T {}
+
+/// A bucket, seen from its root.
+pub(super) struct Objects {
+    /// For conditional writes: sends every request once.
+    once: Arc<dyn Service>,
+    /// For all other requests: repeats those that failed for a passing reason.
+    retrying: Arc<dyn Service>,
+    /// For requests that the crate lacks.
+    http: object_store::client::HttpClient,
+    clock: Arc<StoreClock>,
+    /// Ends with a slash, or is empty.
+    root: String,
+}
+
+impl Objects {
+    pub(super) fn new(settings: &Settings) -> Result<Self, OpenError> {
+        let clock = Arc::new(StoreClock::new());
+        let wire = Wire { clock: clock.clone() };
+        let failed = |why| OpenError::new(&settings.bucket, why);
+        let options = client_options(settings)?;
+        let http = wire.connect(&options).map_err(failed)?;
+        let none = RetryConfig {
+            max_retries: 0,
+            ..RetryConfig::default()
+        };
+        let some = RetryConfig {
+            max_retries: 4,
+            retry_timeout: Duration::from_secs(30),
+            ..RetryConfig::default()
+        };
+        Ok(Self {
+            once: service(settings, &options, &wire, none).map_err(failed)?,
+            retrying: service(settings, &options, &wire, some).map_err(failed)?,
+            http,
+            clock,
+            root: match settings.root.trim_matches('/') {
+                "" => String::new(),
+                root => format!("{root}/"),
+            },
+        })
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn path(&self, key: &str) -> object_store::Result<Path> {
+        Ok(Path::parse(format!("{}{key}", self.root))?)
+    }
+
+    /// `Ok(None)` if there is no object. With `known`, fails with `NotModified` if the object still has that
+    /// entity tag.
+    pub(super) async fn get(&self, key: &str, known: Option<&str>) -> object_store::Result<Option<Object>> {
+        let options = GetOptions {
+            if_none_match: known.map(str::to_owned),
+            ..GetOptions::default()
+        };
+        let found = match self.retrying.get_opts(&self.path(key)?, options).await {
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            found => found?,
+        };
+        let tag = found.meta.e_tag.clone().unwrap_or_default().into();
+        let written = Timestamp::from_millis(found.meta.last_modified.timestamp_millis());
+        Ok(Some(Object {
+            tag,
+            bytes: found.bytes().await?,
+            written,
+        }))
+    }
+
+    /// The size of an object, if it exists.
+    pub(super) async fn size(&self, key: &str) -> object_store::Result<Option<u64>> {
+        match self.retrying.head(&self.path(key)?).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            found => Ok(Some(found?.size)),
+        }
+    }
+
+    pub(super) async fn read(&self, key: &str, range: Range<u64>) -> object_store::Result<Bytes> {
+        self.retrying.get_range(&self.path(key)?, range).await
+    }
+
+    /// Returns the new entity tag. A conditional write is sent once, and after any failure its outcome is
+    /// unknown.
+    pub(super) async fn put(
+        &self,
+        key: &str,
+        bytes: impl Into<PutPayload>,
+        condition: Condition<'_>,
+    ) -> object_store::Result<Arc<str>> {
+        let mode = match condition {
+            Condition::Absent => PutMode::Create,
+            Condition::None => PutMode::Overwrite,
+            Condition::Tag(tag) => PutMode::Update(UpdateVersion {
+                e_tag: Some(tag.to_owned()),
+                version: None,
+            }),
+        };
+        let service = match condition {
+            Condition::None => &self.retrying,
+            Condition::Absent | Condition::Tag(_) => &self.once,
+        };
+        let options = PutOptions::from(mode);
+        let put = service.put_opts(&self.path(key)?, bytes.into(), options).await?;
+        Ok(put.e_tag.unwrap_or_default().into())
+    }
+
+    /// Not an error if there is no object.
+    pub(super) async fn delete(&self, key: &str) -> object_store::Result<()> {
+        match self.retrying.delete(&self.path(key)?).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            deleted => deleted,
+        }
+    }
+
+    /// Deletes the object if it has this entity tag. Returns whether it did. The crate has no such request,
+    /// so a signed URL makes it.
+    pub(super) async fn delete_if(&self, key: &str, tag: &str) -> object_store::Result<bool> {
+        let value: http::HeaderValue = tag.parse().map_err(generic)?;
+        let options = SignedUrlOptions::new().with_signed_header(IF_MATCH, value.clone());
+        let url = self
+            .once
+            .signed_url_opts(http::Method::DELETE, &self.path(key)?, SIGNED_FOR, &options)
+            .await?;
+        let request = http::Request::delete(url.as_str())
+            .header(IF_MATCH, value)
+            .body(object_store::client::HttpRequestBody::empty())
+            .map_err(generic)?;
+        let answer = self.http.execute(request).await.map_err(generic)?;
+        let status = answer.status();
+        match status.as_u16() {
+            200..300 => Ok(true),
+            404 | 412 => Ok(false),
+            _ => Err(generic(Unexpected(status))),
+        }
+    }
+
+    /// Up to `limit` objects whose keys have the prefix and come after `after`, in the order of the keys.
+    pub(super) async fn list(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> object_store::Result<Vec<Entry>> {
+        let under = format!("{}{prefix}", self.root);
+        let offset = Some(after).filter(|after| *after > prefix);
+        let mut entries = Vec::new();
+        let mut page_token = None;
+        while entries.len() < limit {
+            let options = PaginatedListOptions {
+                offset: offset.map(|after| format!("{}{after}", self.root)),
+                max_keys: Some((limit - entries.len()).min(1000)),
+                page_token,
+                ..PaginatedListOptions::default()
+            };
+            let page = self.retrying.list_paginated(Some(&under), options).await?;
+            entries.extend(page.result.objects.into_iter().filter_map(|object| {
+                let key = object.location.as_ref().strip_prefix(&self.root)?;
+                Some(Entry {
+                    key: key.to_owned(),
+                    size: object.size,
+                    written: Timestamp::from_millis(object.last_modified.timestamp_millis()),
+                })
+            }));
+            page_token = page.page_token;
+            if page_token.is_none() {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Begins a multipart upload and returns its ID.
+    pub(super) async fn begin(&self, key: &str) -> object_store::Result<String> {
+        self.retrying.create_multipart(&self.path(key)?).await
+    }
+
+    /// Returns the part's entity tag. Numbers begin with 0.
+    pub(super) async fn put_part(
+        &self,
+        key: &str,
+        upload: &str,
+        number: usize,
+        bytes: impl Into<PutPayload>,
+    ) -> object_store::Result<String> {
+        let part = self
+            .retrying
+            .put_part(&self.path(key)?, &upload.to_owned(), number, bytes.into())
+            .await?;
+        Ok(part.content_id)
+    }
+
+    /// Makes an object of the parts with these entity tags, from number 0 on.
+    pub(super) async fn complete(
+        &self,
+        key: &str,
+        upload: &str,
+        parts: &[String],
+    ) -> object_store::Result<()> {
+        let parts = parts
+            .iter()
+            .map(|tag| PartId {
+                content_id: tag.clone(),
+            })
+            .collect();
+        self.retrying
+            .complete_multipart(&self.path(key)?, &upload.to_owned(), parts)
+            .await?;
+        Ok(())
+    }
+
+    /// Not an error if there is no such upload.
+    pub(super) async fn abort(&self, key: &str, upload: &str) -> object_store::Result<()> {
+        match self
+            .retrying
+            .abort_multipart(&self.path(key)?, &upload.to_owned())
+            .await
+        {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            aborted => aborted,
+        }
+    }
+}
+
+/// How long the signature of a request is valid that is sent at once.
+const SIGNED_FOR: Duration = Duration::from_secs(60);
+
+fn service(
+    settings: &Settings,
+    options: &ClientOptions,
+    wire: &Wire,
+    retry: RetryConfig,
+) -> object_store::Result<Arc<dyn Service>> {
+    match settings.provider {
+        Provider::S3 => {
+            let builder = AmazonS3Builder::new()
+                .with_bucket_name(&settings.bucket)
+                .with_region(settings.region.as_deref().unwrap_or("us-east-1"))
+                .with_virtual_hosted_style_request(!settings.path_style)
+                .with_client_options(options.clone())
+                .with_http_connector(wire.clone())
+                .with_retry(retry);
+            let builder = match &settings.endpoint {
+                Some(endpoint) => builder.with_endpoint(endpoint),
+                None => builder,
+            };
+            let builder = match &settings.credentials {
+                Credentials::Found => builder,
+                Credentials::Given {
+                    access_key,
+                    secret_key,
+                    session_token,
+                } => {
+                    let builder = builder
+                        .with_access_key_id(access_key)
+                        .with_secret_access_key(secret_key.expose());
+                    match session_token {
+                        Some(token) => builder.with_token(token.expose()),
+                        None => builder,
+                    }
+                }
+            };
+            Ok(Arc::new(builder.build()?))
+        }
+        Provider::Gcs | Provider::Azure => Err(object_store::Error::NotSupported {
+            source: "only S3 is supported yet".into(),
+        }),
+    }
+}
+
+fn client_options(settings: &Settings) -> Result<ClientOptions, OpenError> {
+    let failed = |why: String| OpenError::new(&settings.bucket, why);
+    let mut options = ClientOptions::new()
+        .with_allow_http(settings.tls.plain)
+        .with_allow_invalid_certificates(settings.tls.skip_verify)
+        .with_connect_timeout(Duration::from_secs(5))
+        .with_read_timeout(Duration::from_secs(30))
+        .with_timeout_disabled();
+    if let Some(file) = &settings.tls.authorities {
+        let pem = std::fs::read(file).map_err(|why| failed(format!("{}: {why}", file.display())))?;
+        let authorities =
+            Certificate::from_pem_bundle(&pem).map_err(|why| failed(format!("{}: {why}", file.display())))?;
+        for authority in authorities {
+            options = options.with_root_certificate(authority);
+        }
+    }
+    Ok(options)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the store answered {0}")]
+struct Unexpected(http::StatusCode);
+
+fn generic(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> object_store::Error {
+    object_store::Error::Generic {
+        store: "bucket",
+        source: why.into(),
+    }
+}
+
+impl fmt::Debug for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Objects")
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,55 @@
+//! The settings of a bucket.
+
+use std::path::PathBuf;
+use wharfinger_base::secret::Secret;
+
+/// A bucket and how to reach it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub provider: Provider,
+    /// The name of the bucket.
+    pub bucket: String,
+    /// A prefix of all keys, without a slash at its ends. Empty for none.
+    pub root: String,
+    pub region: Option<String>,
+    /// The URL of the service. `None` for the provider's own.
+    pub endpoint: Option<String>,
+    /// Whether the bucket is part of the path (`https://host/bucket/key`) and not of the host name.
+    pub path_style: bool,
+    pub tls: Tls,
+    pub credentials: Credentials,
+}
+
+/// The service that stores the bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// Amazon S3, or a service with the same API.
+    S3,
+    /// Google Cloud Storage.
+    Gcs,
+    /// Azure Blob Storage. The bucket is a container.
+    Azure,
+}
+
+/// How the connection is protected.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    /// Whether plain HTTP is allowed.
+    pub plain: bool,
+    /// Whether any certificate is accepted.
+    pub skip_verify: bool,
+    /// A PEM file with further authorities.
+    pub authorities: Option<PathBuf>,
+}
+
+/// Where the credentials come from.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    Given {
+        access_key: String,
+        secret_key: Secret,
+        session_token: Option<Secret>,
+    },
+    /// In the environment, in a profile file, from a web identity, or from the instance.
+    Found,
+}

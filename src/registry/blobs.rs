@@ -8,11 +8,12 @@ use super::states::blob::{BlobRecord, BlobState};
 use super::states::link::{Announced, LinkRecord};
 use super::states::{Condemnable, Next};
 use super::suspecting::{Brought, Watched};
-use super::typed_store::{Found, Judged, contended, until_settled};
+use super::typed_store::{Found, Judged, Reading, contended, until_settled};
 use super::{Error, Registry, keys, to_its_end};
 use crate::access::{Create, Delete, Permit, Read, Reader};
 use crate::oci::{Digest, RepositoryName};
 use crate::storage::{BlobFile, Show};
+use futures_util::future::join;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,11 +36,36 @@ impl fmt::Debug for Blob {
 }
 
 impl Registry {
+    /// A blob as it is stored now.
     pub async fn blob(&self, permit: &Permit<Read>, digest: &Digest) -> Result<Blob, Error> {
-        let (name, size) = self.held(permit, digest).await?.ok_or(Error::BlobUnknown)?;
+        self.blob_by(Reading::Present, permit, digest).await
+    }
+
+    /// A blob for a GET. The store may answer with the records that it had a few seconds ago.
+    pub async fn pull_blob(&self, permit: &Permit<Read>, digest: &Digest) -> Result<Blob, Error> {
+        match self.blob_by(Reading::Recent, permit, digest).await {
+            // The bytes may have been replaced or removed since.
+            Err(Error::BlobDamaged(_)) => self.blob(permit, digest).await,
+            found => found,
+        }
+    }
+
+    async fn blob_by(&self, reading: Reading, permit: &Permit<Read>, digest: &Digest) -> Result<Blob, Error> {
+        let link = keys::link(digest, permit.repository());
+        let blob = keys::blob(digest);
+        let (link, blob) = join(
+            self.records
+                .look_up_for(reading, &link, |link| link.generation.is_some()),
+            self.records
+                .look_up_for(reading, &blob, |blob| blob.state != BlobState::Dying),
+        )
+        .await;
+        let (name, size) = link?
+            .and_then(|link| link.record.bytes())
+            .ok_or(Error::BlobUnknown)?;
         // The link may name bytes that were damaged and have since been replaced, so the blob's record takes
         // precedence. If that is missing or unreadable, the link is used.
-        let blob = self.records.look_up(&keys::blob(digest)).await.ok().flatten();
+        let blob = blob.ok().flatten();
         let blob = blob.filter(|blob| blob.record.state != BlobState::Dying);
         if let Some(blob) = &blob
             && blob.record.suspect
@@ -161,7 +187,7 @@ impl Registry {
             .records
             .look_up(&keys::link(digest, permit.repository()))
             .await?;
-        Ok(link.and_then(|link| Some((link.record.generation.clone()?, link.record.size))))
+        Ok(link.and_then(|link| link.record.bytes()))
     }
 
     async fn is_held_anywhere(&self, reader: &Reader<'_>, digest: &Digest) -> Result<bool, Error> {

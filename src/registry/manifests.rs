@@ -6,7 +6,7 @@ use super::large::{Turn, worked};
 use super::omitted::Step;
 use super::records::unless_unreadable;
 use super::states::manifest::{self, ManifestRecord};
-use super::typed_store::{Found, until_settled};
+use super::typed_store::{Found, Reading, until_settled};
 use super::{Error, Registry, keys, to_its_end};
 use crate::access::{Permit, Read, Write};
 use crate::limits::MANIFEST_BYTES;
@@ -47,15 +47,35 @@ struct Pushing {
 }
 
 impl Registry {
+    /// A manifest as it is stored now.
     pub async fn manifest(
         &self,
         permit: &Permit<Read>,
         reference: &Reference,
     ) -> Result<StoredManifest, Error> {
+        self.manifest_by(Reading::Present, permit, reference).await
+    }
+
+    /// A manifest for a GET. The store may answer for the manifest with what it had a few seconds ago, but not
+    /// for a tag.
+    pub async fn pull_manifest(
+        &self,
+        permit: &Permit<Read>,
+        reference: &Reference,
+    ) -> Result<StoredManifest, Error> {
+        self.manifest_by(Reading::Recent, permit, reference).await
+    }
+
+    async fn manifest_by(
+        &self,
+        reading: Reading,
+        permit: &Permit<Read>,
+        reference: &Reference,
+    ) -> Result<StoredManifest, Error> {
         let repository = permit.repository();
         let found = match reference {
-            Reference::Digest(digest) => self.stored(repository, digest).await?,
-            Reference::Tag(tag) => self.tagged(repository, tag).await?,
+            Reference::Digest(digest) => self.stored(reading, repository, digest).await?,
+            Reference::Tag(tag) => self.tagged(reading, repository, tag).await?,
         };
         match found {
             Some(manifest) => Ok(manifest),
@@ -139,7 +159,10 @@ impl Registry {
         let Reference::Tag(tag) = reference else {
             if !permit.may_create() || !condition.is_empty() {
                 // An unreadable manifest exists too, and this push repairs it.
-                let stored = unless_unreadable(self.stored(permit.repository(), &pushed.digest).await)?;
+                let stored = unless_unreadable(
+                    self.stored(Reading::Present, permit.repository(), &pushed.digest)
+                        .await,
+                )?;
                 let stored = stored.map_or_else(
                     || Some(pushed.digest.clone()),
                     |stored| stored.map(|stored| stored.digest),
@@ -215,14 +238,16 @@ impl Registry {
         })
     }
 
-    pub(super) async fn stored(
+    async fn stored(
         &self,
+        reading: Reading,
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<StoredManifest>, Error> {
+        let key = keys::manifest(repository, digest);
         let found = self
             .records
-            .look_up(&keys::manifest(repository, digest))
+            .look_up_for(reading, &key, ManifestRecord::is_readable)
             .await?
             .filter(|found| found.record.is_readable());
         Ok(found.map(|found| StoredManifest {
@@ -238,13 +263,18 @@ impl Registry {
         }))
     }
 
-    async fn tagged(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<StoredManifest>, Error> {
+    async fn tagged(
+        &self,
+        reading: Reading,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<Option<StoredManifest>, Error> {
         let mut before = None;
         loop {
             let Some(digest) = self.tag_target(repository, tag).await? else {
                 return Ok(None);
             };
-            let found = self.stored(repository, &digest).await?;
+            let found = self.stored(reading, repository, &digest).await?;
             // Between the two reads the tag may have moved and the old manifest may have been deleted.
             if found.is_some() || before.as_ref() == Some(&digest) {
                 return Ok(found);

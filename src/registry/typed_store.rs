@@ -105,6 +105,15 @@ impl<T> Found<T> {
     }
 }
 
+/// Which state of a record a read returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// The present one.
+    Present,
+    /// One of the last few seconds, if the store keeps that at hand. Only for what a client reads.
+    Recent,
+}
+
 /// The result of [`TypedStore::judge`].
 pub(super) enum Judged {
     /// There is no record, or none that may be deleted.
@@ -199,7 +208,32 @@ impl TypedStore {
 
     /// Reads a record that the caller will not change. Uses the cache of decoded records.
     pub(super) async fn look_up<T: Stored>(&self, key: &Key<T>) -> Result<Option<Arc<Found<T>>>, Error> {
-        let Some(record) = self.get(key).await? else {
+        self.look_up_by(Reading::Present, key).await
+    }
+
+    /// Like [`look_up`](Self::look_up), for what a client reads. A recent state is returned only if it is
+    /// `usable`. Otherwise the present one decides.
+    pub(super) async fn look_up_for<T: Stored>(
+        &self,
+        reading: Reading,
+        key: &Key<T>,
+        usable: impl Fn(&T) -> bool,
+    ) -> Result<Option<Arc<Found<T>>>, Error> {
+        let found = self.look_up_by(reading, key).await;
+        match &found {
+            _ if reading == Reading::Present => found,
+            Ok(None) => found,
+            Ok(Some(recent)) if usable(&recent.record) => found,
+            _ => self.look_up(key).await,
+        }
+    }
+
+    async fn look_up_by<T: Stored>(
+        &self,
+        reading: Reading,
+        key: &Key<T>,
+    ) -> Result<Option<Arc<Found<T>>>, Error> {
+        let Some(record) = self.get_by(reading, key).await? else {
             return Ok(None);
         };
         if let Some(known) = self.decoded.get(Room::Large, &record.version) {
@@ -299,8 +333,16 @@ impl TypedStore {
     /// Most stores answer without waiting. This gives way to other tasks on the thread when one task reads
     /// thousands of records.
     async fn get<T>(&self, key: &Key<T>) -> Result<Option<storage::Record>, Error> {
+        self.get_by(Reading::Present, key).await
+    }
+
+    async fn get_by<T>(&self, reading: Reading, key: &Key<T>) -> Result<Option<storage::Record>, Error> {
         tokio::task::consume_budget().await;
-        match self.store.get(key.as_str()).await {
+        let asked = match reading {
+            Reading::Present => self.store.get(key.as_str()),
+            Reading::Recent => self.store.get_recent(key.as_str()),
+        };
+        match asked.await {
             Err(Failure::Lost { what, .. }) => Err(records::lost(key.as_str(), &what)),
             found => Ok(found?),
         }

@@ -239,6 +239,10 @@ impl Failure {
 ///   caching proxy must not stand in front of the bucket, since its `Date` is old. [`Record::written`] is the
 ///   object's `Last-Modified`, in whole seconds.
 /// * A bucket is never full, so it ignores [`Value::frees`].
+/// * Only [`RecordStore::get_recent`] may be answered from a cache without a request. The cache holds what was
+///   read or written in the last few seconds and no absent records. A change by this process replaces or drops
+///   the record's entry before the change is acknowledged, also if its outcome is unknown. A read that began
+///   before the change does not bring the old state back.
 /// * Lists continue after a key, in byte order. A service that cannot start after a key (Azure) or lists in
 ///   no order (S3 Express) needs a store that makes up for it, since every page of the registry relies on
 ///   both.
@@ -249,6 +253,14 @@ pub trait RecordStore: Send + Sync {
     /// Like [`RecordStore::get`], for a check of what is stored: reads past every cache of the store, and
     /// drops what a cache has of the record.
     fn get_stored<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
+        self.get(key)
+    }
+    /// Like [`RecordStore::get`], for a client's read: the store may answer with the state that it had at most a
+    /// few seconds ago. Two things are never old. `None` is the store's present answer, because a record that a
+    /// client has just pushed through another process must be found. And a record that this process changed is
+    /// returned as this process left it, or newer. The registry makes no change and no promise because of such an
+    /// answer.
+    fn get_recent<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
         self.get(key)
     }
     /// [`Failure::Conflict`] if the key exists.

@@ -18,6 +18,8 @@ pub enum Request<'a> {
     Commit(usize),
     Change(&'a Change),
     Get(&'a str),
+    /// A read that the store may answer from a short cache.
+    GetRecent(&'a str),
     List(Range<'a>),
     ListWritten(Range<'a>),
     Write(&'a str),
@@ -167,6 +169,14 @@ impl<S: RecordStore + ?Sized, H: Hook> RecordStore for Hooked<S, H> {
             Request::Get(key),
             |answer| Reply::Record(answer),
             self.store.get_stored(key),
+        ))
+    }
+
+    fn get_recent<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
+        Box::pin(self.ask(
+            Request::GetRecent(key),
+            |answer| Reply::Record(answer),
+            self.store.get_recent(key),
         ))
     }
 

@@ -34,9 +34,10 @@ async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Resu
     let head = call.parts.method == Method::HEAD;
     let (size, file) = match call.permit::<Create>(repository) {
         Ok(create) if head => (registry.keep_blob(&permit, &create, digest).await?, None),
+        _ if head => (registry.blob(&permit, digest).await?.size, None),
         _ => {
-            let blob = registry.blob(&permit, digest).await?;
-            (blob.size, (!head).then_some(blob.file))
+            let blob = registry.pull_blob(&permit, digest).await?;
+            (blob.size, Some(blob.file))
         }
     };
     let etag = format!("\"{digest}\"");

@@ -42,7 +42,8 @@ async fn pull(call: &Call, repository: &RepositoryName, reference: &Reference) -
     let head = call.parts.method == Method::HEAD;
     let manifest = match call.permit::<Create>(repository) {
         Ok(create) if head => registry.keep_manifest(&permit, &create, reference).await?,
-        _ => registry.manifest(&permit, reference).await?,
+        _ if head => registry.manifest(&permit, reference).await?,
+        _ => registry.pull_manifest(&permit, reference).await?,
     };
     if !head {
         registry.note_pull(&permit, &manifest.digest);
@@ -68,7 +69,7 @@ async fn pull(call: &Call, repository: &RepositoryName, reference: &Reference) -
         Ok((
             call.app
                 .registry
-                .manifest(&call.permit(repository)?, same)
+                .pull_manifest(&call.permit(repository)?, same)
                 .await?
                 .bytes,
             (),

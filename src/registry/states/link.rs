@@ -45,6 +45,11 @@ impl LinkRecord {
         }
     }
 
+    /// The name and size of the bytes that the repository may serve. `None` until the link has been live.
+    pub(in crate::registry) fn bytes(&self) -> Option<(String, u64)> {
+        Some((self.generation.clone()?, self.size))
+    }
+
     /// Announces the link, so that a collector that looks at the blob after this finds it.
     pub(in crate::registry) fn announce(found: Option<Self>) -> Next<Self, Announced> {
         match found {

@@ -22,6 +22,7 @@ mod passes;
 mod probe;
 mod pulls;
 mod quotas;
+mod recent;
 mod referrers;
 mod relying;
 mod retaining;

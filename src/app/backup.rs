@@ -54,7 +54,7 @@ pub async fn back_up(
     }
 }
 
-/// The handler of a command's request for a backup. The backup stops when the command ends.
+/// The handler of a command's request for a backup of a folder. The backup stops when the command ends.
 pub(super) fn handler(
     store: &Arc<Local>,
 ) -> impl Fn(BackupRequest, Updates<BackupRequest>) -> BoxFuture<'static, Result<BackedUp, NotBackedUp>> + use<>

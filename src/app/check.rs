@@ -4,7 +4,7 @@ use super::sources::Sources;
 use super::tls::{Own, prepare};
 use super::{foreign_store, tokens};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, FixedSettings, Mistake, Warning};
+use crate::config::{Config, FixedSettings, Mistake, StorePlace, Warning};
 use std::path::Path;
 
 /// The messages at the start for a valid configuration.
@@ -47,16 +47,17 @@ pub fn check(config: Config, clock: &Clock) -> Result<Checked, Vec<Mistake>> {
 /// Returns mistakes about the files and folders that only a restart changes.
 pub(super) fn wrong_with_folders(fixed: &FixedSettings, now: Timestamp) -> Vec<Mistake> {
     let mut mistakes: Vec<_> = tokens::check(&fixed.token_keys, now).err().into_iter().collect();
-    mistakes.extend(no_folders(&fixed.storage, &fixed.state_directory));
-    mistakes.extend(foreign_store::check(&fixed.storage));
+    mistakes.extend(no_folder("stateDirectory", &fixed.state_directory));
+    if let StorePlace::Folder(folder) = &fixed.storage {
+        mistakes.extend(no_folder("storage.rootDirectory", folder));
+        mistakes.extend(foreign_store::check(folder));
+    }
     mistakes
 }
 
-fn no_folders(storage: &Path, state: &Path) -> Vec<Mistake> {
-    let wrong = [("storage.rootDirectory", storage), ("stateDirectory", state)]
-        .into_iter()
-        .filter(|(_, path)| path.exists() && !path.is_dir());
-    let mistake = |(key, path): (&str, &Path)| {
+fn no_folder(key: &str, path: &Path) -> Option<Mistake> {
+    let wrong = path.exists() && !path.is_dir();
+    wrong.then(|| {
         Mistake::new(
             key,
             format!(
@@ -64,6 +65,5 @@ fn no_folders(storage: &Path, state: &Path) -> Vec<Mistake> {
                 path.display()
             ),
         )
-    };
-    wrong.map(mistake).collect()
+    })
 }

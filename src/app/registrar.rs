@@ -6,13 +6,14 @@ use super::live::live;
 use super::networks::networks;
 use super::reload::{self, Reload, in_force};
 use super::sources::Sources;
-use super::starting::{Starting, Store};
+use super::starting::{Opened, Starting};
+use super::store::Store;
 use super::tasks::{Background, write_last_pulls, write_usage};
 use super::tls::{Own, chain_check, prepare};
 use super::{backup, collect, tls};
 use crate::budget::Budget;
 use crate::clock::Clock;
-use crate::config::{Config, Mistake, Warning};
+use crate::config::{Config, Mistake, StorePlace, Warning};
 use crate::control::{self, Answers, Report, TrustRequest};
 use crate::http::{self, Readiness, Shared, Strangers};
 use crate::registry::Registry;
@@ -107,8 +108,8 @@ impl Registrar {
             session_lifetime: settings.terms.session_lifetime,
             clock: &clock,
         };
-        let Store {
-            local,
+        let Opened {
+            store,
             registry,
             tokens,
             state_lock,
@@ -145,14 +146,14 @@ impl Registrar {
             scrape: scrape(trust.clone(), memory.clone(), registry),
             memory,
         };
+        let answers = Answers::default()
+            .with(move |TrustRequest {}, _| std::future::ready(Ok::<_, Infallible>(trust())))
+            .with(collecting);
         let background = Background {
-            store: local.clone(),
-            meter: Meter::new(&fixed.storage),
+            meter: meter(&fixed.storage),
             state_directory: fixed.state_directory.clone(),
-            answers: Answers::default()
-                .with(move |TrustRequest {}, _| std::future::ready(Ok::<_, Infallible>(trust())))
-                .with(backup::handler(&local))
-                .with(collecting),
+            answers: with_backup(&store, answers),
+            store,
             reload: Reload {
                 file,
                 fixed,
@@ -219,6 +220,22 @@ impl Registrar {
         }
         write_last_pulls(&app.registry).await;
         write_usage(&app.registry).await;
+    }
+}
+
+/// Only a folder is on a disk that can be measured.
+fn meter(place: &StorePlace) -> Option<Meter> {
+    match place {
+        StorePlace::Folder(folder) => Some(Meter::new(folder)),
+        StorePlace::Bucket(_) => None,
+    }
+}
+
+/// Only a folder can be copied as it is at one moment.
+fn with_backup(store: &Store, answers: Answers) -> Answers {
+    match store.folder() {
+        Some(folder) => answers.with(backup::handler(folder)),
+        None => answers,
     }
 }
 

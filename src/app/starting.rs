@@ -1,7 +1,7 @@
-//! Opens the store at the start. An old store is converted, and operations that a crash interrupted are
+//! Opens the store at the start. An old folder is converted, and operations that a crash interrupted are
 //! finished. Both may take minutes.
 
-use super::convert::convert_store;
+use super::store::Store;
 use super::tokens;
 use crate::access::Maintenance;
 use crate::clock::Clock;
@@ -12,11 +12,9 @@ use crate::http;
 use crate::owner_file;
 use crate::registry::{self, Registry};
 use crate::server;
-use crate::storage::local::{self, Local};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -26,9 +24,9 @@ pub(super) struct Starting<'a> {
     pub(super) clock: &'a Clock,
 }
 
-/// The opened parts of a store.
-pub(super) struct Store {
-    pub(super) local: Arc<Local>,
+/// The open store, and what was opened with it.
+pub(super) struct Opened {
+    pub(super) store: Store,
     pub(super) registry: Registry,
     pub(super) tokens: Tokens,
     pub(super) state_lock: Option<File>,
@@ -39,7 +37,7 @@ impl Starting<'_> {
     pub(super) async fn open(
         self,
         (listener, settings): (&TcpListener, server::Settings),
-    ) -> Result<Store, Mistake> {
+    ) -> Result<Opened, Mistake> {
         let clock = self.clock.clone();
         // This uses a copy of the listener, because it is closed at the end. Clients of both wait in the same
         // queue.
@@ -70,23 +68,15 @@ impl Starting<'_> {
         }
     }
 
-    async fn prepare(self) -> Result<Store, Mistake> {
+    async fn prepare(self) -> Result<Opened, Mistake> {
         let Self {
             fixed,
             session_lifetime,
             clock,
         } = self;
-        convert_store(&fixed.storage, clock).await?;
-        let store = Local::open_with(
-            &fixed.storage,
-            local::Settings {
-                commit: fixed.commit,
-                clock: clock.clone(),
-            },
-        );
-        let store = Arc::new(store.map_err(|why| Mistake::new("storage.rootDirectory", why.to_string()))?);
+        let store = Store::open(fixed, clock).await?;
         let state_lock = lock_state(&fixed.state_directory)?;
-        let tokens = tokens::open(&fixed.token_keys, &*store, session_lifetime, clock.now()).await?;
+        let tokens = tokens::open(&fixed.token_keys, store.records(), session_lifetime, clock.now()).await?;
         let settings = registry::Settings {
             sparse: fixed.sparse.clone(),
             unchecked_descriptors: fixed.unchecked_descriptors.clone(),
@@ -95,12 +85,12 @@ impl Starting<'_> {
             repositories: fixed.max_repos,
             quotas: fixed.quotas.clone(),
         };
-        let registry = Registry::new(store.clone(), store.clone()).with(settings);
+        let registry = store.registry(settings);
         finish_what_a_crash_left(&registry).await;
         begin_recording_pulls(&registry).await;
         load_usage(&registry).await;
-        Ok(Store {
-            local: store,
+        Ok(Opened {
+            store,
             registry,
             tokens,
             state_lock,

@@ -1,10 +1,11 @@
-//! `wharfinger backup FILE TO`: copies the store. A running registry makes the copy itself; otherwise this
-//! process does.
+//! `wharfinger backup FILE TO`: copies a store in a folder. A running registry makes the copy itself; otherwise
+//! this process does.
 
 use super::bar::Bar;
 use super::holder::Holder;
-use super::{FAILED, SUCCESS, fail, interrupted, load, say, say_error};
+use super::{FAILED, SUCCESS, WRONG, fail, interrupted, load, say, say_error};
 use crate::app;
+use crate::config::StorePlace;
 use crate::control::{AskError, BackupRequest};
 use crate::storage::local::{BackedUp, Copied, Local, OpenError};
 use clap::Args;
@@ -29,6 +30,15 @@ pub(super) async fn run(options: &Options) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
+    let folder = match &config.fixed.storage {
+        StorePlace::Folder(folder) => folder,
+        place @ StorePlace::Bucket(_) => {
+            say_error(&format!(
+                "error: the store is the bucket {place}, and {NOT_A_FOLDER}"
+            ));
+            return WRONG;
+        }
+    };
     let to = match std::path::absolute(&options.to) {
         Ok(to) => to,
         Err(why) => return fail(&format!("{}: {why}", options.to.display())),
@@ -41,7 +51,7 @@ pub(super) async fn run(options: &Options) -> u8 {
     let show = |copied: Copied, bar: &mut Bar| bar.show(copied.bytes, copied.of_bytes);
     let stopped = interrupted();
     let making = async {
-        match Local::open_existing(&config.fixed.storage) {
+        match Local::open_existing(folder) {
             Ok(store) => {
                 let made = app::back_up(Arc::new(store), request, |copied| show(copied, &mut bar));
                 made.await.map_err(|why| why.to_string())
@@ -100,3 +110,5 @@ fn report(to: &Path, done: &BackedUp) -> u8 {
     ));
     FAILED
 }
+
+const NOT_A_FOLDER: &str = "`wharfinger backup` only copies folders: turn on versioning for the bucket, or replicate it with the tools of its provider";

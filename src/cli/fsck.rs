@@ -3,22 +3,23 @@
 use super::bar::Bar;
 use super::{FAILED, SUCCESS, fail, load, registry_on, say};
 use crate::access::Maintenance;
-use crate::config::Config;
+use crate::app::Store;
+use crate::config::{Config, StorePlace};
 use crate::registry::collect::{self, Options};
 use crate::registry::{BrokenImage, Checked, Finding, Marking, Progress, Registry, Severity};
+use crate::storage::Failure;
 use crate::storage::local::Local;
 use serde_json::json;
 use std::io::IsTerminal;
 use std::path::Path;
-use std::sync::Arc;
 
 pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
     let config = match load(file) {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let store = match Local::open_existing(&config.fixed.storage) {
-        Ok(store) => Arc::new(store),
+    let store = match Store::open_existing(&config.fixed.storage).await {
+        Ok(store) => store,
         Err(why) => return fail(&why.to_string()),
     };
     let bar = Bar::new(!as_json && std::io::stderr().is_terminal());
@@ -31,27 +32,12 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
         cleared: 0,
         not_marked: 0,
     };
-    match store.check() {
-        Ok((wrong, left_over)) => {
-            for what in wrong {
-                report.found(Finding {
-                    severity: Severity::Damage,
-                    key: "records".into(),
-                    what,
-                });
-            }
-            for _ in 0..left_over {
-                let what = "a large value without a record".into();
-                report.found(Finding {
-                    severity: Severity::Leftover,
-                    key: "v".into(),
-                    what,
-                });
-            }
-        }
-        Err(why) => return fail(&why.to_string()),
+    if let Some(folder) = store.folder()
+        && let Err(why) = report.check_files(folder)
+    {
+        return fail(&why.to_string());
     }
-    let registry = registry_on(store, &config.fixed);
+    let registry = registry_on(&store, &config.fixed);
     let owner = Maintenance::by_the_stores_owner();
     let checked = if mark {
         registry.check_and_mark(&owner, &mut report).await
@@ -87,7 +73,28 @@ struct Report {
 }
 
 impl Report {
-    fn end(&self, store: &Path, checked: Checked, collectable: Option<&collect::Report>) -> u8 {
+    /// Checks the table and the files of a folder, which the registry does not know.
+    fn check_files(&mut self, folder: &Local) -> Result<(), Failure> {
+        let (wrong, left_over) = folder.check()?;
+        for what in wrong {
+            self.found(Finding {
+                severity: Severity::Damage,
+                key: "records".into(),
+                what,
+            });
+        }
+        for _ in 0..left_over {
+            let what = "a large value without a record".into();
+            self.found(Finding {
+                severity: Severity::Leftover,
+                key: "v".into(),
+                what,
+            });
+        }
+        Ok(())
+    }
+
+    fn end(&self, store: &StorePlace, checked: Checked, collectable: Option<&collect::Report>) -> u8 {
         let Self {
             damages,
             leftovers,
@@ -134,8 +141,7 @@ impl Report {
                 format!("; a collection would free {bytes} bytes")
             });
             say(&format!(
-                "{}: {verdict}: {damages} damaged, {leftovers} left over{marked}; checked {manifests} manifests, {tags} tags, {blobs} blobs of {bytes} bytes, {links} links and {uploads} uploads{free}",
-                store.display()
+                "{store}: {verdict}: {damages} damaged, {leftovers} left over{marked}; checked {manifests} manifests, {tags} tags, {blobs} blobs of {bytes} bytes, {links} links and {uploads} uploads{free}"
             ));
         }
         if *damages == 0 { SUCCESS } else { FAILED }

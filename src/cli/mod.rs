@@ -17,17 +17,15 @@ mod serve;
 mod trust;
 mod verify;
 
-use crate::app;
+use crate::app::{self, Store};
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, FixedSettings, Mistake};
 use crate::registry::{Registry, Settings};
-use crate::storage::local::Local;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// An OCI registry whose credentials are workload identities.
@@ -168,9 +166,9 @@ fn load(file: &Path) -> Result<Config, u8> {
     load_to_serve(file, true)
 }
 
-/// The registry core on a store that only this command uses.
-fn registry_on(store: Arc<Local>, fixed: &FixedSettings) -> Registry {
-    Registry::new(store.clone(), store).with(Settings {
+/// The registry core on a store that this command opened.
+fn registry_on(store: &Store, fixed: &FixedSettings) -> Registry {
+    store.registry(Settings {
         sparse: fixed.sparse.clone(),
         unchecked_descriptors: fixed.unchecked_descriptors.clone(),
         grace: Some(fixed.collecting.delay),

@@ -3,10 +3,10 @@
 use super::{FAILED, SUCCESS, load_to_serve, mistaken, say, say_error, yes_or_no};
 use crate::app;
 use crate::clock::Clock;
-use crate::config::Mistake;
+use crate::config::{Mistake, StorePlace};
 use crate::storage::local::{self, OpenError};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -26,29 +26,16 @@ pub(super) fn run(options: &Options) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let store = local::inspect(&config.fixed.storage);
-    let room = local::room_to_convert(&config.fixed.storage);
+    let place = config.fixed.storage.clone();
     let checked = app::check(config, &Clock::system());
     let app::Checked { warnings, notes } = match checked {
         Ok(found) => found,
         Err(mistakes) => return mistaken(file, mistakes),
     };
-    if let Err(why) = room {
-        return mistaken(file, vec![Mistake::new("storage.rootDirectory", why.to_string())]);
-    }
-    match store {
-        Err(why @ (OpenError::Older { .. } | OpenError::Unfinished { .. })) => {
-            say_error(&format!("note: storage.rootDirectory: {why}"))
-        }
-        Err(
-            why @ (OpenError::Newer { .. }
-            | OpenError::UnknownFormat { .. }
-            | OpenError::UnfinishedBackup { .. }),
-        ) => {
-            return mistaken(file, vec![Mistake::new("storage.rootDirectory", why.to_string())]);
-        }
-        // The user who verifies the file may lack permission to read the store.
-        Ok(()) | Err(_) => {}
+    if let StorePlace::Folder(folder) = &place
+        && let Err(mistake) = inspect(folder)
+    {
+        return mistaken(file, vec![mistake]);
     }
     for note in &notes {
         say_error(&format!("note: {note}"));
@@ -70,4 +57,23 @@ pub(super) fn run(options: &Options) -> u8 {
     }
     say(&format!("{}: good{count}", file.display()));
     SUCCESS
+}
+
+/// Checks whether `serve` could open the store in this folder. Prints what it would convert.
+fn inspect(folder: &Path) -> Result<(), Mistake> {
+    let mistake = |why: String| Mistake::new("storage.rootDirectory", why);
+    local::room_to_convert(folder).map_err(|why| mistake(why.to_string()))?;
+    match local::inspect(folder) {
+        Err(why @ (OpenError::Older { .. } | OpenError::Unfinished { .. })) => {
+            say_error(&format!("note: storage.rootDirectory: {why}"));
+            Ok(())
+        }
+        Err(
+            why @ (OpenError::Newer { .. }
+            | OpenError::UnknownFormat { .. }
+            | OpenError::UnfinishedBackup { .. }),
+        ) => Err(mistake(why.to_string())),
+        // The user who verifies the file may lack permission to read the store.
+        Ok(()) | Err(_) => Ok(()),
+    }
 }

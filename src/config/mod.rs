@@ -22,7 +22,8 @@ pub use raw::{Level, LogFormat};
 pub use reference::reference;
 pub use settings::{
     CertificateConfig, Collecting, Config, DomainConfig, DomainSource, Environment, FixedSettings,
-    IssuerConfig, IssuerKeys, Listen, LiveSettings, Opened, Scrubbing, TokenKeys, TokenServerConfig, WaysIn,
+    IssuerConfig, IssuerKeys, Listen, LiveSettings, Opened, Scrubbing, StorePlace, TokenKeys,
+    TokenServerConfig, WaysIn,
 };
 pub use warning::{ALWAYS_LOGGED, Warning};
 pub use window::Window;

@@ -13,8 +13,10 @@ use crate::registry::retention::Retention;
 use crate::registry::scrub::Rate;
 use crate::server::TlsSettings;
 use crate::spiffe_id::TrustDomain;
+use crate::storage::bucket;
 use crate::trust::jwt::{OidcRules, SvidRules, TokenServerRules};
 use crate::trust::source::{FederationSettings, OidcSettings, OnPermissionDenied};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,8 +108,7 @@ pub struct FixedSettings {
     pub body_memory: usize,
     /// `http.openUploads`
     pub open_uploads: usize,
-    /// The store's folder.
-    pub storage: PathBuf,
+    pub storage: StorePlace,
     /// Whether acknowledged content survives a power cut.
     pub commit: bool,
     /// The repositories where a manifest's blobs and children may be missing.
@@ -134,7 +135,10 @@ impl FixedSettings {
             ("http.health", self.health != other.health),
             ("http.bodyMemory", self.body_memory != other.body_memory),
             ("http.openUploads", self.open_uploads != other.open_uploads),
-            ("storage.rootDirectory", self.storage != other.storage),
+            (
+                "storage.rootDirectory, storageDriver",
+                self.storage != other.storage,
+            ),
             ("storage.commit", self.commit != other.commit),
             ("storage.sparse", self.sparse != other.sparse),
             (
@@ -157,6 +161,24 @@ impl FixedSettings {
         ];
         let changed = keys.into_iter().filter(|(_, differs)| *differs);
         changed.map(|(key, _)| key).collect()
+    }
+}
+
+/// Where the store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorePlace {
+    /// `storage.rootDirectory`
+    Folder(PathBuf),
+    /// `storage.storageDriver`
+    Bucket(Box<bucket::Settings>),
+}
+
+impl fmt::Display for StorePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => folder.display().fmt(f),
+            Self::Bucket(bucket) => bucket.fmt(f),
+        }
     }
 }
 

@@ -64,7 +64,10 @@ fn a_minimal_file_has_the_defaults_of_zot() {
             port: 8080
         }
     );
-    assert_eq!(config.fixed.storage, Path::new("/etc/wharfinger/store"));
+    assert_eq!(
+        config.fixed.storage,
+        StorePlace::Folder("/etc/wharfinger/store".into())
+    );
     assert_eq!(
         config.fixed.state_directory,
         Path::new("/etc/wharfinger/store/state")

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
-use wharfinger::config::{self, Config, Environment, IssuerKeys, Level, Listen};
+use wharfinger::config::{self, Config, Environment, IssuerKeys, Level, Listen, StorePlace};
 use wharfinger::identity::Refused;
 use wharfinger::trust::jwt;
 use wharfinger::trust::source::CaSource;
@@ -118,8 +118,8 @@ async fn complete() {
         }
     );
     assert_eq!(
-        (config.fixed.storage.as_path(), config.fixed.level),
-        (Path::new("/tmp/zot"), Level::Info)
+        (config.fixed.storage.clone(), config.fixed.level),
+        (StorePlace::Folder("/tmp/zot".into()), Level::Info)
     );
     assert_eq!(
         rules(&config),

@@ -1,10 +1,12 @@
-//! Removes the files of large records that a crash left.
+//! Removes the files of large records that a crash left in a folder.
 
-use crate::storage::local::Local;
-use std::sync::Arc;
+use crate::app::store::Store;
 use tokio::task::spawn_blocking;
 
-pub(super) async fn remove_leftovers(store: Arc<Local>) {
+pub(super) async fn remove_leftovers(store: Store) {
+    let Some(store) = store.folder().cloned() else {
+        return;
+    };
     match spawn_blocking(move || store.remove_leftovers()).await {
         Ok(Ok(0)) => {}
         Ok(Ok(count)) => tracing::info!(count, "removed files that a crash left beside the records"),

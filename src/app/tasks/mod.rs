@@ -19,21 +19,21 @@ pub(super) use pulls::write_last_pulls;
 pub(super) use usage::write_usage;
 
 use super::reload::Reload;
+use super::store::Store;
 use crate::control::Answers;
 use crate::http::App;
 use crate::server::Tls;
-use crate::storage::local::Local;
 use crate::storage::local::meter::Meter;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// What the tasks need in addition to the state that requests use.
 pub(super) struct Background {
     pub(super) reload: Reload,
-    pub(super) store: Arc<Local>,
-    pub(super) meter: Meter,
+    pub(super) store: Store,
+    /// Absent if the store is not on a disk.
+    pub(super) meter: Option<Meter>,
     pub(super) state_directory: PathBuf,
     pub(super) answers: Answers,
 }

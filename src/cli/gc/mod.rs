@@ -1,21 +1,21 @@
-//! `wharfinger gc FILE`: makes one pass of the collector. If a registry serves the store, it makes the pass;
-//! otherwise this process does.
+//! `wharfinger gc FILE`: makes one pass of the collector. If a registry has the store's folder open, it makes
+//! the pass; otherwise this process does. On a bucket this process always does, because several collectors at
+//! once are safe.
 
 mod table;
 
 use super::bar::Bar;
 use super::holder::Holder;
 use super::{FAILED, SUCCESS, fail, interrupted, load, registry_on, say, say_error};
-use crate::app::{self, NotCollected};
-use crate::config::Config;
+use crate::app::{self, NotCollected, NotOpened, Store};
+use crate::config::{Config, StorePlace};
 use crate::control::{CollectRequest, Collected};
 use crate::registry::collect::{self, Phase, Reached, Report};
-use crate::storage::local::{Local, OpenError};
+use crate::storage::local::OpenError;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -114,21 +114,20 @@ async fn make(
         why,
         report: Box::default(),
     };
-    match Local::open_existing(&fixed.storage) {
+    match Store::open_existing(&fixed.storage).await {
         Ok(store) => {
-            let store = Arc::new(store);
-            let registry = registry_on(store.clone(), fixed);
+            let registry = registry_on(&store, fixed);
             let options = collect::Options {
                 dry_run,
                 ..fixed.collecting.by_hand(config.live.rules(), false)
             };
-            if !dry_run {
-                store.remove_leftovers().map_err(|why| failed(why.to_string()))?;
+            if let Some(folder) = store.folder().filter(|_| !dry_run) {
+                folder.remove_leftovers().map_err(|why| failed(why.to_string()))?;
             }
             let made = app::collect(registry, options, stop, show).await;
             made.map_err(Cut::from)
         }
-        Err(why @ OpenError::InUse { .. }) => {
+        Err(NotOpened::Folder(why @ OpenError::InUse { .. })) => {
             let holder = Holder {
                 state_directory: &fixed.state_directory,
                 in_use: &why,
@@ -165,7 +164,7 @@ async fn make(
 }
 
 /// Prints the report. `is_complete` says whether everything could be checked and removed.
-fn print(report: &Report, is_complete: bool, store: &Path, output: Output) -> Result<(), String> {
+fn print(report: &Report, is_complete: bool, store: &StorePlace, output: Output) -> Result<(), String> {
     match output {
         Output::Text => say(&table::table(report, is_complete, store)),
         Output::Json => {

@@ -1,8 +1,8 @@
 //! A report of the collector as a table: one line for each repository and reason.
 
 use crate::registry::collect::{Amount, Report, Section};
+use std::fmt::Display;
 use std::fmt::Write as _;
-use std::path::Path;
 
 const HEAD: [&str; 5] = ["REPOSITORY", "", "COUNT", "BYTES", "WHAT"];
 /// Numbers are aligned to the right.
@@ -11,7 +11,7 @@ const NUMBERS: [bool; 5] = [false, false, true, true, false];
 type Row = [String; 5];
 
 /// The table, and a line with the sums. It does not end with a newline.
-pub(super) fn table(report: &Report, is_complete: bool, store: &Path) -> String {
+pub(super) fn table(report: &Report, is_complete: bool, store: &dyn Display) -> String {
     let mut rows = vec![(HEAD.map(str::to_owned), None)];
     for (name, section) in &report.repositories {
         rows.extend(part(name, section));
@@ -47,7 +47,7 @@ pub(super) fn table(report: &Report, is_complete: bool, store: &Path) -> String 
         }
         text.push('\n');
     }
-    let _ = write!(text, "{}: {}", store.display(), sums(report, is_complete));
+    let _ = write!(text, "{store}: {}", sums(report, is_complete));
     text
 }
 
@@ -120,7 +120,7 @@ mod tests {
         let amount = |count, bytes| Amount { count, bytes };
         let mut report = Report::default();
         assert_eq!(
-            table(&report, true, Path::new("/s")),
+            table(&report, true, &"/s"),
             "/s: complete: 0 removed, 0 bytes freed, 0 kept"
         );
         let app = report.repositories.entry("team/app".into()).or_default();
@@ -151,6 +151,6 @@ team/app     goes          2      0  tags that no rule of keepTags keeps
 (the store)  goes          3    700  blobs that no repository has
 
 /s: dry run INCOMPLETE: 17 to remove, 700 bytes to free, 1 to keep; without storage.retention.dryRun, 9 more bytes to free";
-        assert_eq!(table(&report, false, Path::new("/s")), wanted);
+        assert_eq!(table(&report, false, &"/s"), wanted);
     }
 }

@@ -24,7 +24,7 @@ mod token;
 
 use super::mentions::Mentions;
 use super::raw;
-use super::settings::{Config, Environment, FixedSettings, LiveSettings, WaysIn};
+use super::settings::{Config, Environment, FixedSettings, LiveSettings, StorePlace, WaysIn};
 use super::{Level, LogFormat, Mistake, Warning};
 use crate::budget;
 use crate::exchange::Terms;
@@ -221,7 +221,7 @@ pub(super) fn interpret(
                 .map(|health| interpreter.listen("http.health", health.address, Some(&health.port), None)),
             body_memory,
             open_uploads,
-            storage,
+            storage: StorePlace::Folder(storage),
             commit,
             sparse,
             unchecked_descriptors,

@@ -1,10 +1,11 @@
 //! The settings of a bucket.
 
+use std::fmt;
 use std::path::PathBuf;
 use wharfinger_base::secret::Secret;
 
 /// A bucket and how to reach it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub provider: Provider,
     /// The name of the bucket.
@@ -20,6 +21,22 @@ pub struct Settings {
     pub credentials: Credentials,
 }
 
+/// Names the bucket as its users do, such as `s3://bucket/root`.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.provider {
+            Provider::S3 => "s3",
+            Provider::Gcs => "gs",
+            Provider::Azure => "az",
+        };
+        write!(f, "{scheme}://{}", self.bucket)?;
+        match self.root.as_str() {
+            "" => Ok(()),
+            root => write!(f, "/{root}"),
+        }
+    }
+}
+
 /// The service that stores the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provider {
@@ -32,7 +49,7 @@ pub enum Provider {
 }
 
 /// How the connection is protected.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
     /// Whether plain HTTP is allowed.
     pub plain: bool,
@@ -43,7 +60,7 @@ pub struct Tls {
 }
 
 /// Where the credentials come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credentials {
     Given {
         access_key: String,

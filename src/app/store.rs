@@ -1,0 +1,97 @@
+//! The store that the configuration names: a folder or a bucket.
+//!
+//! A folder has one process at a time, and a disk that can be measured, copied and searched for leftover files. A
+//! bucket may have many processes and has no disk. Everything else runs on both alike.
+
+use super::convert::convert_store;
+use crate::clock::Clock;
+use crate::config::{FixedSettings, Mistake, StorePlace};
+use crate::registry::{self, Registry};
+use crate::storage::local::{self, Local};
+use crate::storage::{BlobStore, RecordStore};
+use std::fmt;
+use std::sync::Arc;
+
+/// An open store. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    records: Arc<dyn RecordStore>,
+    bytes: Arc<dyn BlobStore>,
+    /// Absent if the store is a bucket.
+    folder: Option<Arc<Local>>,
+}
+
+/// Why a command could not open the store.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOpened {
+    #[error(transparent)]
+    Folder(#[from] local::OpenError),
+    #[error("{0}")]
+    Bucket(&'static str),
+}
+
+impl Store {
+    /// Opens the store to serve it. Creates it if there is none, and converts a folder of an older format. If
+    /// this future is dropped, the process must end.
+    pub(super) async fn open(fixed: &FixedSettings, clock: &Clock) -> Result<Self, Mistake> {
+        match &fixed.storage {
+            StorePlace::Folder(folder) => {
+                convert_store(folder, clock).await?;
+                let settings = local::Settings {
+                    commit: fixed.commit,
+                    clock: clock.clone(),
+                };
+                let opened = Local::open_with(folder, settings);
+                opened
+                    .map(Self::of_folder)
+                    .map_err(|why| Mistake::new("storage.rootDirectory", why.to_string()))
+            }
+            StorePlace::Bucket(_) => Err(Mistake::new("storage.storageDriver", NO_BUCKETS)),
+        }
+    }
+
+    /// Opens the store for a command and never creates one. No other process may have a folder open. Others may
+    /// use a bucket meanwhile.
+    #[expect(clippy::unused_async, reason = "opening a bucket makes a request")]
+    pub async fn open_existing(place: &StorePlace) -> Result<Self, NotOpened> {
+        match place {
+            StorePlace::Folder(folder) => Ok(Self::of_folder(Local::open_existing(folder)?)),
+            StorePlace::Bucket(_) => Err(NotOpened::Bucket(NO_BUCKETS)),
+        }
+    }
+
+    fn of_folder(local: Local) -> Self {
+        let local = Arc::new(local);
+        Self {
+            records: local.clone(),
+            bytes: local.clone(),
+            folder: Some(local),
+        }
+    }
+
+    /// The registry core on this store.
+    #[must_use]
+    pub fn registry(&self, settings: registry::Settings) -> Registry {
+        Registry::new(self.records.clone(), self.bytes.clone()).with(settings)
+    }
+
+    /// The store as a folder, for what only a folder has.
+    #[must_use]
+    pub const fn folder(&self) -> Option<&Arc<Local>> {
+        self.folder.as_ref()
+    }
+
+    pub(super) fn records(&self) -> &dyn RecordStore {
+        &*self.records
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
+    }
+}
+
+const NO_BUCKETS: &str = "a bucket cannot be opened yet: use a folder, storage.rootDirectory";

@@ -10,9 +10,11 @@ mod clock;
 #[expect(dead_code, reason = "records and bytes are built on it next")]
 mod objects;
 mod settings;
+mod web_identity;
 mod wire;
 
 pub use settings::{Credentials, Provider, Settings, Tls};
+pub use web_identity::{FetchError, TokenFetcher, TokenSource, WebIdentity};
 
 use objects::Objects;
 use std::sync::Arc;

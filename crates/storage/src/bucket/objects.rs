@@ -299,6 +299,11 @@ fn service(
             };
             let builder = match &settings.credentials {
                 Credentials::Found => builder,
+                Credentials::WebIdentity(_) => {
+                    return Err(object_store::Error::NotSupported {
+                        source: "web identities are not supported yet".into(),
+                    });
+                }
                 Credentials::Given {
                     access_key,
                     secret_key,

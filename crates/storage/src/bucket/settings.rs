@@ -1,5 +1,6 @@
 //! The settings of a bucket.
 
+use super::web_identity::WebIdentity;
 use std::fmt;
 use std::path::PathBuf;
 use wharfinger_base::secret::Secret;
@@ -67,6 +68,8 @@ pub enum Credentials {
         secret_key: Secret,
         session_token: Option<Secret>,
     },
+    /// A token of the workload is exchanged for keys.
+    WebIdentity(WebIdentity),
     /// In the environment, in a profile file, from a web identity, or from the instance.
     Found,
 }

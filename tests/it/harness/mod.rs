@@ -17,10 +17,9 @@ pub(crate) use tools::{Credential, Login, Outcome, Tool};
 pub(crate) use waiting::{answer, eventually};
 pub(crate) use wharfinger_testkit::{
     AUDIENCE, Agent, Ca, JOB_TOKEN, Job, Pair, Signer, Site, TestIssuer, TestPki, Trace, TrustDomain, encode,
-    io, now,
+    io, is_installed, now,
 };
 
-use std::io::Write as _;
 use std::time::Duration;
 
 /// How long a test waits before it gives up. If all is well, nothing takes that long.
@@ -36,22 +35,6 @@ pub(crate) fn can_trace() -> bool {
     );
     if !installed {
         eprintln!("skipped: strace is not installed");
-    }
-    installed
-}
-
-/// Whether a program is installed. Prints a message if not, and fails if tests must not be skipped.
-pub(crate) fn is_installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let installed = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    let required = std::env::var_os("WHARFINGER_REQUIRE_CLIENTS").is_some();
-    assert!(
-        installed || !required,
-        "{program} is not installed, and WHARFINGER_REQUIRE_CLIENTS is set"
-    );
-    if !installed {
-        // A macro's output is shown for failed tests only.
-        drop(writeln!(std::io::stderr(), "skipped: {program} is not installed"));
     }
     installed
 }

@@ -1,0 +1,8 @@
+//! Real stores, started as programs on loopback. `.ci/run` installs them.
+
+mod moto;
+mod program;
+mod seaweedfs;
+
+pub use moto::Moto;
+pub use seaweedfs::SeaweedFs;

@@ -1,0 +1,40 @@
+//! moto, a store in memory that knows most of S3 and STS.
+
+use super::super::Place;
+use super::program::{Program, ask, free};
+use crate::programs::is_installed;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// It serves until it is dropped. It accepts any key.
+pub struct Moto {
+    place: Place,
+    _program: Program,
+    _folder: TempDir,
+}
+
+impl Moto {
+    /// Starts it with an empty bucket. `None` if it is not installed.
+    pub fn start() -> Option<Self> {
+        if !is_installed("moto_server") {
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let [address] = free();
+        let mut command = Command::new("moto_server");
+        command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
+        let mut program = Program::start(command, &log);
+        program.wait(address, "/moto-api/data.json", &log);
+        assert_eq!(ask(address, "PUT", &format!("/{}", Place::BUCKET)), Some(200));
+        Some(Self {
+            place: Place::first(format!("http://{address}")),
+            _program: program,
+            _folder: folder,
+        })
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+}

@@ -1,0 +1,185 @@
+//! SeaweedFS, a distributed store: one engine and any number of gateways that speak S3.
+
+use super::super::Place;
+use super::program::{Program, ask, free};
+use crate::programs::is_installed;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// It serves until it is dropped. What it wrote stays when its processes are killed and started again.
+pub struct SeaweedFs {
+    gateways: Vec<Gateway>,
+    engine: Option<Program>,
+    ports: Ports,
+    folder: TempDir,
+}
+
+struct Gateway {
+    program: Option<Program>,
+    address: SocketAddr,
+    grpc: SocketAddr,
+}
+
+struct Ports {
+    master: [SocketAddr; 2],
+    volume: [SocketAddr; 2],
+    filer: [SocketAddr; 2],
+}
+
+impl SeaweedFs {
+    /// Starts an engine with one gateway and an empty bucket. `None` if it is not installed.
+    pub fn start() -> Option<Self> {
+        Self::with_gateways(1)
+    }
+
+    pub fn with_gateways(count: usize) -> Option<Self> {
+        if !is_installed("weed") {
+            return None;
+        }
+        let [m, mg, v, vg, f, fg] = free();
+        let gateways = (0..count).map(|_| {
+            let [address, grpc] = free();
+            Gateway {
+                program: None,
+                address,
+                grpc,
+            }
+        });
+        let mut store = Self {
+            gateways: gateways.collect(),
+            engine: None,
+            ports: Ports {
+                master: [m, mg],
+                volume: [v, vg],
+                filer: [f, fg],
+            },
+            folder: tempfile::tempdir().unwrap(),
+        };
+        std::fs::create_dir(store.path("data")).unwrap();
+        let key = json!({"accessKey": Place::ACCESS_KEY, "secretKey": Place::SECRET_KEY});
+        let admin =
+            json!({"name": "test", "credentials": [key], "actions": ["Admin", "Read", "Write", "List"]});
+        std::fs::write(store.path("s3.json"), json!({"identities": [admin]}).to_string()).unwrap();
+        store.launch_engine();
+        for number in 0..count {
+            store.launch_gateway(number);
+        }
+        store.await_engine();
+        // To the engine, a bucket is a folder.
+        let made = ask(
+            store.ports.filer[0],
+            "POST",
+            &format!("/buckets/{}/", Place::BUCKET),
+        );
+        assert_eq!(made, Some(201));
+        for number in 0..count {
+            store.await_gateway(number);
+        }
+        Some(store)
+    }
+
+    /// The bucket through the first gateway.
+    pub fn place(&self) -> Place {
+        self.place_at(0)
+    }
+
+    /// The bucket through this gateway, from 0.
+    pub fn place_at(&self, gateway: usize) -> Place {
+        Place::first(format!("http://{}", self.gateways[gateway].address))
+    }
+
+    /// Ends the engine as a power failure would. The gateways stay.
+    pub fn kill_engine(&mut self) {
+        self.engine = None;
+    }
+
+    /// Returns when the engine serves again.
+    pub fn restart_engine(&mut self) {
+        self.engine = None;
+        self.launch_engine();
+        self.await_engine();
+    }
+
+    pub fn kill_gateway(&mut self, number: usize) {
+        self.gateways[number].program = None;
+    }
+
+    /// Returns when the gateway serves again, at the same address.
+    pub fn restart_gateway(&mut self, number: usize) {
+        self.kill_gateway(number);
+        self.launch_gateway(number);
+        self.await_gateway(number);
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn launch_engine(&mut self) {
+        let mut command = Command::new("weed");
+        command
+            .args(["-logtostderr", "server", "-filer"])
+            .args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1"])
+            .args([
+                "-volume.max=20",
+                "-master.volumeSizeLimitMB=64",
+                "-master.telemetry=false",
+            ])
+            .arg(format!("-dir={}", self.path("data").display()));
+        let Ports {
+            master,
+            volume,
+            filer,
+        } = &self.ports;
+        for (name, [http, grpc]) in [("master", master), ("volume", volume), ("filer", filer)] {
+            command
+                .arg(format!("-{name}.port={}", http.port()))
+                .arg(format!("-{name}.port.grpc={}", grpc.port()));
+        }
+        self.engine = Some(Program::start(command, &self.path("engine.log")));
+    }
+
+    fn await_engine(&mut self) {
+        let log = self.path("engine.log");
+        let filer = self.ports.filer[0];
+        let master = self.ports.master[0];
+        let engine = self.engine.as_mut().unwrap();
+        engine.wait(filer, "/", &log);
+        // The master knows its volumes only after they were reported to it.
+        engine.wait(master, &format!("/dir/assign?collection={}", Place::BUCKET), &log);
+    }
+
+    fn launch_gateway(&mut self, number: usize) {
+        let [filer, filer_grpc] = self.ports.filer;
+        let Gateway { address, grpc, .. } = &self.gateways[number];
+        let mut command = Command::new("weed");
+        command
+            .args([
+                "-logtostderr",
+                "s3",
+                "-ip.bind=127.0.0.1",
+                "-port.iceberg=0",
+                "-port.lance=0",
+            ])
+            .arg(format!("-filer={filer}.{}", filer_grpc.port()))
+            .arg(format!("-port={}", address.port()))
+            .arg(format!("-port.grpc={}", grpc.port()))
+            .arg(format!("-config={}", self.path("s3.json").display()));
+        let program = Program::start(command, &self.gateway_log(number));
+        self.gateways[number].program = Some(program);
+    }
+
+    fn await_gateway(&mut self, number: usize) {
+        let log = self.gateway_log(number);
+        let gateway = &mut self.gateways[number];
+        let address = gateway.address;
+        gateway.program.as_mut().unwrap().wait(address, "/healthz", &log);
+    }
+
+    fn gateway_log(&self, number: usize) -> PathBuf {
+        self.path(&format!("gateway-{number}.log"))
+    }
+}

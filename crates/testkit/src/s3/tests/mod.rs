@@ -1,0 +1,32 @@
+//! What the stores of this module do, seen by the client that the registry uses.
+
+mod engines;
+
+use super::Place;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::{PutMode, RetryConfig, UpdateVersion};
+
+/// Repeats nothing.
+fn client(place: &Place) -> AmazonS3 {
+    AmazonS3Builder::new()
+        .with_endpoint(&place.endpoint)
+        .with_bucket_name(&place.bucket)
+        .with_region(&place.region)
+        .with_access_key_id(&place.access_key)
+        .with_secret_access_key(&place.secret_key)
+        .with_allow_http(true)
+        .with_retry(RetryConfig {
+            max_retries: 0,
+            ..RetryConfig::default()
+        })
+        .build()
+        .unwrap()
+}
+
+/// The mode of a write that replaces what has this entity tag.
+fn replacing(tag: &Option<String>) -> PutMode {
+    PutMode::Update(UpdateVersion {
+        e_tag: tag.clone(),
+        version: None,
+    })
+}

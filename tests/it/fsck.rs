@@ -246,7 +246,9 @@ async fn leftovers_alone_are_named_and_end_with_0() {
     let (code, out, err) = store.fsck(&[]);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     for said in [
-        &format!("leftover: bytes {nobodys}: nothing refers to them\n"),
+        &format!(
+            "leftover: bytes {nobodys}: no record names them; the collector removes them when they are old\n"
+        ),
         "leftover: v: a large value without a record\n",
         ": clean: 0 damaged, 2 left over; ",
     ] {

@@ -25,6 +25,7 @@ mod retain;
 mod rules;
 mod spot;
 mod turns;
+mod unnamed;
 mod uploads;
 
 pub use pace::Pace;

@@ -55,6 +55,7 @@ impl<'a> Pass<'a> {
             self.keep(Part::Blobs, begin.to_string()).await?;
             from = self.collector.round(begin, notes).await?;
         }
+        self.collector.unnamed(notes).await?;
         if self.resumes {
             self.collector.keep_position(None).await?;
         }

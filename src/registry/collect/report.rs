@@ -80,6 +80,8 @@ pub enum Goes {
     UnlinkedBlob,
     /// Bytes of a blob that other bytes have replaced.
     ReplacedBytes,
+    /// Bytes that no record names, which a crash left.
+    UnnamedBytes,
 }
 
 /// Why something is kept although it may look like garbage.
@@ -151,6 +153,7 @@ impl Goes {
             Self::StaleEntry => "index entries that point at nothing",
             Self::UnlinkedBlob => "blobs that no repository has",
             Self::ReplacedBytes => "replaced bytes of blobs",
+            Self::UnnamedBytes => "bytes that no record names",
         }
     }
 
@@ -170,6 +173,7 @@ impl Goes {
             Self::StaleEntry => "stale_entry",
             Self::UnlinkedBlob => "unlinked_blob",
             Self::ReplacedBytes => "replaced_bytes",
+            Self::UnnamedBytes => "unnamed_bytes",
         }
     }
 
@@ -184,6 +188,7 @@ impl Goes {
                 | Self::ReferrerWithoutSubject
                 | Self::UnlinkedBlob
                 | Self::ReplacedBytes
+                | Self::UnnamedBytes
         )
     }
 }
@@ -218,7 +223,8 @@ pub struct Item<'a> {
     pub bytes: u64,
 }
 
-/// A part of a pass. In a large store the last three are repeated for each range of digests.
+/// A part of a pass. In a large store references, links and blobs are repeated for each range of
+/// digests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
@@ -230,6 +236,8 @@ pub enum Phase {
     References,
     Links,
     Blobs,
+    /// Bytes that no record names.
+    Bytes,
     /// Another pass that an operator started runs, and this one has not begun.
     Waiting,
 }
@@ -244,6 +252,7 @@ impl Phase {
             Self::References => "references",
             Self::Links => "links",
             Self::Blobs => "blobs",
+            Self::Bytes => "bytes that no record names",
             Self::Waiting => "waiting for another pass",
         }
     }
@@ -517,7 +526,7 @@ mod tests {
     use super::*;
 
     /// Every reason, in the order of the reference.
-    const GOES: [Goes; 12] = [
+    const GOES: [Goes; 13] = [
         Goes::ExpiredUpload,
         Goes::InterruptedPush,
         Goes::InterruptedDeletion,
@@ -530,6 +539,7 @@ mod tests {
         Goes::StaleEntry,
         Goes::UnlinkedBlob,
         Goes::ReplacedBytes,
+        Goes::UnnamedBytes,
     ];
     const STAYS: [Stays; 10] = [
         Stays::Young,
@@ -576,7 +586,7 @@ mod tests {
             let mut report = report.clone();
             report.others.stays.insert(why, amount);
             assert_eq!(report.is_complete(), complete, "{why:?}");
-            assert_eq!((report.going(), report.staying()), (12, 1));
+            assert_eq!((report.going(), report.staying()), (13, 1));
             let text = serde_json::to_string(&report).unwrap();
             assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
         }

@@ -35,7 +35,10 @@ impl Check<'_> {
     fn nameless(&mut self, page: &[Written]) {
         for found in page {
             if !self.named.contains(&found.key) {
-                self.leftover(&format!("bytes {}", found.key), "nothing refers to them");
+                self.leftover(
+                    &format!("bytes {}", found.key),
+                    "no record names them; the collector removes them when they are old",
+                );
             }
         }
     }

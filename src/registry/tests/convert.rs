@@ -352,7 +352,10 @@ async fn a_converted_store_is_clean_but_for_what_was_left_over() {
         (&lists, 1),
         ("names bytes that were replaced", 1),
         ("the repository is empty", 1),
-        ("nothing refers to them", 1),
+        (
+            "no record names them; the collector removes them when they are old",
+            1,
+        ),
         ("the referrer does not exist or has another subject", 2),
         ("the tag does not point to this manifest", 1),
         ("waits for the collector", 1),

@@ -460,7 +460,10 @@ async fn remains_of_a_crash_are_not_damage() {
         [
             (Severity::Leftover, "the tag does not point to this manifest"),
             (Severity::Leftover, "remains of an upload that has ended"),
-            (Severity::Leftover, "nothing refers to them"),
+            (
+                Severity::Leftover,
+                "no record names them; the collector removes them when they are old"
+            ),
         ]
     );
 }

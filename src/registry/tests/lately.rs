@@ -246,7 +246,13 @@ async fn an_interrupted_pass_continues() {
     assert!(report.resumed);
     assert_eq!(
         phases.0,
-        [Phase::Uploads, Phase::References, Phase::Links, Phase::Blobs]
+        [
+            Phase::Uploads,
+            Phase::References,
+            Phase::Links,
+            Phase::Blobs,
+            Phase::Bytes
+        ]
     );
     assert_eq!(
         counts(&report),

@@ -214,13 +214,16 @@ impl Failure {
 ///   `If-Match` with an entity tag. Google's service ignores these on writes and needs conditions on a
 ///   generation instead. Some services accept such a header and do not honour it. So at startup, try what is
 ///   needed with many concurrent requests, and refuse to start unless exactly one of each succeeds.
-/// * A [`Version`] is the entity tag or the generation. Equal bytes have equal entity tags, so the registry
-///   writes a fresh nonce into every value, and no two states of a record have the same bytes. The store need
-///   not add anything.
+/// * A [`Version`] is the entity tag or the generation. Equal bytes have equal entity tags, so no two states of a
+///   record may have the same bytes. The padding of a value holds 8 random bytes. So the store need not rely on
+///   the nonces that the registry writes.
+/// * Some services keep keys in folders and list them folder by folder, with `a/b` before `a!`. So the name of an
+///   object has no `/` of the key, and names keep the order of keys: `bucket::records::names`.
 /// * A deletion swaps in a tombstone of exactly 16 random bytes; every value is longer. Two tombstones must
-///   differ, or a late swap that expects one would match the next. A creation over a tombstone is a swap from
-///   it. A late `If-None-Match: *` meets the tombstone and fails. So the tombstone stays until no request can
-///   be that late (signed S3 requests expire after 15 minutes, and keeping tombstones for days is cheap).
+///   differ, or a late swap that expects one would match the next. A creation first tries `If-None-Match: *`,
+///   since most keys are new. If it is refused, the object is read, and a creation over a tombstone is a swap
+///   from it. A late `If-None-Match: *` meets the tombstone and fails. So the tombstone stays until no request
+///   can be that late (signed S3 requests expire after 15 minutes, and keeping tombstones for days is cheap).
 ///   Then a conditional deletion removes it, or it stays for good where the service has none. Lists recognize
 ///   a tombstone by its size.
 /// * The size also marks a hidden value, so that a list need not read it. The value is padded at its end: to
@@ -228,12 +231,13 @@ impl Failure {
 ///   length of the padding.
 /// * If a request times out or its connection breaks, the outcome is unknown, and the request may be applied
 ///   later. Read the object. If its bytes are those that were to be written, the change is done, since no
-///   other writer has their nonce. If the version is still the expected one, send the same request again; at
-///   most one of the two succeeds. Otherwise answer [`Failure::Io`].
-/// * A rejection is ambiguous where a client library retries by itself: a 412 may be due to its own first
-///   attempt. Read, and compare the bytes. S3's 409 (`ConditionalRequestConflict`) means that another request
-///   was in progress and says nothing about the record: send the request again. Some libraries report it as
-///   "already exists" for a creation, so there, too, only reading gives the answer.
+///   other writer has its random bytes. If the version is still the expected one, send the same request again;
+///   at most one of the two succeeds. Otherwise answer [`Failure::Io`], also if the next request is rejected:
+///   the first one may have been applied, and another writer may have changed the record since.
+/// * A rejection is ambiguous where a client library or a proxy retries by itself: a 412 may be due to its own
+///   first attempt. Read, and compare the bytes. S3's 409 (`ConditionalRequestConflict`) means that another
+///   request was in progress and says nothing about the record: send the request again. Some libraries report
+///   it as "already exists" for a creation, so there, too, only reading gives the answer.
 /// * [`RecordStore::now`] is the `Date` of the last answer plus the time that a monotonic clock has measured
 ///   since, never the wall clock. To have a time from the beginning, opening the store makes one request. A
 ///   caching proxy must not stand in front of the bucket, since its `Date` is old. [`Record::written`] is the

@@ -3,44 +3,94 @@
 //!
 //! | key below the root | what it is |
 //! |---|---|
-//! | the record's key | one record each |
+//! | `records/<the record's key>` | one record each. The key's `.` is written as `.-` and its `/` as `._` |
 //! | `d/<first two characters of the name>/<name>` | the bytes of one blob each |
 
 mod clock;
-#[expect(dead_code, reason = "records and bytes are built on it next")]
+#[expect(dead_code, reason = "bytes are built on it next")]
 mod objects;
+mod records;
+mod retry;
 mod settings;
 mod web_identity;
 mod wire;
 
 pub use settings::{Credentials, Provider, Settings, Tls};
 pub use web_identity::{FetchError, TokenFetcher, TokenSource, WebIdentity};
+pub use wire::Observer;
 
+use crate::Answer;
+use crate::contract::{Range, Record, RecordStore, Value, Version, Written};
 use objects::Objects;
+use records::Records;
 use std::sync::Arc;
+use wharfinger_base::clock::Timestamp;
 
 /// The open store.
 #[derive(Debug)]
 pub struct Bucket {
     objects: Arc<Objects>,
+    records: Records,
 }
 
 impl Bucket {
     /// Makes one request, which shows that the bucket can be reached, and tells the store's time.
     pub async fn open(settings: Settings) -> Result<Self, OpenError> {
-        let objects = Objects::new(&settings)?;
+        Self::open_observed(settings, Arc::new(())).await
+    }
+
+    /// Like [`Bucket::open`]. `observer` learns of every request.
+    pub async fn open_observed(settings: Settings, observer: Arc<dyn Observer>) -> Result<Self, OpenError> {
+        let objects = Objects::new(&settings, observer)?;
         objects
             .list("", "", 1)
             .await
             .map_err(|why| OpenError::new(&settings.bucket, why))?;
+        let objects = Arc::new(objects);
         Ok(Self {
-            objects: Arc::new(objects),
+            records: Records::new(objects.clone()),
+            objects,
+        })
+    }
+}
+
+impl RecordStore for Bucket {
+    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
+        Box::pin(self.records.get(key))
+    }
+
+    fn get_stored<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
+        Box::pin(self.records.get_stored(key))
+    }
+
+    fn get_recent<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
+        Box::pin(self.records.get_recent(key))
+    }
+
+    fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
+        Box::pin(self.records.create(key, value))
+    }
+
+    fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version> {
+        Box::pin(self.records.swap(key, expected, value))
+    }
+
+    fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()> {
+        Box::pin(self.records.delete(key, expected))
+    }
+
+    fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>> {
+        Box::pin(async move {
+            let listed = self.records.list(range).await?;
+            Ok(listed.into_iter().map(|one| one.key).collect())
         })
     }
 
-    /// The store's present time.
-    #[must_use]
-    pub fn now(&self) -> wharfinger_base::clock::Timestamp {
+    fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>> {
+        Box::pin(self.records.list(range))
+    }
+
+    fn now(&self) -> Timestamp {
         self.objects.now()
     }
 }

@@ -1,10 +1,12 @@
-//! The requests that the store makes to its bucket, on `object_store`. This module has no policy: it neither
-//! retries conditional writes nor interprets their failures.
+//! The requests that the store makes to its bucket, on `object_store`. A conditional write is sent once, and its
+//! failure is not interpreted here. Every other request is sent again after a passing failure.
 
 use super::OpenError;
 use super::clock::StoreClock;
+use super::retry::{Attempts, Budget, Verdict, verdict};
 use super::settings::{Credentials, Provider, Settings};
-use super::wire::Wire;
+use super::wire::{Observer, Wire};
+use crate::Failure;
 use bytes::Bytes;
 use http::header::IF_MATCH;
 use object_store::aws::AmazonS3Builder;
@@ -31,6 +33,15 @@ pub(super) struct Object {
     pub written: Timestamp,
 }
 
+/// The answer to a read with the entity tag of what the caller has.
+#[derive(Debug)]
+pub(super) enum Reading {
+    Absent,
+    /// The object still has that entity tag.
+    Same,
+    Found(Object),
+}
+
 /// An object as listed.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -54,38 +65,42 @@ impl<T: ObjectStore + PaginatedListStore + MultipartStore + Signer> Service for 
 
 /// A bucket, seen from its root.
 pub(super) struct Objects {
-    /// For conditional writes: sends every request once.
-    once: Arc<dyn Service>,
-    /// For all other requests: repeats those that failed for a passing reason.
-    retrying: Arc<dyn Service>,
+    /// Sends every request once.
+    service: Arc<dyn Service>,
     /// For requests that the crate lacks.
     http: object_store::client::HttpClient,
     clock: Arc<StoreClock>,
+    budget: Budget,
+    /// The bucket and its service, for messages.
+    name: String,
     /// Ends with a slash, or is empty.
     root: String,
 }
 
 impl Objects {
-    pub(super) fn new(settings: &Settings) -> Result<Self, OpenError> {
+    pub(super) fn new(settings: &Settings, observer: Arc<dyn Observer>) -> Result<Self, OpenError> {
         let clock = Arc::new(StoreClock::new());
-        let wire = Wire { clock: clock.clone() };
+        let wire = Wire {
+            clock: clock.clone(),
+            observer,
+        };
         let failed = |why| OpenError::new(&settings.bucket, why);
         let options = client_options(settings)?;
         let http = wire.connect(&options).map_err(failed)?;
+        // The retries of the crate would hide whether a conditional write was sent twice.
         let none = RetryConfig {
             max_retries: 0,
             ..RetryConfig::default()
         };
-        let some = RetryConfig {
-            max_retries: 4,
-            retry_timeout: Duration::from_secs(30),
-            ..RetryConfig::default()
-        };
         Ok(Self {
-            once: service(settings, &options, &wire, none).map_err(failed)?,
-            retrying: service(settings, &options, &wire, some).map_err(failed)?,
+            service: service(settings, &options, &wire, none).map_err(failed)?,
             http,
             clock,
+            budget: Budget::new(),
+            name: match &settings.endpoint {
+                Some(endpoint) => format!("the bucket {} at {endpoint}", settings.bucket),
+                None => format!("the bucket {}", settings.bucket),
+            },
             root: match settings.root.trim_matches('/') {
                 "" => String::new(),
                 root => format!("{root}/"),
@@ -101,40 +116,78 @@ impl Objects {
         Ok(Path::parse(format!("{}{key}", self.root))?)
     }
 
-    /// `Ok(None)` if there is no object. With `known`, fails with `NotModified` if the object still has that
-    /// entity tag.
-    pub(super) async fn get(&self, key: &str, known: Option<&str>) -> object_store::Result<Option<Object>> {
+    pub(super) const fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// The failure of an operation, which names the bucket.
+    pub(super) fn failure(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+        Failure::Io(Arc::new(BucketFailed {
+            name: self.name.clone(),
+            source: source.into(),
+        }))
+    }
+
+    /// Sends a request again after a passing failure. Only for requests that do no harm if they are done twice.
+    async fn retried<T, F>(&self, send: impl Fn() -> F) -> object_store::Result<T>
+    where
+        F: Future<Output = object_store::Result<T>>,
+    {
+        let mut attempts = Attempts::new(&self.budget);
+        loop {
+            let failure = match send().await {
+                Ok(answer) => {
+                    self.budget.succeeded();
+                    return Ok(answer);
+                }
+                Err(failure) => failure,
+            };
+            match verdict(&failure) {
+                Verdict::Passing { wait } if attempts.again(wait).await => {}
+                _ => return Err(failure),
+            }
+        }
+    }
+
+    /// Reads an object, unless it still has the entity tag `known`.
+    pub(super) async fn get(&self, key: &str, known: Option<&str>) -> object_store::Result<Reading> {
+        let path = self.path(key)?;
         let options = GetOptions {
             if_none_match: known.map(str::to_owned),
             ..GetOptions::default()
         };
-        let found = match self.retrying.get_opts(&self.path(key)?, options).await {
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            found => found?,
-        };
-        let tag = found.meta.e_tag.clone().unwrap_or_default().into();
-        let written = Timestamp::from_millis(found.meta.last_modified.timestamp_millis());
-        Ok(Some(Object {
-            tag,
-            bytes: found.bytes().await?,
-            written,
-        }))
+        let (path, options) = (&path, &options);
+        let read = self.retried(|| async move {
+            let found = self.service.get_opts(path, options.clone()).await?;
+            let tag = found.meta.e_tag.clone().unwrap_or_default().into();
+            let written = Timestamp::from_millis(found.meta.last_modified.timestamp_millis());
+            Ok(Object {
+                tag,
+                bytes: found.bytes().await?,
+                written,
+            })
+        });
+        match read.await {
+            Err(object_store::Error::NotModified { .. }) => Ok(Reading::Same),
+            found => Ok(unless_absent(found)?.map_or(Reading::Absent, Reading::Found)),
+        }
     }
 
     /// The size of an object, if it exists.
     pub(super) async fn size(&self, key: &str) -> object_store::Result<Option<u64>> {
-        match self.retrying.head(&self.path(key)?).await {
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            found => Ok(Some(found?.size)),
-        }
+        let path = self.path(key)?;
+        let found = self.retried(|| self.service.head(&path)).await;
+        Ok(unless_absent(found)?.map(|found| found.size))
     }
 
     pub(super) async fn read(&self, key: &str, range: Range<u64>) -> object_store::Result<Bytes> {
-        self.retrying.get_range(&self.path(key)?, range).await
+        let path = self.path(key)?;
+        self.retried(|| self.service.get_range(&path, range.clone()))
+            .await
     }
 
-    /// Returns the new entity tag. A conditional write is sent once, and after any failure its outcome is
-    /// unknown.
+    /// Returns the new entity tag. A conditional write is sent once, and after any failure that is not
+    /// [`Verdict::Refused`] its outcome is unknown.
     pub(super) async fn put(
         &self,
         key: &str,
@@ -149,21 +202,24 @@ impl Objects {
                 version: None,
             }),
         };
-        let service = match condition {
-            Condition::None => &self.retrying,
-            Condition::Absent | Condition::Tag(_) => &self.once,
+        let (path, bytes, options) = (self.path(key)?, bytes.into(), PutOptions::from(mode));
+        let send = || self.service.put_opts(&path, bytes.clone(), options.clone());
+        let put = match condition {
+            Condition::None => self.retried(send).await?,
+            Condition::Absent | Condition::Tag(_) => {
+                let put = send().await?;
+                self.budget.succeeded();
+                put
+            }
         };
-        let options = PutOptions::from(mode);
-        let put = service.put_opts(&self.path(key)?, bytes.into(), options).await?;
         Ok(put.e_tag.unwrap_or_default().into())
     }
 
     /// Not an error if there is no object.
     pub(super) async fn delete(&self, key: &str) -> object_store::Result<()> {
-        match self.retrying.delete(&self.path(key)?).await {
-            Err(object_store::Error::NotFound { .. }) => Ok(()),
-            deleted => deleted,
-        }
+        let path = self.path(key)?;
+        let deleted = self.retried(|| self.service.delete(&path)).await;
+        unless_absent(deleted).map(drop)
     }
 
     /// Deletes the object if it has this entity tag. Returns whether it did. The crate has no such request,
@@ -172,7 +228,7 @@ impl Objects {
         let value: http::HeaderValue = tag.parse().map_err(generic)?;
         let options = SignedUrlOptions::new().with_signed_header(IF_MATCH, value.clone());
         let url = self
-            .once
+            .service
             .signed_url_opts(http::Method::DELETE, &self.path(key)?, SIGNED_FOR, &options)
             .await?;
         let request = http::Request::delete(url.as_str())
@@ -206,7 +262,9 @@ impl Objects {
                 page_token,
                 ..PaginatedListOptions::default()
             };
-            let page = self.retrying.list_paginated(Some(&under), options).await?;
+            let page = self
+                .retried(|| self.service.list_paginated(Some(&under), options.clone()))
+                .await?;
             entries.extend(page.result.objects.into_iter().filter_map(|object| {
                 let key = object.location.as_ref().strip_prefix(&self.root)?;
                 Some(Entry {
@@ -225,7 +283,8 @@ impl Objects {
 
     /// Begins a multipart upload and returns its ID.
     pub(super) async fn begin(&self, key: &str) -> object_store::Result<String> {
-        self.retrying.create_multipart(&self.path(key)?).await
+        let path = self.path(key)?;
+        self.retried(|| self.service.create_multipart(&path)).await
     }
 
     /// Returns the part's entity tag. Numbers begin with 0.
@@ -236,9 +295,9 @@ impl Objects {
         number: usize,
         bytes: impl Into<PutPayload>,
     ) -> object_store::Result<String> {
+        let (path, upload, bytes) = (self.path(key)?, upload.to_owned(), bytes.into());
         let part = self
-            .retrying
-            .put_part(&self.path(key)?, &upload.to_owned(), number, bytes.into())
+            .retried(|| self.service.put_part(&path, &upload, number, bytes.clone()))
             .await?;
         Ok(part.content_id)
     }
@@ -250,28 +309,35 @@ impl Objects {
         upload: &str,
         parts: &[String],
     ) -> object_store::Result<()> {
-        let parts = parts
+        let parts: Vec<_> = parts
             .iter()
             .map(|tag| PartId {
                 content_id: tag.clone(),
             })
             .collect();
-        self.retrying
-            .complete_multipart(&self.path(key)?, &upload.to_owned(), parts)
+        let (path, upload) = (self.path(key)?, upload.to_owned());
+        self.retried(|| self.service.complete_multipart(&path, &upload, parts.clone()))
             .await?;
         Ok(())
     }
 
     /// Not an error if there is no such upload.
     pub(super) async fn abort(&self, key: &str, upload: &str) -> object_store::Result<()> {
-        match self
-            .retrying
-            .abort_multipart(&self.path(key)?, &upload.to_owned())
-            .await
-        {
-            Err(object_store::Error::NotFound { .. }) => Ok(()),
-            aborted => aborted,
+        let (path, upload) = (self.path(key)?, upload.to_owned());
+        let aborted = self
+            .retried(|| self.service.abort_multipart(&path, &upload))
+            .await;
+        unless_absent(aborted).map(drop)
+    }
+}
+
+/// `None` if there is no object. A missing bucket is a failure, or it would look like an empty one.
+fn unless_absent<T>(answer: object_store::Result<T>) -> object_store::Result<Option<T>> {
+    match answer {
+        Err(object_store::Error::NotFound { source, .. }) if !source.to_string().contains("NoSuchBucket") => {
+            Ok(None)
         }
+        answer => answer.map(Some),
     }
 }
 
@@ -292,6 +358,7 @@ fn service(
                 .with_virtual_hosted_style_request(!settings.path_style)
                 .with_client_options(options.clone())
                 .with_http_connector(wire.clone())
+                .with_disable_bulk_delete(true)
                 .with_retry(retry);
             let builder = match &settings.endpoint {
                 Some(endpoint) => builder.with_endpoint(endpoint),
@@ -343,6 +410,13 @@ fn client_options(settings: &Settings) -> Result<ClientOptions, OpenError> {
         }
     }
     Ok(options)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{name}: {source}")]
+struct BucketFailed {
+    name: String,
+    source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -285,22 +285,22 @@ async fn bytes_can_be_removed_without_their_resume(store: Arc<impl BlobStore>) {
     assert_eq!(all(&*store, OTHER).await, b"abc");
 }
 
-async fn another_process_continues_after_the_bytes_that_were_kept(place: impl Place) {
-    let store = place.open();
+async fn another_process_continues_after_the_bytes_that_were_kept(place: impl Place<Store: BlobStore>) {
+    let store = place.open().await;
     write(&*store, NAME, 0, vec![text("start ")]).await.unwrap();
     let kept = store.keep(NAME, 6, &NEW).await.unwrap();
     write_on(&*store, NAME, 6, &kept, vec![text("lost with the process")])
         .await
         .unwrap();
     drop(store);
-    let store = place.open();
+    let store = place.open().await;
     write_on(&*store, NAME, 6, &kept, vec![text("and go on")])
         .await
         .unwrap();
     let kept = store.keep(NAME, 15, &kept).await.unwrap();
     drop(store);
     // Seal without another byte.
-    let store = place.open();
+    let store = place.open().await;
     write_on(&*store, NAME, 15, &kept, Vec::new()).await.unwrap();
     store.seal(NAME, 15, &kept).await.unwrap();
     assert_eq!(all(&*store, NAME).await, b"start and go on");
@@ -309,15 +309,15 @@ async fn another_process_continues_after_the_bytes_that_were_kept(place: impl Pl
         .await
         .unwrap();
     drop(store);
-    let store = place.open();
+    let store = place.open().await;
     write(&*store, OTHER, 0, vec![text("new")]).await.unwrap();
     store.seal(OTHER, 3, &NEW).await.unwrap();
     assert_eq!(all(&*store, OTHER).await, b"new");
 }
 
 /// A writer that missed the answer of [`BlobStore::keep`] continues with the [`Resume`] it had before.
-async fn an_earlier_answer_is_good_until_a_later_one_was_used(place: impl Place) {
-    let store = place.open();
+async fn an_earlier_answer_is_good_until_a_later_one_was_used(place: impl Place<Store: BlobStore>) {
+    let store = place.open().await;
     write(&*store, NAME, 0, vec![text("start ")]).await.unwrap();
     let first = store.keep(NAME, 6, &NEW).await.unwrap();
     write_on(&*store, NAME, 6, &first, vec![text("more")])
@@ -329,7 +329,7 @@ async fn an_earlier_answer_is_good_until_a_later_one_was_used(place: impl Place)
         .unwrap();
     store.keep(NAME, 15, &first).await.unwrap();
     drop(store);
-    let store = place.open();
+    let store = place.open().await;
     write_on(&*store, NAME, 6, &first, vec![text("end")])
         .await
         .unwrap();
@@ -338,12 +338,12 @@ async fn an_earlier_answer_is_good_until_a_later_one_was_used(place: impl Place)
     assert_eq!(all(&*store, NAME).await, b"start end");
 }
 
-async fn what_was_sealed_stays(place: impl Place) {
-    let store = place.open();
+async fn what_was_sealed_stays(place: impl Place<Store: BlobStore>) {
+    let store = place.open().await;
     write(&*store, NAME, 0, vec![text("sealed")]).await.unwrap();
     store.seal(NAME, 6, &NEW).await.unwrap();
     drop(store);
-    let store = place.open();
+    let store = place.open().await;
     assert_eq!(all(&*store, NAME).await, b"sealed");
     store.seal(NAME, 6, &NEW).await.unwrap();
 }

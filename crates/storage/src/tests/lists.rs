@@ -12,6 +12,7 @@ contract! {
         a_record_may_be_hidden_and_shown_again,
     ],
     places: [],
+    timed: [],
 }
 
 async fn keys_are_listed_in_the_order_of_their_bytes(store: Arc<impl RecordStore>) {

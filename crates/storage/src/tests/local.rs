@@ -14,8 +14,8 @@ async fn a_store_is_closed_tidily() {
 
 #[tokio::test]
 async fn a_rejected_large_value_leaves_no_file() {
-    let place = InFolder::new();
-    let store = place.open();
+    let place = InFolder::new().unwrap();
+    let store = place.open().await;
     let large = || Value::from(Bytes::from(vec![7; 100_000]));
     let first = store.create("k", large()).await.unwrap();
     let foreign = Memory::new().create("k", large()).await.unwrap();
@@ -37,7 +37,7 @@ async fn a_rejected_large_value_leaves_no_file() {
         [false, false, false, true]
     );
     drop(store); // what is of no use any more is removed after the answer
-    assert_eq!(place.open().check().unwrap(), (Vec::new(), 0));
+    assert_eq!(place.open().await.check().unwrap(), (Vec::new(), 0));
 }
 
 #[tokio::test]

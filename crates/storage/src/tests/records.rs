@@ -16,10 +16,8 @@ contract! {
         a_value_may_become_large_and_small_again,
         a_hidden_record_is_read_and_changed_as_any_other,
     ],
-    places: [
-        a_record_has_the_time_at_which_the_store_took_it,
-        what_was_acknowledged_stays,
-    ],
+    places: [what_was_acknowledged_stays],
+    timed: [a_record_has_the_time_at_which_the_store_took_it],
 }
 
 async fn a_record_is_created_only_if_it_does_not_exist(store: Arc<impl RecordStore>) {
@@ -172,7 +170,7 @@ async fn a_hidden_record_is_read_and_changed_as_any_other(store: Arc<impl Record
     store.delete("l", &version).await.unwrap();
 }
 
-async fn a_record_has_the_time_at_which_the_store_took_it(place: impl Place) {
+async fn a_record_has_the_time_at_which_the_store_took_it(place: impl Timed) {
     async fn written(store: &impl RecordStore) -> Timestamp {
         let record = store.get("k").await.unwrap().unwrap();
         let listed = store
@@ -187,7 +185,7 @@ async fn a_record_has_the_time_at_which_the_store_took_it(place: impl Place) {
         assert_eq!((listed[0].key.as_str(), listed[0].written), ("k", record.written));
         record.written
     }
-    let store = place.open();
+    let store = place.open().await;
     let begin = store.now();
     let version = store.create("k", value_of("same")).await.unwrap();
     assert_eq!(written(&*store).await, begin);
@@ -216,7 +214,7 @@ async fn a_record_has_the_time_at_which_the_store_took_it(place: impl Place) {
     assert!(is_conflict(store.create("k", value_of("refused")).await));
     assert_eq!(written(&*store).await, end, "a rejected change writes nothing");
     drop(store);
-    let store = place.open();
+    let store = place.open().await;
     assert_eq!(
         (written(&*store).await, store.now()),
         (end, end.plus(Duration::from_secs(1)))
@@ -224,14 +222,14 @@ async fn a_record_has_the_time_at_which_the_store_took_it(place: impl Place) {
 }
 
 async fn what_was_acknowledged_stays(place: impl Place) {
-    let store = place.open();
+    let store = place.open().await;
     let first = store.create("k", value_of("1")).await.unwrap();
     let second = store.swap("k", &first, value_of("2")).await.unwrap();
     store.create("hidden", hidden("3")).await.unwrap();
     let gone = store.create("gone", value_of("4")).await.unwrap();
     store.delete("gone", &gone).await.unwrap();
     drop(store);
-    let store = place.open();
+    let store = place.open().await;
     let record = store.get("k").await.unwrap().unwrap();
     assert_eq!((&record.version, record.value), (&second, text("2")));
     assert!(is_conflict(store.swap("k", &first, value_of("3")).await));

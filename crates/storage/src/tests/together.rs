@@ -11,6 +11,7 @@ contract! {
         versions_are_never_used_twice,
     ],
     places: [],
+    timed: [],
 }
 
 fn change(key: &str, expected: Option<&Version>, value: Option<Value>) -> Change {

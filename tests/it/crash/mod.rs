@@ -15,7 +15,6 @@ pub(crate) mod full;
 mod http;
 mod left;
 mod passes;
-mod register;
 mod rounds;
 mod server;
 mod shared;

@@ -5,13 +5,13 @@ mod needs;
 
 use super::http::{Answer, Http, sha512};
 use super::left::Left;
-use super::register::{Act, Content, History, Ticket};
 use crate::harness::sha256;
 use http::Method;
 use needs::Needs;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use wharfinger_testkit::{Act, Content, History, Ticket};
 
 pub(super) const REPOSITORY: &str = "shared/app";
 const TAGS: [&str; 3] = ["s0", "s1", "s2"];

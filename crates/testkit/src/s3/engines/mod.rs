@@ -5,4 +5,6 @@ mod program;
 mod seaweedfs;
 
 pub use moto::Moto;
+#[cfg(test)]
+pub(super) use program::ask;
 pub use seaweedfs::SeaweedFs;

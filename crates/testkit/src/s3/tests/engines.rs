@@ -1,7 +1,7 @@
 //! The real stores start, keep conditions, and keep what was written when they are killed.
 
-use super::super::{Moto, SeaweedFs};
-use super::{client, replacing};
+use super::super::SeaweedFs;
+use super::{client, read, replacing};
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore as _, ObjectStoreExt as _, PutMode};
@@ -25,10 +25,6 @@ async fn keeps_conditions(store: &AmazonS3, others: &AmazonS3, key: &Path) {
     assert_eq!(read(store, key).await, "3");
 }
 
-async fn read(store: &AmazonS3, key: &Path) -> bytes::Bytes {
-    store.get(key).await.unwrap().bytes().await.unwrap()
-}
-
 #[tokio::test]
 async fn seaweedfs_keeps_conditions_through_two_gateways_and_objects_when_it_is_killed() {
     let Some(mut store) = SeaweedFs::with_gateways(2) else {
@@ -43,13 +39,4 @@ async fn seaweedfs_keeps_conditions_through_two_gateways_and_objects_when_it_is_
     store.restart_engine();
     store.restart_gateway(0);
     assert_eq!(read(&first, &key).await, "3");
-}
-
-#[tokio::test]
-async fn moto_keeps_conditions() {
-    let Some(store) = Moto::start() else {
-        return;
-    };
-    let client = client(store.place());
-    keeps_conditions(&client, &client, &Path::from("a/key")).await;
 }

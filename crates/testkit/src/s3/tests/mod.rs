@@ -1,10 +1,16 @@
 //! What the stores of this module do, seen by the client that the registry uses.
 
+mod access;
+mod behaviour;
 mod engines;
+mod faults;
+mod requests;
 
 use super::Place;
+use bytes::Bytes;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::{PutMode, RetryConfig, UpdateVersion};
+use object_store::path::Path;
+use object_store::{ObjectStoreExt as _, PutMode, RetryConfig, UpdateVersion};
 
 /// Repeats nothing.
 fn client(place: &Place) -> AmazonS3 {
@@ -29,4 +35,8 @@ fn replacing(tag: &Option<String>) -> PutMode {
         e_tag: tag.clone(),
         version: None,
     })
+}
+
+async fn read(store: &AmazonS3, key: &Path) -> Bytes {
+    store.get(key).await.unwrap().bytes().await.unwrap()
 }

@@ -1,0 +1,101 @@
+//! Everything that the store knows. One request has its effect at a time.
+
+use super::access::{Access, Grant};
+use super::bucket::{Bucket, Manner};
+use super::fault::Faults;
+use super::log::Log;
+use super::operation::Call;
+use super::refusal::Refusal;
+use super::requests;
+use super::rules::{Conditions, Rules};
+use crate::s3::Place;
+use bytes::Bytes;
+use http::Response;
+use wharfinger_base::clock::{Clock, Timestamp};
+
+pub(super) struct State {
+    pub(super) clock: Clock,
+    pub(super) bucket: Bucket,
+    pub(super) rules: Rules,
+    pub(super) faults: Faults,
+    pub(super) access: Access,
+    pub(super) log: Log,
+    /// Whether connections end without an answer.
+    pub(super) unreachable: bool,
+    late: Vec<LateCall>,
+}
+
+/// A call without its effect.
+struct LateCall {
+    number: usize,
+    call: Call,
+    /// How many other calls come before it.
+    wait: usize,
+}
+
+impl State {
+    pub(super) fn new(clock: Clock) -> Self {
+        let mut access = Access::default();
+        let grant = Grant {
+            session: None,
+            expires: Timestamp::MAX,
+        };
+        access.grant(Place::ACCESS_KEY, grant);
+        Self {
+            clock,
+            bucket: Bucket::default(),
+            rules: Rules::default(),
+            faults: Faults::default(),
+            access,
+            log: Log::default(),
+            unreachable: false,
+            late: Vec::new(),
+        }
+    }
+
+    /// Has the effect of a request and of all that are due after it.
+    pub(super) fn apply(&mut self, number: usize, call: &Call, checks: bool, old: bool) -> Response<Bytes> {
+        let response = self.effect(number, call, checks, old);
+        for late in &mut self.late {
+            late.wait = late.wait.saturating_sub(1);
+        }
+        self.apply_due();
+        response
+    }
+
+    pub(super) fn postpone(&mut self, number: usize, call: Call, wait: usize) {
+        self.late.push(LateCall { number, call, wait });
+    }
+
+    /// Has all effects that are late.
+    pub(super) fn apply_late(&mut self) {
+        for late in &mut self.late {
+            late.wait = 0;
+        }
+        self.apply_due();
+    }
+
+    fn apply_due(&mut self) {
+        let due: Vec<LateCall> = self.late.extract_if(.., |late| late.wait == 0).collect();
+        for LateCall { number, call, .. } in due {
+            let checks = self.rules.conditions != Conditions::Ignored;
+            self.effect(number, &call, checks, false);
+        }
+    }
+
+    fn effect(&mut self, number: usize, call: &Call, checks: bool, old_pages: bool) -> Response<Bytes> {
+        let manner = Manner {
+            rules: &self.rules,
+            now: self.clock.now(),
+            checks,
+            old_pages,
+        };
+        let response = if call.bucket == Place::BUCKET {
+            requests::apply(&mut self.bucket, call, manner)
+        } else {
+            Refusal::NO_SUCH_BUCKET.response()
+        };
+        self.log.effect(number, response.status().as_u16());
+        response
+    }
+}

@@ -81,7 +81,7 @@ impl Client {
                 repository,
                 tag: number,
             } => {
-                let event = self.history.begin(repository, Some(number), Done::Delete);
+                let event = self.begin(repository, Some(number), Done::Delete);
                 let deleted = self
                     .registry
                     .delete_manifest(&self.may_delete(repository), &tag(TAGS[number]))
@@ -152,6 +152,13 @@ impl Client {
         }
     }
 
+    /// A change of the history begins, and the requests from now on belong to it.
+    fn begin(&self, repository: usize, tag: Option<usize>, done: Done) -> usize {
+        let event = self.history.begin(repository, tag, done);
+        self.process.begins(event);
+        event
+    }
+
     fn may_push(&self, repository: usize) -> Permit<Write> {
         let name = REPOSITORIES[repository];
         if self.conduct.pinned {
@@ -216,9 +223,7 @@ impl Client {
         let digest = manifest_digest(number);
         let permit = self.may_delete(repository);
         for _ in 0..2 {
-            let event = self
-                .history
-                .begin(repository, None, Done::DeleteManifest(digest.clone()));
+            let event = self.begin(repository, None, Done::DeleteManifest(digest.clone()));
             let deleted = match self.conduct.fault {
                 Some(fault) if fault.is_in_a_deletion() => {
                     planted::delete(&self.registry, permit.repository(), &digest, fault).await
@@ -379,9 +384,7 @@ impl Client {
         let permit = self.may_push(repository);
         let mut last = Ok(());
         for _ in 0..2 {
-            let event = self
-                .history
-                .begin(repository, Some(at), Done::Put(manifest_digest(number)));
+            let event = self.begin(repository, Some(at), Done::Put(manifest_digest(number)));
             last = match self.conduct.fault {
                 Some(fault) if fault.is_in_a_push() => {
                     planted::push(&self.registry, &permit, TAGS[at], bytes.clone(), fault).await

@@ -8,6 +8,7 @@ use super::super::*;
 use super::actors::{self, REPOSITORIES, TAGS};
 use super::history::{Done, Event, History, Look, Seen};
 use super::raw::Raw;
+use super::table::Cause;
 use super::world::World;
 use crate::oci::{RepositoryName, Tag};
 
@@ -171,21 +172,25 @@ impl<'a> Watch<'a> {
             }
         }
         let Some(target) = target else { return Ok(()) };
-        let putters = look.putters(events);
-        let acknowledged = putters.iter().any(|event| event.acknowledged.is_some());
-        let unknown = putters.iter().any(|event| event.acknowledged.is_none());
         let is_deletion = |event: &Event| matches!(&event.done, Done::DeleteManifest(gone) if gone == target);
         let may_be_dying = !self.is_restarted && events.iter().any(is_deletion);
-        if there.is_none() && !unknown && !may_be_dying {
+        // A tag that only unacknowledged pushes wrote since it moved here may lack what their last steps write.
+        let is_held = is_held(events, raw.writers(name, tag));
+        if there.is_none() && is_held && !may_be_dying {
             return Err(format!("{name}:{tag} is on {target}, which is not there"));
         }
         let back = keys::back_reference(name, target, tag);
-        // A push that has not ended may still have to write it.
-        if there.is_some() && acknowledged && !unknown && !raw.marks.contains(back.as_str()) {
+        if there.is_some() && is_held && !raw.marks.contains(back.as_str()) {
             return Err(format!("a deletion of {target} would not find {name}:{tag}"));
         }
         Ok(())
     }
+}
+
+/// Whether one of these pushes was acknowledged. The content at the start was pushed too.
+pub(super) fn is_held(events: &[Event], writers: &[Cause]) -> bool {
+    let is_acknowledged = |writer: &Cause| writer.is_none_or(|event| events[event].acknowledged.is_some());
+    writers.iter().any(is_acknowledged)
 }
 
 fn is_readable(raw: &Raw, repository: &RepositoryName, digest: &Digest) -> bool {

@@ -1,17 +1,18 @@
-//! Every order of three actors with a bounded number of preemptions, on the registry's own code. The store
-//! works here: what a store may do wrong is left to the random runs.
+//! Every order of three actors with a bounded number of preemptions, on the registry's own code, also if one
+//! of the actors dies. The store works here: what a store may do wrong is left to the random runs.
 
 use super::super::*;
 use super::actors::{Actor, CONTENT, LISTED, LISTS, REPOSITORIES, content_digest, manifest, manifest_digest};
 use super::client::Client;
 use super::collectors::Conduct;
 use super::every_step::Watch;
+use super::footprints::Footprints;
 use super::history::History;
 use super::invariants;
 use super::planted::Fault;
 use super::process::Process;
 use super::scheduler::drive;
-use super::search::Search;
+use super::search::{Bounds, Search};
 use super::setting::{client, quiet, say, simulate};
 use super::store::Nature;
 use super::world::World;
@@ -139,19 +140,41 @@ fn preemptions(default: u32) -> u32 {
 
 impl Trio {
     /// Searches all orders. Returns how many runs and states that took, or the first violation.
-    fn search(&self, bound: u32, fault: Option<Fault>) -> Result<(u64, usize), String> {
+    fn search(&self, bounds: Bounds, fault: Option<Fault>) -> Result<(u64, usize), String> {
+        let mut size = (0, 0);
+        let mut seen = Footprints::default();
+        // At first, no request is known to be shared. The smaller searches end soon, and find most of those that
+        // are.
+        for preemptions in 0..=bounds.preemptions {
+            let mut search = Search::new(
+                Bounds {
+                    preemptions,
+                    ..bounds
+                },
+                seen,
+            );
+            self.search_once(&mut search, fault)?;
+            size = search.size();
+            seen = search.into_seen();
+        }
+        Ok(size)
+    }
+
+    fn search_once(&self, search: &mut Search, fault: Option<Fault>) -> Result<(), String> {
         let conduct = Conduct {
             rounds: 1,
             fault,
             ..Conduct::default()
         };
-        let mut search = Search::new(bound);
-        // In the first pass no request is known to be shared. It ends soon, and finds most of those that are.
         loop {
-            simulate(self.meet(conduct, &mut search))
+            simulate(self.meet(conduct, search))
                 .map_err(|why| format!("{}, run {}: {why}", self.name, search.size().0))?;
+            let (runs, states) = search.size();
+            if runs.is_multiple_of(10_000) {
+                say(&format!("{}: {runs} runs and {states} states so far", self.name));
+            }
             if !search.advance() {
-                return Ok(search.size());
+                return Ok(());
             }
         }
     }
@@ -215,35 +238,53 @@ impl Trio {
     }
 }
 
-/// With this many preemptions, each search ends within seconds.
-const FEW: u32 = 1;
+/// Searches all orders of these actors, and prints how many there were. The searches run at the same time.
+fn lose_nothing(trios: &[Trio], bounds: Bounds) {
+    let search = |trio: &Trio| {
+        let begun = Instant::now();
+        let (runs, states) = trio.search(bounds, None).unwrap_or_else(|why| panic!("{why}"));
+        let seconds = begun.elapsed().as_secs();
+        say(&format!(
+            "{}: {runs} runs and {states} states in {seconds} s, {bounds:?}",
+            trio.name
+        ));
+    };
+    std::thread::scope(|scope| trios.iter().for_each(|trio| drop(scope.spawn(|| search(trio)))));
+}
 
 #[test]
 fn three_actors_lose_nothing_in_any_order_with_few_preemptions() {
-    for trio in TRIOS {
-        let begun = Instant::now();
-        let bound = preemptions(FEW);
-        match trio.search(bound, None) {
-            Ok((runs, states)) => say(&format!(
-                "{}: {runs} runs and {states} states with {bound} preemptions in {} s",
-                trio.name,
-                begun.elapsed().as_secs()
-            )),
-            Err(why) => panic!("{why}"),
-        }
-    }
+    let bounds = Bounds {
+        preemptions: preemptions(1),
+        deaths: 0,
+    };
+    lose_nothing(TRIOS, bounds);
+}
+
+/// What the dead process had begun is finished by a restart.
+#[test]
+fn a_death_among_three_actors_loses_nothing_in_any_order() {
+    let bounds = Bounds {
+        preemptions: preemptions(0),
+        deaths: 1,
+    };
+    lose_nothing(TRIOS, bounds);
 }
 
 /// One or two preemptions are enough to find a step that is left out.
 #[test]
 fn omitted_steps_are_found_by_the_search() {
-    for (fault, trio, bound) in [
+    for (fault, trio, preemptions) in [
         (Fault::CheckThenWrite, 0, 2),
         (Fault::NoRescue, 2, 1),
         (Fault::NoCondemning, 2, 1),
         (Fault::NoSecondLook, 2, 1),
     ] {
-        let found = TRIOS[trio].search(bound, Some(fault));
+        let bounds = Bounds {
+            preemptions,
+            deaths: 0,
+        };
+        let found = TRIOS[trio].search(bounds, Some(fault));
         say(&format!("{fault:?}: {found:?}"));
         assert!(found.is_err(), "{fault:?} is not found");
     }

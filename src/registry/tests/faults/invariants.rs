@@ -4,8 +4,8 @@
 use super::super::super::states::link::LinkRecord;
 use super::super::*;
 use super::actors::{self, CONTENT, REPOSITORIES, TAGS, content_digest};
-use super::every_step::Watch;
-use super::history::{History, Look, Seen};
+use super::every_step::{Watch, is_held};
+use super::history::{History, Seen};
 use super::process::Process;
 use super::scheduler::{Scheduler, drive};
 use super::world::World;
@@ -50,7 +50,7 @@ pub(super) async fn broken(
         return Ok(());
     }
     for damage in damages.0 {
-        if !standing.may_point_at_nothing(&damage).await {
+        if !standing.may_point_at_nothing(&damage) {
             return Err(damage);
         }
     }
@@ -205,37 +205,14 @@ impl Standing<'_> {
 
     /// If a push died while its manifest was deleted, its tag may lack a manifest. No client has
     /// an acknowledgement of the tag.
-    async fn may_point_at_nothing(&self, damage: &str) -> bool {
-        for repository in 0..REPOSITORIES.len() {
-            for tag in 0..TAGS.len() {
-                let name = actors::name(repository);
-                let tag_name = actors::tag_name(tag);
-                let begins = format!("damage: {}: points to the manifest", keys::tag(&name, &tag_name));
-                let digest = self.registry.tag_target(&name, &tag_name).await.unwrap();
-                if damage.starts_with(&begins)
-                    && digest.is_some_and(|digest| self.may_be_unknown(repository, tag, digest))
-                {
-                    return true;
-                }
-            }
-        }
-        false
-    }
-
-    /// Whether the tag may point at the manifest because of a push that was not acknowledged.
-    fn may_be_unknown(&self, repository: usize, tag: usize, digest: Digest) -> bool {
-        let now = self.history.now();
-        let look = Look {
-            repository,
-            tag,
-            seen: Seen::On(digest),
-            begun: now,
-            ended: now,
-        };
+    fn may_point_at_nothing(&self, damage: &str) -> bool {
         let events = self.history.events();
-        look.putters(&events)
-            .iter()
-            .any(|event| event.acknowledged.is_none())
+        self.world.store.raw(|raw| {
+            raw.tags.keys().any(|(repository, tag)| {
+                let begins = format!("damage: {}: points to the manifest", keys::tag(repository, tag));
+                damage.starts_with(&begins) && !is_held(&events, raw.writers(repository, tag))
+            })
+        })
     }
 
     async fn list(&self, repository: usize) {

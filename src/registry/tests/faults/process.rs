@@ -3,7 +3,7 @@
 use super::super::super::upload_id::Ids;
 use super::super::*;
 use super::store::{Changed, Store, now};
-use super::table::{Fate, What};
+use super::table::{Cause, Fate, What};
 use super::world::World;
 use crate::storage::{
     Answer, BlobFile, BlobStore, Change, Failure, Look, Record, RecordStore, Resume, Value, Version, Written,
@@ -26,6 +26,7 @@ pub(super) struct Process {
     died: Arc<Notify>,
     /// Decides what the process's actor does.
     dice: Mutex<fastrand::Rng>,
+    cause: Mutex<Cause>,
 }
 
 /// Sends the requests of one process to the store.
@@ -62,14 +63,6 @@ impl Line {
             Err(_) => std::future::pending().await,
         }
     }
-
-    /// Applies the changes in one commit.
-    async fn change(&self, changes: Vec<Change>) -> Vec<Changed> {
-        let count = changes.len();
-        let what = What::Change(changes.clone());
-        let changed = self.ask(what, move |store| Ok(store.apply(changes))).await;
-        changed.unwrap_or_else(|failure| vec![Err(failure); count])
-    }
 }
 
 impl Process {
@@ -80,7 +73,27 @@ impl Process {
             process,
         };
         let dice = Mutex::new(fastrand::Rng::with_seed(line.seed()));
-        Arc::new(Self { line, died, dice })
+        Arc::new(Self {
+            line,
+            died,
+            dice,
+            cause: Mutex::default(),
+        })
+    }
+
+    /// The requests from now on belong to this change of the history.
+    pub(super) fn begins(&self, event: usize) {
+        *self.cause.lock().unwrap() = Some(event);
+    }
+
+    /// Applies the changes in one commit.
+    async fn change(&self, changes: Vec<Change>) -> Vec<Changed> {
+        let count = changes.len();
+        let cause = *self.cause.lock().unwrap();
+        let what = What::Change(changes.clone(), cause);
+        let apply = move |store: &Store| Ok(store.apply(changes, cause));
+        let changed = self.line.ask(what, apply).await;
+        changed.unwrap_or_else(|failure| vec![Err(failure); count])
     }
 
     pub(super) fn world(&self) -> &Arc<World> {
@@ -117,7 +130,7 @@ impl Process {
             expected: expected.cloned(),
             value,
         };
-        self.line.change(vec![change]).await.pop().unwrap()
+        self.change(vec![change]).await.pop().unwrap()
     }
 
     /// A request about the bytes `name`.
@@ -181,11 +194,11 @@ impl RecordStore for Process {
     fn change_all(&self, changes: Vec<Change>) -> BoxFuture<'_, Vec<Changed>> {
         Box::pin(async move {
             if !self.world().store.nature.is_bucket {
-                return self.line.change(changes).await;
+                return self.change(changes).await;
             }
             let mut changed = Vec::new();
             for change in changes {
-                changed.append(&mut self.line.change(vec![change]).await);
+                changed.append(&mut self.change(vec![change]).await);
             }
             changed
         })

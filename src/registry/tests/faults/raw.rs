@@ -8,10 +8,11 @@ use super::super::super::states::link::LinkRecord;
 use super::super::super::states::manifest::ManifestRecord;
 use super::super::super::states::tag::TagRecord;
 use super::super::*;
+use super::table::Cause;
 use crate::oci::{RepositoryName, Tag};
 use crate::storage::Record;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hasher as _};
+use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::ops::Bound;
 
 #[derive(Default)]
@@ -22,18 +23,19 @@ pub(super) struct Raw {
     pub tags: BTreeMap<(RepositoryName, Tag), TagRecord>,
     /// The keys of all marks, live and condemned.
     pub marks: BTreeSet<String>,
+    /// The requests that have written each tag since it last pointed at another manifest or at none.
+    writers: BTreeMap<(RepositoryName, Tag), Vec<Cause>>,
     /// A hash of each record's content, without its nonce.
     content: BTreeMap<String, u64>,
 }
 
 impl Raw {
     /// Remembers the present state of a record. `None` if it was deleted.
-    pub(super) fn note(&mut self, key: &str, value: Option<&Bytes>) {
+    pub(super) fn note(&mut self, entry: Entry, key: &str, value: Option<&Bytes>, cause: Cause) {
         match value {
             Some(value) => drop(self.content.insert(key.to_owned(), without_nonce(value))),
             None => drop(self.content.remove(key)),
         }
-        let entry = Entry::parse(key).unwrap();
         match entry {
             Entry::Blob(digest) => put(&mut self.blobs, digest, decoded(key, value)),
             Entry::Link(digest, repository) => {
@@ -42,7 +44,7 @@ impl Raw {
             Entry::Manifest(repository, digest) => {
                 put(&mut self.manifests, (repository, digest), decoded(key, value));
             }
-            Entry::Tag(repository, tag) => put(&mut self.tags, (repository, tag), decoded(key, value)),
+            Entry::Tag(repository, tag) => self.note_tag((repository, tag), decoded(key, value), cause),
             Entry::BackReference(..)
             | Entry::Referrer(..)
             | Entry::Index(..)
@@ -52,6 +54,38 @@ impl Raw {
                 None => drop(self.marks.remove(key)),
             },
             _ => {}
+        }
+    }
+
+    fn note_tag(&mut self, tag: (RepositoryName, Tag), record: Option<TagRecord>, cause: Cause) {
+        let before = self.tags.get(&tag).and_then(TagRecord::target);
+        let target = record.as_ref().and_then(TagRecord::target);
+        if target.is_none() || target != before {
+            self.writers.remove(&tag);
+        }
+        if target.is_some() {
+            self.writers.entry(tag.clone()).or_default().push(cause);
+        }
+        put(&mut self.tags, tag, record);
+    }
+
+    /// The requests that have written the tag since it last pointed elsewhere.
+    pub(super) fn writers(&self, repository: &RepositoryName, tag: &Tag) -> &[Cause] {
+        let found = self.writers.get(&(repository.clone(), tag.clone()));
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn hash_writers(&self, hasher: &mut impl Hasher) {
+        self.writers.hash(hasher);
+    }
+
+    /// Takes the writers of all tags that point where they pointed `before`.
+    pub(super) fn keep_writers(&mut self, before: &Self) {
+        for (tag, writers) in &mut self.writers {
+            let target = |raw: &BTreeMap<_, TagRecord>| raw.get(tag).and_then(TagRecord::target).cloned();
+            if target(&before.tags) == target(&self.tags) {
+                writers.clone_from(&before.writers[tag]);
+            }
         }
     }
 

@@ -112,7 +112,7 @@ impl Random {
             Style::Delays => {
                 let most = match entry.what {
                     What::Begin => self.dice.u32(0..3) * 60,
-                    What::Late(_) | What::LateRemoval(_) => 200,
+                    What::Late(..) | What::LateRemoval(_) => 200,
                     _ if self.dice.u32(0..30) == 0 => 100,
                     _ => 5,
                 };

@@ -6,6 +6,7 @@ use super::super::super::records;
 use super::super::super::states::blob::{BlobRecord, BlobState};
 use super::super::*;
 use super::raw::{self, Raw};
+use super::table::Cause;
 use crate::storage::{BlobStore, Change, Failure, RecordStore, Resume, Version};
 use futures_util::FutureExt;
 use std::collections::{BTreeMap, HashSet};
@@ -73,9 +74,13 @@ impl Store {
         let mut raw = Raw::default();
         for key in now(self.memory.list(everything)).unwrap() {
             let record = now(self.memory.get(&key)).unwrap().unwrap();
-            raw.note(&key, Some(&record.value));
+            let entry = keys::Entry::parse(&key).unwrap();
+            raw.note(entry, &key, Some(&record.value), None);
         }
-        *self.raw.lock().unwrap() = raw;
+        let mut present = self.raw.lock().unwrap();
+        raw.keep_writers(&present);
+        *present = raw;
+        drop(present);
         self.state().count += 1;
     }
 
@@ -85,31 +90,35 @@ impl Store {
     }
 
     /// Applies all changes without an interruption.
-    pub(super) fn apply(&self, changes: Vec<Change>) -> Vec<Changed> {
-        changes.into_iter().map(|change| self.apply_one(change)).collect()
+    pub(super) fn apply(&self, changes: Vec<Change>, cause: Cause) -> Vec<Changed> {
+        let changes = changes.into_iter();
+        changes.map(|change| self.apply_one(change, cause)).collect()
     }
 
     /// Applies changes that were sent when the records had been changed this often.
-    pub(super) fn apply_late(&self, changes: Vec<(Change, u64)>) {
+    pub(super) fn apply_late(&self, changes: Vec<(Change, u64)>, cause: Cause) {
         for (change, seen) in changes {
             let is_fooled = self.nature.has_plain_tombstones && change.expected.is_none();
             if is_fooled || self.changes(&change.key) == seen {
-                drop(self.apply_one(change));
+                drop(self.apply_one(change, cause));
             }
         }
     }
 
-    fn apply_one(&self, change: Change) -> Changed {
+    fn apply_one(&self, change: Change, cause: Cause) -> Changed {
         let key = change.key.clone();
         let value = change.value.as_ref().map(|value| value.bytes.clone());
         let applied = now(self.memory.change_all(vec![change])).pop().unwrap();
         if applied.is_ok() {
+            let entry = keys::Entry::parse(&key).unwrap();
             let mut state = self.state();
-            *state.changes.entry(key.clone()).or_default() += 1;
-            state.count += 1;
             let mut raw = self.raw.lock().unwrap();
-            state.note_blob(&raw, &key, value.as_ref());
-            raw.note(&key, value.as_ref());
+            if let (keys::Entry::Blob(digest), Some(value)) = (&entry, &value) {
+                state.note_blob(&raw, digest, value);
+            }
+            raw.note(entry, &key, value.as_ref(), cause);
+            *state.changes.entry(key).or_default() += 1;
+            state.count += 1;
         }
         applied
     }
@@ -176,16 +185,11 @@ impl Store {
 
 impl State {
     /// Counts how often bytes are given to a blob.
-    fn note_blob(&mut self, raw: &Raw, key: &str, value: Option<&Bytes>) {
-        let Some(keys::Entry::Blob(digest)) = keys::Entry::parse(key) else {
-            return;
-        };
-        let Some(value) = value else { return };
-        let key = keys::blob(&digest);
-        let new = records::decode(&key, value).unwrap().0;
+    fn note_blob(&mut self, raw: &Raw, digest: &Digest, value: &Bytes) {
+        let new = records::decode(&keys::blob(digest), value).unwrap().0;
         let had_it = raw
             .blobs
-            .get(&digest)
+            .get(digest)
             .is_some_and(|old| old.state != BlobState::Dying && old.generation == new.generation);
         if new.state == BlobState::Live && !had_it {
             *self.published.entry(new.generation).or_default() += 1;

@@ -6,6 +6,9 @@ use crate::storage::Change;
 use std::fmt;
 use tokio::sync::Notify;
 
+/// The change of the history on whose behalf a request was sent. `None` if it is not part of one.
+pub(super) type Cause = Option<usize>;
+
 /// What a request is about.
 #[derive(Clone)]
 pub(super) enum What {
@@ -13,31 +16,37 @@ pub(super) enum What {
     Begin,
     Get(String),
     List(String),
-    Change(Vec<Change>),
+    Change(Vec<Change>, Cause),
     /// Something about these bytes: the operation and their name.
     Bytes(&'static str, String),
     Remove(String),
     /// A late request, which was answered already or whose sender died. Each change comes with the number of
     /// changes that its record had when the request was sent.
-    Late(Vec<(Change, u64)>),
+    Late(Vec<(Change, u64)>, Cause),
     LateRemoval(String),
 }
 
 impl What {
     pub(super) const fn is_late(&self) -> bool {
-        matches!(self, Self::Late(_) | Self::LateRemoval(_))
+        matches!(self, Self::Late(..) | Self::LateRemoval(_))
+    }
+
+    /// Whether it changes records or bytes.
+    pub(super) fn changes_something(&self) -> bool {
+        match self {
+            Self::Begin | Self::Get(_) | Self::List(_) => false,
+            Self::Bytes(operation, _) => matches!(*operation, "write" | "keep" | "seal"),
+            Self::Change(..) | Self::Remove(_) | Self::Late(..) | Self::LateRemoval(_) => true,
+        }
     }
 
     /// The same request, to arrive later. It has no effect on a record that changes before.
     pub(super) fn later(&self, store: &Store) -> Option<Self> {
         match self {
-            Self::Change(changes) => {
+            Self::Change(changes, cause) => {
                 let changes = changes.iter().cloned();
-                Some(Self::Late(
-                    changes
-                        .map(|change| (change.clone(), store.changes(&change.key)))
-                        .collect(),
-                ))
+                let late = changes.map(|change| (change.clone(), store.changes(&change.key)));
+                Some(Self::Late(late.collect(), *cause))
             }
             Self::Remove(name) => Some(Self::LateRemoval(name.clone())),
             _ => None,
@@ -60,8 +69,8 @@ impl fmt::Display for What {
             Self::Begin => f.write_str("begin"),
             Self::Get(key) => write!(f, "get {key}"),
             Self::List(prefix) => write!(f, "list {prefix}"),
-            Self::Change(changes) => changes.iter().try_for_each(|change| each("", change)),
-            Self::Late(changes) => changes.iter().try_for_each(|(change, _)| each("late ", change)),
+            Self::Change(changes, _) => changes.iter().try_for_each(|change| each("", change)),
+            Self::Late(changes, _) => changes.iter().try_for_each(|(change, _)| each("late ", change)),
             Self::Bytes(operation, name) => write!(f, "{operation} {name}"),
             Self::Remove(name) => write!(f, "remove {name}"),
             Self::LateRemoval(name) => write!(f, "late remove {name}"),
@@ -146,7 +155,7 @@ impl Table {
     pub(super) fn send_late(&mut self, process: usize, what: What) {
         let late = what.clone();
         let settle = move |store: &Store, _| match late {
-            What::Late(changes) => store.apply_late(changes),
+            What::Late(changes, cause) => store.apply_late(changes, cause),
             What::LateRemoval(name) => store.remove(&name),
             _ => {}
         };

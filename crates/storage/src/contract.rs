@@ -369,6 +369,12 @@ pub trait BlobStore: Send + Sync {
     /// Keeping twice is not an error. [`Failure::Full`] from here or from [`BlobStore::seal`] means that the
     /// bytes kept before may be gone too, so the registry ends the upload.
     fn keep<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume>;
+    /// Like [`BlobStore::keep`], when nothing follows. Processes that share a store call it before they seal,
+    /// and write the [`Resume`] that it returns into the upload's record. So the record, which has one writer,
+    /// decides which bytes are sealed. A store whose processes share nothing need not do anything.
+    fn keep_all<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume> {
+        self.keep(name, size, resume)
+    }
     /// Returns when the bytes and the name survive a power cut and can be opened. `size` must be the blob's
     /// size ([`Failure::Missing`] if not). Sealing again is not an error. A sealed blob is never written
     /// again.
@@ -393,6 +399,11 @@ pub trait BlobStore: Send + Sync {
     /// bytes are listed. Unsealed ones may be, and rests are not. A failure that is [`Unlisted`] says how to
     /// continue.
     fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>>;
+    /// The size of the smallest chunk, unless it is the last, that the store need not write twice. `None` if
+    /// any size will do.
+    fn least_chunk(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// What a store needs to continue with bytes that are not sealed. The upload's record holds it, and only the

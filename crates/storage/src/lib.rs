@@ -2,6 +2,7 @@
 //! a record or a blob. Nothing else is assumed of a store, so the same protocol runs on a folder, in memory
 //! and on a bucket.
 
+mod blocking;
 pub mod bucket;
 mod contract;
 pub mod local;

@@ -5,20 +5,23 @@
 //! |---|---|
 //! | `records/<the record's key>` | one record each. The key's `.` is written as `.-` and its `/` as `._` |
 //! | `d/<first two characters of the name>/<name>` | the bytes of one blob each |
+//! | the same with `.` and 32 characters | bytes of an upload that are too few for a part |
 
+mod bytes;
 mod clock;
-#[expect(dead_code, reason = "bytes are built on it next")]
 mod objects;
 mod records;
 mod retry;
 mod settings;
+mod uploads;
 mod web_identity;
 mod wire;
 
-pub use settings::{Credentials, Provider, Settings, Tls};
+pub use settings::{Credentials, Parts, Provider, Settings, Tls};
 pub use web_identity::{FetchError, TokenFetcher, TokenSource, WebIdentity};
 pub use wire::Observer;
 
+use self::bytes::Blobs;
 use crate::Answer;
 use crate::contract::{Range, Record, RecordStore, Value, Version, Written};
 use objects::Objects;
@@ -31,6 +34,7 @@ use wharfinger_base::clock::Timestamp;
 pub struct Bucket {
     objects: Arc<Objects>,
     records: Records,
+    blobs: Blobs,
 }
 
 impl Bucket {
@@ -49,6 +53,7 @@ impl Bucket {
         let objects = Arc::new(objects);
         Ok(Self {
             records: Records::new(objects.clone()),
+            blobs: Blobs::new(&objects, settings.parts),
             objects,
         })
     }

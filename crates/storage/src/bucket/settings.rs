@@ -19,6 +19,7 @@ pub struct Settings {
     /// Whether the bucket is part of the path (`https://host/bucket/key`) and not of the host name.
     pub path_style: bool,
     pub tls: Tls,
+    pub parts: Parts,
     pub credentials: Credentials,
 }
 
@@ -58,6 +59,25 @@ pub struct Tls {
     pub skip_verify: bool,
     /// A PEM file with further authorities.
     pub authorities: Option<PathBuf>,
+}
+
+/// How the bytes of blobs are cut for the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// The memory for the parts that are received or sent, in bytes, for all uploads of the process. At least
+    /// 64 MiB, the size of the largest part.
+    pub memory: u64,
+    /// Whether the service wants all parts of a blob but the last to have one size, as Cloudflare R2 does.
+    pub equal: bool,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self {
+            memory: 256 << 20,
+            equal: false,
+        }
+    }
 }
 
 /// Where the credentials come from.

@@ -1,6 +1,5 @@
 //! The bytes of blobs, one file each, written in place. Blocking work runs on the runtime's blocking threads.
 
-use super::blocking::blocking;
 use super::buffers::Buffers;
 use super::folder::Folder;
 use super::hold::Hold;
@@ -8,6 +7,7 @@ use super::openat::{names, open_cached, open_file, open_folder};
 use super::reading::OpenBlob;
 use super::space::Space;
 use super::{Disk, Failure, Look, OpenError, Timestamp, Written, writeback};
+use crate::blocking::blocking;
 use crate::contract::{Unlisted, check_name};
 use bytes::Bytes;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};

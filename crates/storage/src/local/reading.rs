@@ -1,9 +1,9 @@
 //! Reads blobs: on the calling thread if the page cache has the data, otherwise on a blocking thread. A check
 //! of a whole blob leaves the page cache as it was.
 
-use super::blocking::blocking;
 use super::buffers::Buffers;
 use super::{Answer, BlobFile, Failure};
+use crate::blocking::blocking;
 use bytes::Bytes;
 use std::fs::File;
 use std::os::unix::fs::FileExt;

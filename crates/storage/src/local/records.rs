@@ -13,7 +13,6 @@
 //!   transaction.
 //! * An ordinary table is written 1.7 times as fast as one `WITHOUT ROWID`, and reads a page of keys as fast.
 
-use super::blocking::blocking;
 use super::cache::Cache;
 use super::log::{Gate, Log, is_full};
 use super::space::Space;
@@ -21,6 +20,7 @@ use super::table::{Index, connect_with, open_for_writing, open_unmoved};
 use super::values::{self, LARGE, Values};
 use super::writer::{Cell, Job, New, Write, Writer};
 use super::{Change, Clock, Disk, Failure, Number, OpenError, Record, Timestamp, Value, Version};
+use crate::blocking::blocking;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use rustix::fs::FallocateFlags;
 use std::collections::HashSet;

@@ -1,7 +1,7 @@
 //! Buckets on several stores. Each test has a root of its own in a store that all tests share.
 
 use super::Place;
-use crate::bucket::{Bucket, Credentials, Provider, Settings, Tls};
+use crate::bucket::{Bucket, Credentials, Parts, Provider, Settings, Tls};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use wharfinger_base::secret::Secret;
@@ -60,6 +60,7 @@ pub(super) fn settings(place: &s3::Place) -> Settings {
             plain: true,
             ..Tls::default()
         },
+        parts: Parts::default(),
         credentials: Credentials::Given {
             access_key: place.access_key.clone(),
             secret_key: Secret::new(place.secret_key.clone()),

@@ -398,3 +398,14 @@ async fn a_blobs_file_stays_open_until_it_is_sealed() {
     };
     assert!(!open());
 }
+
+#[tokio::test]
+async fn an_open_blob_outlives_its_name() {
+    let place = InFolder::new().unwrap();
+    let store = place.open().await;
+    write(&*store, NAME, 0, vec![text("abc")]).await.unwrap();
+    store.seal(NAME, 3, &NEW).await.unwrap();
+    let file = store.open(NAME).await.unwrap();
+    store.remove(NAME, &NEW).await.unwrap();
+    assert_eq!(file.read(0, 10).await.unwrap(), text("abc"));
+}

@@ -68,8 +68,19 @@ async fn bytes_are_written_where_they_end_or_were_kept_and_nowhere_else() {
             "{offset}"
         );
     }
-    assert_eq!(all(&store, NAME).await, b"0123456789");
     write(&store, NAME, 10, vec![text("x")]).await.unwrap();
+    store.seal(NAME, 11, &NEW).await.unwrap();
+    assert_eq!(all(&store, NAME).await, b"0123456789x");
+}
+
+#[tokio::test]
+async fn an_open_blob_outlives_its_name() {
+    let store = Memory::new();
+    write(&store, NAME, 0, vec![text("abc")]).await.unwrap();
+    store.seal(NAME, 3, &NEW).await.unwrap();
+    let file = store.open(NAME).await.unwrap();
+    store.remove(NAME, &NEW).await.unwrap();
+    assert_eq!(file.read(0, 10).await.unwrap(), text("abc"));
 }
 
 #[tokio::test]

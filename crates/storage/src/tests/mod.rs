@@ -14,11 +14,6 @@ macro_rules! contract {
         contract!(in moto = InMoto, stores: [$($rule),*], places: [$($opened),*]);
         contract!(in seaweedfs = InSeaweedFs, stores: [$($rule),*], places: [$($opened),*]);
     };
-    // Rules that stores in buckets do not keep yet.
-    (stores: [$($rule:ident),* $(,)?], places: [$($moved:ident),* $(,)?] $(,)?) => {
-        contract!(in memory = InMemory, stores: [$($rule),*], places: [$($moved),*]);
-        contract!(in local = InFolder, stores: [$($rule),*], places: [$($moved),*]);
-    };
     (in $name:ident = $place:ident, stores: [$($rule:ident),*], places: [$($opened:ident),*]) => {
         mod $name {
             use $crate::tests::{Place, $place};
@@ -43,6 +38,7 @@ mod bytes;
 mod lists;
 mod local;
 mod memory;
+mod parts;
 mod records;
 mod together;
 
@@ -50,7 +46,8 @@ use self::buckets::{InMoto, InSeaweedFs};
 use super::local::{Local, Settings};
 use super::memory::Memory;
 use super::{
-    Answer, BlobStore, Change, Failure, Range, Record, RecordStore, Resume, Show, Value, Version, Written,
+    Answer, BlobFile, BlobStore, Change, Failure, Range, Record, RecordStore, Resume, Show, Value, Version,
+    Written,
 };
 use ::bytes::Bytes;
 use std::collections::HashSet;
@@ -66,7 +63,7 @@ static NEW: Resume = Resume(String::new());
 
 /// The place of a store.
 trait Place {
-    type Store: RecordStore + 'static;
+    type Store: RecordStore + BlobStore + 'static;
 
     /// Opens the store again, as another process does after the first has ended.
     async fn open(&self) -> Arc<Self::Store>;
@@ -197,10 +194,10 @@ fn write_on<'a>(
 }
 
 async fn all(store: &impl BlobStore, name: &str) -> Vec<u8> {
-    let file = match store.open(name).await {
-        Err(Failure::Missing) => store.open_unsealed(name).await.unwrap().unwrap(),
-        opened => opened.unwrap(),
-    };
+    all_of(&*store.open(name).await.unwrap()).await
+}
+
+async fn all_of(file: &dyn BlobFile) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         let part = file.read(bytes.len() as u64, 7).await.unwrap();

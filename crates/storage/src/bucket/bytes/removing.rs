@@ -1,0 +1,83 @@
+//! Removing a blob with everything that belongs to it, and what crashed processes have left.
+
+use super::core::Core;
+use super::keys;
+use super::saved::Saved;
+use crate::Failure;
+use crate::bucket::uploads::{Marker, Unfinished};
+use futures_util::future::{join3, try_join_all};
+use std::time::Duration;
+
+/// How many rests are removed at once.
+const PAGE: usize = 100;
+
+impl Core {
+    /// Removes the object, its rests and its multipart uploads. `saved` names an upload in case the service
+    /// cannot list them.
+    pub(super) async fn remove(&self, name: &str, saved: Option<Saved>) -> Result<(), Failure> {
+        let key = keys::blob(name)?;
+        let named = saved.and_then(|saved| saved.upload);
+        let (uploads, rests, object) = join3(
+            self.abort_all(&key, named),
+            self.remove_rests(&key),
+            self.objects.delete(&key),
+        )
+        .await;
+        object.and(rests).and(uploads).map_err(|why| self.failed(why))
+    }
+
+    async fn remove_rests(&self, key: &str) -> object_store::Result<()> {
+        loop {
+            let rests = self.objects.list(&keys::rests(key), "", PAGE).await?;
+            try_join_all(rests.iter().map(|rest| self.objects.delete(&rest.key))).await?;
+            if rests.len() < PAGE {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn abort_all(&self, key: &str, named: Option<String>) -> object_store::Result<()> {
+        if let Some(upload) = named {
+            self.objects.abort(key, &upload).await?;
+        }
+        let mut next = Some(Marker::default());
+        while let Some(marker) = next {
+            let page = match self.objects.uploads(key, &marker).await {
+                Ok(page) => page,
+                // Not every service has this list. A rule of the bucket removes what remains.
+                Err(why) => {
+                    tracing::debug!("could not list the uploads to the bucket: {why}");
+                    return Ok(());
+                }
+            };
+            let of_this = page.found.iter().filter(|found| found.key == key);
+            try_join_all(of_this.map(|found| self.objects.abort(key, &found.upload))).await?;
+            next = page.next.filter(|next| *next != marker);
+        }
+        Ok(())
+    }
+
+    /// Aborts multipart uploads that began so long ago, up to `limit`. Returns how many.
+    pub(super) async fn sweep(&self, older_than: Duration, limit: usize) -> Result<usize, Failure> {
+        let now = self.objects.now();
+        let is_old = |found: &&Unfinished| found.begun.is_some_and(|begun| now.since(begun) >= older_than);
+        let mut swept = 0;
+        let mut next = Some(Marker::default());
+        while let Some(marker) = next {
+            let page = self
+                .objects
+                .uploads(keys::ALL, &marker)
+                .await
+                .map_err(|why| self.failed(why))?;
+            for found in page.found.iter().filter(is_old).take(limit - swept) {
+                self.objects
+                    .abort(&found.key, &found.upload)
+                    .await
+                    .map_err(|why| self.failed(why))?;
+                swept += 1;
+            }
+            next = page.next.filter(|next| *next != marker && swept < limit);
+        }
+        Ok(swept)
+    }
+}

@@ -192,7 +192,7 @@ impl Site {
     }
 }
 
-fn acceptor(identity: &DerPair, clients_of: Option<&Ca>) -> TlsAcceptor {
+pub(crate) fn acceptor(identity: &DerPair, clients_of: Option<&Ca>) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let key = PrivateKeyDer::Pkcs8(identity.key.clone().into());
     let builder = rustls::ServerConfig::builder_with_provider(provider.clone())

@@ -8,7 +8,7 @@ mod tests;
 
 pub use engines::{Moto, SeaweedFs};
 pub use fake::{
-    Chaos, Conditions, Fake, Fault, Gate, Listing, Object, On, Operation, Refusal, Rules, Seen, Upload, When,
-    in_a_row,
+    Chaos, Conditions, Exchange, Fake, Fault, Gate, Listing, Object, On, Operation, Refusal, Rules, Seen,
+    Upload, When, in_a_row,
 };
 pub use place::Place;

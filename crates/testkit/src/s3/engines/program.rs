@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 pub(super) struct Program {
     child: Child,
-    /// A shell that ends `child` when the test's process is gone. Its input ends then.
+    /// A shell that ends `child` and removes the store's folder when the test's process is gone. Its input ends
+    /// then.
     guard: Child,
 }
 
@@ -19,7 +20,7 @@ pub(super) struct Program {
 const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Program {
-    /// Appends what it prints to `log`.
+    /// Appends what it prints to `log`, which is in the store's folder.
     pub(super) fn start(mut command: Command, log: &Path) -> Self {
         let output = || Stdio::from(File::options().create(true).append(true).open(log).unwrap());
         let child = command
@@ -29,7 +30,9 @@ impl Program {
             .spawn()
             .unwrap();
         let guard = Command::new("sh")
-            .args(["-c", "read _; kill -9 \"$1\"", "guard", &child.id().to_string()])
+            .args(["-c", "read _; kill -9 \"$1\"; rm -rf -- \"$2\"", "guard"])
+            .arg(child.id().to_string())
+            .arg(log.parent().unwrap())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

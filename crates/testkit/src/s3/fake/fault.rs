@@ -184,13 +184,13 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// The fault of this request, which is the `repetition`th of its operation for its key. The first rule that
-    /// concerns it is the one that counts it.
-    pub(super) fn of(&mut self, call: &Call, repetition: usize) -> Option<Fault> {
+    /// The fault of this request. The first rule that concerns it is the one that counts it. `repetition` tells
+    /// how many requests of its operation for its key came before.
+    pub(super) fn of(&mut self, call: &Call, repetition: impl FnOnce() -> usize) -> Option<Fault> {
         let ruled = self.rules.iter_mut().find(|(on, _)| on.concerns(call));
         match ruled {
             Some((on, fault)) => on.strikes().then(|| fault.clone()),
-            None => self.chaos.as_ref()?.strikes(call, repetition),
+            None => self.chaos.as_ref()?.strikes(call, repetition()),
         }
     }
 }

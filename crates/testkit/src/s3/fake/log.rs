@@ -35,12 +35,11 @@ pub(super) struct Log {
 impl Log {
     /// Returns the request's number.
     pub(super) fn begin(&mut self, call: &Call) -> usize {
-        let target = call.head.uri.path_and_query();
         self.seen.push(Seen {
             method: call.head.method.clone(),
             operation: call.operation,
             key: call.object().to_owned(),
-            target: target.map(ToString::to_string).unwrap_or_default(),
+            target: call.target(),
             status: None,
             effect: None,
             begun: self.events,

@@ -17,6 +17,7 @@ mod rules;
 mod serve;
 mod snapshots;
 mod state;
+mod sts;
 mod xml;
 
 pub use bucket::Upload;
@@ -26,13 +27,16 @@ pub use object::Object;
 pub use operation::Operation;
 pub use refusal::Refusal;
 pub use rules::{Conditions, Listing, Rules};
+pub use sts::Exchange;
 
 use super::Place;
+use crate::{Ca, site};
 use bytes::Bytes;
 use state::State;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use wharfinger_base::clock::Clock;
 
 /// It serves until it is dropped.
@@ -55,10 +59,21 @@ impl Fake {
 
     /// `Date`, `Last-Modified` and what expires follow this clock.
     pub async fn start_at(clock: Clock) -> Self {
+        Self::serve(clock, None).await
+    }
+
+    /// Its certificate is from this authority, for `127.0.0.1`.
+    pub async fn start_with_tls(ca: &Ca) -> Self {
+        let tls = site::acceptor(&ca.der_server(), None);
+        Self::serve(Clock::system(), Some(tls)).await
+    }
+
+    async fn serve(clock: Clock, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let place = Place::first(format!("http://{}", listener.local_addr().unwrap()));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let place = Place::first(format!("{scheme}://{}", listener.local_addr().unwrap()));
         let state = Arc::new(Mutex::new(State::new(clock)));
-        let serving = tokio::spawn(serve::serve(listener, state.clone()));
+        let serving = tokio::spawn(serve::serve(listener, tls, state.clone()));
         Self {
             place,
             state,
@@ -154,6 +169,11 @@ impl Fake {
     /// The open uploads, by their ids.
     pub fn uploads(&self) -> BTreeMap<String, Upload> {
         self.state().bucket.uploads.clone()
+    }
+
+    /// What was asked of the STS, which answers at [`Place::endpoint`].
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        self.state().sts.exchanges.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

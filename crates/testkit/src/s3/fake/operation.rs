@@ -1,6 +1,5 @@
 //! Which request of S3's a request is.
 
-use super::refusal::Refusal;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, Method};
@@ -114,18 +113,18 @@ impl Call {
         }
     }
 
+    /// The path and the query as sent.
+    pub(super) fn target(&self) -> String {
+        let target = self.head.uri.path_and_query();
+        target.map(ToString::to_string).unwrap_or_default()
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.query.contains_key(name)
     }
 
     pub(super) fn query(&self, name: &str) -> Option<&str> {
         self.query.get(name).map(String::as_str)
-    }
-
-    /// A number in the query.
-    pub(super) fn number(&self, name: &str) -> Result<Option<usize>, Refusal> {
-        let value = self.query(name).map(str::parse).transpose();
-        value.map_err(|_| Refusal::INVALID_ARGUMENT)
     }
 
     pub(super) fn header(&self, name: impl TryInto<HeaderName>) -> Option<&str> {

@@ -1,5 +1,6 @@
 //! The errors of S3: a status and a code, in a body of XML.
 
+use super::operation::{Call, Operation};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
@@ -31,6 +32,10 @@ impl Refusal {
     pub const INVALID_ACCESS_KEY: Self = Self::new(403, "InvalidAccessKeyId");
     pub const SIGNATURE: Self = Self::new(403, "SignatureDoesNotMatch");
     pub const EXPIRED_TOKEN: Self = Self::new(400, "ExpiredToken");
+    /// STS: the token is not one of the issuer, or not for this audience.
+    pub const INVALID_IDENTITY_TOKEN: Self = Self::new(400, "InvalidIdentityToken");
+    pub const INVALID_ACTION: Self = Self::new(400, "InvalidAction");
+    pub const VALIDATION: Self = Self::new(400, "ValidationError");
     pub const INTERNAL: Self = Self::new(500, "InternalError");
     pub const UNAVAILABLE: Self = Self::new(503, "ServiceUnavailable");
     pub const SLOW_DOWN: Self = Self {
@@ -38,6 +43,12 @@ impl Refusal {
         code: "SlowDown",
         retry_after: Some(1),
     };
+
+    /// A number in a request's query.
+    pub(super) fn number(call: &Call, name: &str) -> Result<Option<usize>, Self> {
+        let value = call.query(name).map(str::parse).transpose();
+        value.map_err(|_| Self::INVALID_ARGUMENT)
+    }
 
     const fn new(status: u16, code: &'static str) -> Self {
         Self {
@@ -47,9 +58,13 @@ impl Refusal {
         }
     }
 
-    pub(super) fn response(self) -> Response<Bytes> {
+    pub(super) fn response_to(self, operation: Operation) -> Response<Bytes> {
         let code = self.code;
-        let body = format!("<Error><Code>{code}</Code><Message>{code} by the test's store</Message></Error>");
+        let mut body =
+            format!("<Error><Code>{code}</Code><Message>{code} by the test's store</Message></Error>");
+        if operation == Operation::AssumeRole {
+            body = format!("<ErrorResponse>{body}</ErrorResponse>");
+        }
         let mut response = Response::new(body.into());
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap();
         response

@@ -2,7 +2,7 @@
 
 use super::conditions::check_write;
 use super::fault::{Fault, When};
-use super::operation::Call;
+use super::operation::{Call, Operation};
 use super::rules::Conditions;
 use super::state::State;
 use super::xml;
@@ -18,8 +18,10 @@ use hyper_util::rt::TokioIo;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 type Answer = Response<BoxBody<Bytes, io::Error>>;
 
@@ -27,17 +29,29 @@ type Answer = Response<BoxBody<Bytes, io::Error>>;
 const GAP: Duration = Duration::from_millis(20);
 
 /// Serves until it is dropped.
-pub(super) async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
+pub(super) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<Mutex<State>>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let state = state.clone();
+        let tls = tls.clone();
         connections.spawn(async move {
-            let service = service_fn(move |request| respond(request, state.clone()));
-            let connection = hyper::server::conn::http1::Builder::new();
-            drop(connection.serve_connection(TokioIo::new(stream), service).await);
+            match tls {
+                None => converse(stream, state).await,
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        converse(stream, state).await;
+                    }
+                }
+            }
         });
         while connections.try_join_next().is_some() {}
     }
+}
+
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<Mutex<State>>) {
+    let service = service_fn(move |request| respond(request, state.clone()));
+    let connection = hyper::server::conn::http1::Builder::new();
+    drop(connection.serve_connection(TokioIo::new(stream), service).await);
 }
 
 /// An error ends the connection.
@@ -49,9 +63,8 @@ async fn respond(request: Request<Incoming>, state: Arc<Mutex<State>>) -> io::Re
         if state.unreachable {
             return Err(closed());
         }
-        let repetition = state.log.repetition(&call);
-        let number = state.log.begin(&call);
-        (number, state.faults.of(&call, repetition), state.rules.latency)
+        let fault = state.fault(&call);
+        (state.log.begin(&call), fault, state.rules.latency)
     };
     let request = Asked {
         number,
@@ -59,7 +72,9 @@ async fn respond(request: Request<Incoming>, state: Arc<Mutex<State>>) -> io::Re
     };
     // A body that does not arrive whole has no effect.
     call.body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let answer = request.answer(call, fault).await;
+    // A task of its own: a client that leaves does not take the effect with it.
+    let answer = tokio::spawn(async move { request.answer(call, fault).await });
+    let answer = answer.await.map_err(io::Error::other)?;
     if latency > Duration::ZERO {
         tokio::time::sleep(latency).await;
     }
@@ -77,7 +92,9 @@ impl Asked {
     async fn answer(&self, call: Call, fault: Option<Fault>) -> io::Result<Answer> {
         match fault {
             None => Ok(whole(self.effect(&call, false).await)),
-            Some(Fault::Refuse(When::Before, refusal)) => Ok(whole(self.dated(refusal.response()))),
+            Some(Fault::Refuse(When::Before, refusal)) => {
+                Ok(whole(self.dated(refusal.response_to(call.operation))))
+            }
             Some(Fault::Close(When::Before)) => Err(closed()),
             Some(Fault::Silence(When::Before)) => std::future::pending().await,
             Some(Fault::Late(wait)) => {
@@ -90,15 +107,20 @@ impl Asked {
             }
             Some(after) => {
                 let response = self.effect(&call, matches!(after, Fault::OldPage)).await;
-                self.spoil(response, after).await
+                self.spoil(response, after, call.operation).await
             }
         }
     }
 
     /// What a fault after the effect does to the answer.
-    async fn spoil(&self, mut response: Response<Bytes>, fault: Fault) -> io::Result<Answer> {
+    async fn spoil(
+        &self,
+        mut response: Response<Bytes>,
+        fault: Fault,
+        operation: Operation,
+    ) -> io::Result<Answer> {
         match fault {
-            Fault::Refuse(_, refusal) => Ok(whole(self.dated(refusal.response()))),
+            Fault::Refuse(_, refusal) => Ok(whole(self.dated(refusal.response_to(operation)))),
             Fault::Silence(_) => std::future::pending().await,
             Fault::Torn => Ok(torn(response)),
             Fault::WrongTag => {
@@ -121,7 +143,7 @@ impl Asked {
             state.access.check(call, state.clock.now()).err()
         };
         let response = match refused {
-            Some(refusal) => refusal.response(),
+            Some(refusal) => refusal.response_to(call.operation),
             None => self.permitted(call, old_pages).await,
         };
         self.dated(response)
@@ -135,7 +157,7 @@ impl Asked {
                 check_write(state.bucket.objects.get(&call.key), call)
             };
             if let Err(refusal) = checked {
-                return refusal.response();
+                return refusal.response_to(call.operation);
             }
             tokio::time::sleep(GAP).await;
         }

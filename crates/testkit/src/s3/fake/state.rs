@@ -2,12 +2,13 @@
 
 use super::access::{Access, Grant};
 use super::bucket::{Bucket, Manner};
-use super::fault::Faults;
+use super::fault::{Fault, Faults};
 use super::log::Log;
-use super::operation::Call;
+use super::operation::{Call, Operation};
 use super::refusal::Refusal;
 use super::requests;
 use super::rules::{Conditions, Rules};
+use super::sts::Sts;
 use crate::s3::Place;
 use bytes::Bytes;
 use http::Response;
@@ -19,6 +20,7 @@ pub(super) struct State {
     pub(super) rules: Rules,
     pub(super) faults: Faults,
     pub(super) access: Access,
+    pub(super) sts: Sts,
     pub(super) log: Log,
     /// Whether connections end without an answer.
     pub(super) unreachable: bool,
@@ -47,10 +49,17 @@ impl State {
             rules: Rules::default(),
             faults: Faults::default(),
             access,
+            sts: Sts::default(),
             log: Log::default(),
             unreachable: false,
             late: Vec::new(),
         }
+    }
+
+    /// The fault of a request, before the log has it.
+    pub(super) fn fault(&mut self, call: &Call) -> Option<Fault> {
+        let log = &self.log;
+        self.faults.of(call, || log.repetition(call))
     }
 
     /// Has the effect of a request and of all that are due after it.
@@ -84,16 +93,17 @@ impl State {
     }
 
     fn effect(&mut self, number: usize, call: &Call, checks: bool, old_pages: bool) -> Response<Bytes> {
+        let now = self.clock.now();
         let manner = Manner {
             rules: &self.rules,
-            now: self.clock.now(),
+            now,
             checks,
             old_pages,
         };
-        let response = if call.bucket == Place::BUCKET {
-            requests::apply(&mut self.bucket, call, manner)
-        } else {
-            Refusal::NO_SUCH_BUCKET.response()
+        let response = match call.operation {
+            Operation::AssumeRole => self.sts.answer(call, &mut self.access, now),
+            _ if call.bucket == Place::BUCKET => requests::apply(&mut self.bucket, call, manner),
+            operation => Refusal::NO_SUCH_BUCKET.response_to(operation),
         };
         self.log.effect(number, response.status().as_u16());
         response

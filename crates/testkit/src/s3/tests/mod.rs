@@ -12,8 +12,12 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutMode, RetryConfig, UpdateVersion};
 
-/// Repeats nothing.
 fn client(place: &Place) -> AmazonS3 {
+    builder(place).build().unwrap()
+}
+
+/// Repeats nothing.
+fn builder(place: &Place) -> AmazonS3Builder {
     AmazonS3Builder::new()
         .with_endpoint(&place.endpoint)
         .with_bucket_name(&place.bucket)
@@ -25,8 +29,6 @@ fn client(place: &Place) -> AmazonS3 {
             max_retries: 0,
             ..RetryConfig::default()
         })
-        .build()
-        .unwrap()
 }
 
 /// The mode of a write that replaces what has this entity tag.

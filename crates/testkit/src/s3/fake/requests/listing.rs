@@ -51,7 +51,7 @@ struct Token {
 
 pub(super) fn list(bucket: &mut Bucket, call: &Call, manner: Manner<'_>) -> Result<Response<Bytes>, Refusal> {
     let token = call.query("continuation-token").map(Token::parse).transpose()?;
-    let asked = call.number("max-keys")?.unwrap_or(1000);
+    let asked = Refusal::number(call, "max-keys")?.unwrap_or(1000);
     let most = asked.min(manner.rules.page);
     let old = token.as_ref().filter(|_| manner.old_pages);
     let old = old.and_then(|token| bucket.snapshots.of(token.snapshot));

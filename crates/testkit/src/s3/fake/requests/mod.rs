@@ -16,7 +16,7 @@ pub(super) fn apply(bucket: &mut Bucket, call: &Call, manner: Manner<'_>) -> Res
     if manner.rules.listing == Listing::Behind && writes(call.operation) {
         bucket.before = bucket.objects.clone();
     }
-    dispatch(bucket, call, manner).unwrap_or_else(Refusal::response)
+    dispatch(bucket, call, manner).unwrap_or_else(|refusal| refusal.response_to(call.operation))
 }
 
 fn dispatch(bucket: &mut Bucket, call: &Call, manner: Manner<'_>) -> Result<Response<Bytes>, Refusal> {

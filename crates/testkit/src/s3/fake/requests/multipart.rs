@@ -47,7 +47,7 @@ pub(super) fn put_part(
     body: Bytes,
     now: Timestamp,
 ) -> Result<Response<Bytes>, Refusal> {
-    let number = call.number("partNumber")?.ok_or(Refusal::INVALID_ARGUMENT)?;
+    let number = Refusal::number(call, "partNumber")?.ok_or(Refusal::INVALID_ARGUMENT)?;
     if !(1..=10_000).contains(&number) {
         return Err(Refusal::INVALID_ARGUMENT);
     }
@@ -185,7 +185,7 @@ struct Listed<'a> {
 /// Sorted by key, then by id.
 pub(super) fn list(bucket: &Bucket, call: &Call) -> Result<Response<Bytes>, Refusal> {
     let prefix = call.query("prefix").unwrap_or_default();
-    let most = call.number("max-uploads")?.unwrap_or(1000).min(1000);
+    let most = Refusal::number(call, "max-uploads")?.unwrap_or(1000).min(1000);
     let key_marker = call.query("key-marker").unwrap_or_default();
     let id_marker = call.query("upload-id-marker");
     let mut found: Vec<(&str, &str, Timestamp)> = bucket
@@ -237,8 +237,8 @@ struct Part<'a> {
 }
 
 pub(super) fn list_parts(bucket: &mut Bucket, call: &Call) -> Result<Response<Bytes>, Refusal> {
-    let most = call.number("max-parts")?.unwrap_or(1000).min(1000);
-    let after = call.number("part-number-marker")?.unwrap_or(0);
+    let most = Refusal::number(call, "max-parts")?.unwrap_or(1000).min(1000);
+    let after = Refusal::number(call, "part-number-marker")?.unwrap_or(0);
     let upload = open(bucket, call)?;
     let mut part: Vec<Part<'_>> = upload
         .parts

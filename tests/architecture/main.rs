@@ -68,7 +68,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("object_store", &["storage"]),
     ("rusqlite", &["storage"]),
     ("tonic", &["trust"]),
-    ("reqwest", &["trust", "workload", "client", "control"]),
+    ("reqwest", &["trust", "workload", "client", "control", "storage"]),
     ("spiffe", &["workload"]),
     ("rcgen", &["cli"]),
     ("metrics_exporter_prometheus", &["telemetry"]),

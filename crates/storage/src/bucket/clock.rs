@@ -37,7 +37,7 @@ fn now(&(date, at): &(Timestamp, Instant)) -> Timestamp {
 }
 
 /// `Sat, 28 Nov 2026 18:24:24 GMT`, the only form that servers still send.
-fn http_date(text: &str) -> Option<Timestamp> {
+pub(super) fn http_date(text: &str) -> Option<Timestamp> {
     let date = OffsetDateTime::parse(text.trim(), &Rfc2822).ok()?;
     Some(Timestamp::from_secs(date.unix_timestamp()))
 }

@@ -9,6 +9,7 @@
 
 mod bytes;
 mod clock;
+mod credentials;
 mod objects;
 mod records;
 mod retry;

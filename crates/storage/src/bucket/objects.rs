@@ -3,8 +3,9 @@
 
 use super::OpenError;
 use super::clock::StoreClock;
+use super::credentials::{Environment, Keys};
 use super::retry::{Attempts, Budget, Verdict, verdict};
-use super::settings::{Credentials, Provider, Settings};
+use super::settings::{Provider, Settings};
 use super::uploads::{Marker, Uploads};
 use super::wire::{Observer, Wire};
 use crate::Failure;
@@ -25,6 +26,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use wharfinger_base::clock::Timestamp;
 
 /// An object as read.
@@ -72,6 +74,7 @@ pub(super) struct Objects {
     /// For requests that the crate lacks.
     http: object_store::client::HttpClient,
     clock: Arc<StoreClock>,
+    keys: Keys,
     budget: Budget,
     /// The bucket and its service, for messages.
     name: String,
@@ -89,15 +92,18 @@ impl Objects {
         let failed = |why| OpenError::new(&settings.bucket, why);
         let options = client_options(settings)?;
         let http = wire.connect(&options).map_err(failed)?;
+        let keys = Keys::find(settings, &Environment::of_process())
+            .map_err(|why| OpenError::new(&settings.bucket, why))?;
         // The retries of the crate would hide whether a conditional write was sent twice.
         let none = RetryConfig {
             max_retries: 0,
             ..RetryConfig::default()
         };
         Ok(Self {
-            service: service(settings, &options, &wire, none).map_err(failed)?,
+            service: service(settings, &options, &wire, none, &keys).map_err(failed)?,
             http,
             clock,
+            keys,
             budget: Budget::new(),
             name: match &settings.endpoint {
                 Some(endpoint) => format!("the bucket {} at {endpoint}", settings.bucket),
@@ -130,13 +136,16 @@ impl Objects {
         }))
     }
 
-    /// Sends a request again after a passing failure. Only for requests that do no harm if they are done twice.
+    /// Sends a request again after a passing failure, and once if the store does not accept the keys any more.
+    /// Only for requests that do no harm if they are done twice.
     async fn retried<T, F>(&self, send: impl Fn() -> F) -> object_store::Result<T>
     where
         F: Future<Output = object_store::Result<T>>,
     {
         let mut attempts = Attempts::new(&self.budget);
+        let mut renewed = false;
         loop {
+            let began = Instant::now();
             let failure = match send().await {
                 Ok(answer) => {
                     self.budget.succeeded();
@@ -146,6 +155,7 @@ impl Objects {
             };
             match verdict(&failure) {
                 Verdict::Passing { wait } if attempts.again(wait).await => {}
+                _ if !renewed && self.keys.renewed(&failure, began).await => renewed = true,
                 _ => return Err(failure),
             }
         }
@@ -227,9 +237,14 @@ impl Objects {
         let put = match condition {
             Condition::None => self.retried(send).await?,
             Condition::Absent | Condition::Tag(_) => {
-                let put = send().await?;
-                self.budget.succeeded();
-                put
+                let began = Instant::now();
+                let put = send().await;
+                match &put {
+                    Ok(_) => self.budget.succeeded(),
+                    // The next request has new keys.
+                    Err(failure) => drop(self.keys.renewed(failure, began).await),
+                }
+                put?
             }
         };
         Ok(put.e_tag.unwrap_or_default().into())
@@ -405,12 +420,14 @@ fn service(
     options: &ClientOptions,
     wire: &Wire,
     retry: RetryConfig,
+    keys: &Keys,
 ) -> object_store::Result<Arc<dyn Service>> {
     match settings.provider {
         Provider::S3 => {
             let builder = AmazonS3Builder::new()
                 .with_bucket_name(&settings.bucket)
-                .with_region(settings.region.as_deref().unwrap_or("us-east-1"))
+                .with_region(keys.region())
+                .with_credentials(keys.provider())
                 .with_virtual_hosted_style_request(!settings.path_style)
                 .with_client_options(options.clone())
                 .with_http_connector(wire.clone())
@@ -419,27 +436,6 @@ fn service(
             let builder = match &settings.endpoint {
                 Some(endpoint) => builder.with_endpoint(endpoint),
                 None => builder,
-            };
-            let builder = match &settings.credentials {
-                Credentials::Found => builder,
-                Credentials::WebIdentity(_) => {
-                    return Err(object_store::Error::NotSupported {
-                        source: "web identities are not supported yet".into(),
-                    });
-                }
-                Credentials::Given {
-                    access_key,
-                    secret_key,
-                    session_token,
-                } => {
-                    let builder = builder
-                        .with_access_key_id(access_key)
-                        .with_secret_access_key(secret_key.expose());
-                    match session_token {
-                        Some(token) => builder.with_token(token.expose()),
-                        None => builder,
-                    }
-                }
             };
             Ok(Arc::new(builder.build()?))
         }

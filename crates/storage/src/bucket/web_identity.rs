@@ -51,7 +51,6 @@ impl TokenFetcher {
         }
     }
 
-    #[expect(dead_code, reason = "the exchange at STS follows")]
     pub(super) fn fetch(&self) -> BoxFuture<'static, Result<Secret, FetchError>> {
         (self.fetch)()
     }

@@ -74,7 +74,8 @@ impl HttpService for Noted {
             self.wire.clock.saw(date);
         }
         let completes = operation == COMPLETE && answer.status().is_success();
-        if has_meaning(answer.status()) && !completes {
+        let is_rejected = answer.status().is_client_error();
+        if has_meaning(answer.status()) && !completes && !is_rejected {
             return Ok(answer);
         }
         let (parts, body) = answer.into_parts();
@@ -88,6 +89,13 @@ impl HttpService for Noted {
             return Ok(HttpResponse::from_parts(parts, body.into()));
         }
         let body = body.unwrap_or_default();
+        if has_meaning(parts.status) {
+            // The rest of the body may hold a session token or what was signed.
+            return Ok(HttpResponse::from_parts(
+                parts,
+                details(&String::from_utf8_lossy(&body)).into(),
+            ));
+        }
         Err(answered(
             parts.status,
             &parts.headers,

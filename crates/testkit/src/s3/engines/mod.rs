@@ -5,6 +5,4 @@ mod program;
 mod seaweedfs;
 
 pub use moto::Moto;
-#[cfg(test)]
-pub(super) use program::ask;
 pub use seaweedfs::SeaweedFs;

@@ -70,7 +70,7 @@ impl Drop for Program {
 }
 
 /// Sends a request without a body. Returns the answer's status, or `None` if there is no answer.
-pub(in crate::s3) fn ask(address: SocketAddr, method: &str, path: &str) -> Option<u16> {
+pub(super) fn ask(address: SocketAddr, method: &str, path: &str) -> Option<u16> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     let request = format!(

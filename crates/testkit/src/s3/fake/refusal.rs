@@ -37,6 +37,8 @@ impl Refusal {
     pub const INVALID_ACTION: Self = Self::new(400, "InvalidAction");
     pub const VALIDATION: Self = Self::new(400, "ValidationError");
     pub const INTERNAL: Self = Self::new(500, "InternalError");
+    /// S3 answers 200 before it joins parts or copies, and may find then that it cannot.
+    pub const INTERNAL_AFTER_200: Self = Self::new(200, "InternalError");
     pub const UNAVAILABLE: Self = Self::new(503, "ServiceUnavailable");
     pub const SLOW_DOWN: Self = Self {
         status: 503,

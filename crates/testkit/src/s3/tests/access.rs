@@ -1,7 +1,7 @@
 //! Keys that are revoked or expired, and presigned URLs.
 
-use super::super::{Fake, Operation, Place, engines};
-use super::{builder, client};
+use super::super::{Fake, Operation, Place};
+use super::{builder, client, send};
 use crate::Ca;
 use http::Method;
 use object_store::ObjectStoreExt as _;
@@ -9,8 +9,6 @@ use object_store::path::Path;
 use object_store::signer::Signer as _;
 use object_store::{Certificate, ClientOptions};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use wharfinger_base::clock::Clock;
 
 #[tokio::test]
@@ -39,18 +37,10 @@ async fn presigned_urls_expire() {
         .signed_url(Method::GET, &key, Duration::from_mins(1))
         .await
         .unwrap();
-    assert_eq!(ask(&url).await, Some(200));
+    assert_eq!(send("GET", &url, "", "").await, (200, "x".to_owned()));
     hand.advance(Duration::from_mins(2));
-    assert_eq!(ask(&url).await, Some(403));
+    assert_eq!(send("GET", &url, "", "").await.0, 403);
     assert_eq!(store.count(Operation::Get), 2);
-}
-
-async fn ask(url: &impl std::fmt::Display) -> Option<u16> {
-    let url: http::Uri = url.to_string().parse().unwrap();
-    let address = url.authority().unwrap().as_str().parse().unwrap();
-    let target = url.path_and_query().unwrap().to_string();
-    let asked = tokio::task::spawn_blocking(move || engines::ask(address, "GET", &target));
-    asked.await.unwrap()
 }
 
 #[tokio::test]
@@ -97,17 +87,8 @@ async fn sts_exchanges_a_token_for_keys_that_expire() {
 }
 
 async fn post(place: &Place, form: &str) -> String {
-    let address = place.endpoint.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let length = form.len();
-    let request = format!(
-        "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
-         Content-Length: {length}\r\nConnection: close\r\n\r\n{form}"
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
+    let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
+    send("POST", &format!("{}/", place.endpoint), kind, form).await.1
 }
 
 #[tokio::test]

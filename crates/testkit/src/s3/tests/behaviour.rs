@@ -1,13 +1,17 @@
 //! The store in the process does what the real ones do.
 
 use super::super::{Fake, Moto, Place, SeaweedFs};
-use super::{client, read, replacing};
+use super::{client, read, replacing, send};
 use bytes::Bytes;
+use http::Method;
+use http::header::IF_MATCH;
 use object_store::aws::AmazonS3;
 use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 use object_store::multipart::MultipartStore as _;
 use object_store::path::Path;
+use object_store::signer::{SignedUrlOptions, Signer as _};
 use object_store::{Error, GetOptions, ObjectStore as _, ObjectStoreExt as _, PutMode};
+use std::time::Duration;
 
 #[tokio::test]
 async fn the_store_in_the_process_behaves_like_s3() {
@@ -36,6 +40,8 @@ async fn behaves_like_s3(place: &Place) {
     lists_in_order(&store).await;
     joins_parts(&store).await;
     removes_many(&store).await;
+    deletes_on_condition(&store).await;
+    lists_open_uploads(&store).await;
 }
 
 async fn keeps_conditions(store: &AmazonS3) {
@@ -191,4 +197,72 @@ async fn removes_many(store: &AmazonS3) {
         .await
         .unwrap();
     assert_eq!(left.objects.len(), 1);
+}
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// A DELETE that has `If-Match`. The client has no such request, but it signs URLs with headers.
+async fn deletes_on_condition(store: &AmazonS3) {
+    let key = Path::from("conditions/deleted");
+    let old = store.put(&key, "old".into()).await.unwrap().e_tag.unwrap();
+    let new = store.put(&key, "new".into()).await.unwrap().e_tag.unwrap();
+    for (tag, status) in [(old, 412), (new, 204)] {
+        let options = SignedUrlOptions::new().with_signed_header(IF_MATCH, tag.parse().unwrap());
+        let url = store
+            .signed_url_opts(Method::DELETE, &key, MINUTE, &options)
+            .await
+            .unwrap();
+        let header = format!("If-Match: {tag}\r\n");
+        assert_eq!(send("DELETE", &url, &header, "").await.0, status);
+    }
+    assert!(matches!(store.head(&key).await, Err(Error::NotFound { .. })));
+}
+
+async fn lists_open_uploads(store: &AmazonS3) {
+    let key = Path::from("open/upload");
+    let id = store.create_multipart(&key).await.unwrap();
+    for number in 0..3 {
+        store.put_part(&key, &id, number, "part".into()).await.unwrap();
+    }
+    let uploads = listed(store, "", [("uploads", ""), ("prefix", "open/")]).await;
+    assert_eq!(elements(&uploads, "UploadId"), [id.as_str()], "{uploads}");
+    assert_eq!(elements(&uploads, "Key"), ["open/upload"]);
+    assert_eq!(elements(&uploads, "IsTruncated"), ["false"]);
+    assert_eq!(elements(&uploads, "Initiated").len(), 1);
+    let others = listed(store, "", [("uploads", ""), ("prefix", "other/")]).await;
+    assert!(elements(&others, "UploadId").is_empty());
+    let parts = listed(
+        store,
+        key.as_ref(),
+        [("uploadId", id.as_str()), ("max-parts", "2")],
+    )
+    .await;
+    assert_eq!(elements(&parts, "PartNumber"), ["1", "2"], "{parts}");
+    assert_eq!(elements(&parts, "Size"), ["4", "4"]);
+    assert_eq!(elements(&parts, "IsTruncated"), ["true"]);
+    assert_eq!(elements(&parts, "NextPartNumberMarker"), ["2"]);
+    store.abort_multipart(&key, &id).await.unwrap();
+    let uploads = listed(store, "", [("uploads", ""), ("prefix", "open/")]).await;
+    assert!(elements(&uploads, "UploadId").is_empty(), "{uploads}");
+}
+
+async fn listed<const N: usize>(store: &AmazonS3, key: &str, query: [(&str, &str); N]) -> String {
+    let options = SignedUrlOptions::new().with_query(query);
+    let key = Path::from(key);
+    let url = store
+        .signed_url_opts(Method::GET, &key, MINUTE, &options)
+        .await
+        .unwrap();
+    let answer = send("GET", &url, "", "").await;
+    assert_eq!(answer.0, 200, "{}", answer.1);
+    answer.1
+}
+
+/// The texts of the elements of this name.
+fn elements<'a>(xml: &'a str, name: &str) -> Vec<&'a str> {
+    let begin = format!("<{name}>");
+    xml.split(&begin)
+        .skip(1)
+        .map(|rest| rest.split('<').next().unwrap())
+        .collect()
 }

@@ -1,12 +1,17 @@
 //! Each injected fault has its effect, or has none.
 
 use super::super::{Chaos, Conditions, Fake, Fault, Gate, Listing, On, Operation, Refusal, When};
-use super::{client, read, replacing};
+use super::{client, read, replacing, send};
 use futures_util::future::join_all;
+use http::Method;
+use http::header::IF_MATCH;
 use object_store::aws::AmazonS3;
 use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
+use object_store::multipart::MultipartStore as _;
 use object_store::path::Path;
+use object_store::signer::{SignedUrlOptions, Signer as _};
 use object_store::{Error, ObjectStore as _, ObjectStoreExt as _, PutMode};
+use std::time::Duration;
 
 /// Whether a PUT with this fault was answered well, and whether it had its effect.
 async fn put_with(fault: Fault) -> (bool, bool) {
@@ -47,6 +52,56 @@ async fn refusals_look_like_those_of_s3() {
         format!("{answer:?}").contains("ConditionalRequestConflict"),
         "{answer:?}"
     );
+}
+
+#[tokio::test]
+async fn an_error_may_come_after_the_status() {
+    let store = Fake::start().await;
+    let client = client(store.place());
+    let key = Path::from("a");
+    let id = client.create_multipart(&key).await.unwrap();
+    let part = client.put_part(&key, &id, 0, "part".into()).await.unwrap();
+    store.inject(
+        On::operation(Operation::CompleteUpload),
+        Fault::Refuse(When::Before, Refusal::INTERNAL_AFTER_200),
+    );
+    let complete = || client.complete_multipart(&key, &id, vec![part.clone()]);
+    assert!(complete().await.is_err());
+    assert!(store.object("a").is_none());
+    complete().await.unwrap();
+    assert_eq!(store.object("a").unwrap().body, "part");
+}
+
+#[tokio::test]
+async fn a_store_may_delete_without_its_condition() {
+    let store = Fake::start().await;
+    store.set_rules(|rules| rules.conditional_delete = false);
+    store.put("a", "x");
+    let options = SignedUrlOptions::new().with_signed_header(IF_MATCH, "\"y\"".parse().unwrap());
+    let client = client(store.place());
+    let key = Path::from("a");
+    let url = client.signed_url_opts(Method::DELETE, &key, Duration::from_mins(1), &options);
+    let answer = send("DELETE", &url.await.unwrap(), "If-Match: \"y\"\r\n", "").await;
+    assert_eq!(answer.0, 204);
+    assert!(store.object("a").is_none());
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_does_not_stop_its_request() {
+    let store = Fake::start().await;
+    let client = client(store.place());
+    let gate = Gate::default();
+    store.inject(On::any(), Fault::Hold(When::Before, gate.clone()));
+    let key = Path::from("a");
+    tokio::select! {
+        answer = client.put(&key, "x".into()) => panic!("{answer:?}"),
+        () = gate.arrived(1) => {}
+    }
+    assert!(store.object("a").is_none());
+    gate.open();
+    while store.object("a").is_none() {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutMode, RetryConfig, UpdateVersion};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 fn client(place: &Place) -> AmazonS3 {
     builder(place).build().unwrap()
@@ -41,4 +43,22 @@ fn replacing(tag: &Option<String>) -> PutMode {
 
 async fn read(store: &AmazonS3, key: &Path) -> Bytes {
     store.get(key).await.unwrap().bytes().await.unwrap()
+}
+
+/// Sends a request on a connection of its own. Returns the status and the body.
+async fn send(method: &str, url: &impl ToString, headers: &str, body: &str) -> (u16, String) {
+    let url: http::Uri = url.to_string().parse().unwrap();
+    let address = url.authority().unwrap().as_str();
+    let target = url.path_and_query().unwrap();
+    let length = body.len();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n{headers}\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), body.to_owned())
 }

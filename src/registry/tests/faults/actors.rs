@@ -286,6 +286,20 @@ impl Actor {
         }
     }
 
+    /// An actor of a crowd around one manifest that is deleted and pushed again and again.
+    pub(super) fn hiding(dice: &mut Random) -> Self {
+        let repository = 0;
+        let manifest = LISTED;
+        match dice.roll(2) {
+            0 => Self::DeleteManifest { repository, manifest },
+            _ => Self::PushAlone {
+                repository,
+                manifest,
+                tag: 0,
+            },
+        }
+    }
+
     /// An actor of a crowd around an immutable tag that many want to create.
     pub(super) fn pinning(dice: &mut Random) -> Self {
         let repository = 0;

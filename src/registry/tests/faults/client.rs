@@ -159,6 +159,14 @@ impl Client {
         event
     }
 
+    fn pusher(&self, repository: &str) -> Pusher {
+        if self.conduct.may_read {
+            pusher(repository)
+        } else {
+            blind(create(repository))
+        }
+    }
+
     fn may_push(&self, repository: usize) -> Permit<Write> {
         let name = REPOSITORIES[repository];
         if self.conduct.pinned {
@@ -345,7 +353,7 @@ impl Client {
                 match self
                     .registry
                     .finish(
-                        &blind(create(repository)),
+                        &self.pusher(repository),
                         &upload.id,
                         None,
                         &content_digest(),

@@ -18,6 +18,8 @@ pub(super) struct Conduct {
     pub grace: Duration,
     /// Whether the first tag is immutable, and no client may override that.
     pub pinned: bool,
+    /// Whether clients may read. The bytes of a blob that such a client pushes again are compared.
+    pub may_read: bool,
     pub fault: Option<Fault>,
 }
 

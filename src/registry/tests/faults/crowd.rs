@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::actors::{Actor, CONTENT, LISTED, REPOSITORIES, TAGS, manifest, manifest_digest};
+use super::before::Before;
 use super::client::Client;
 use super::collectors::Conduct;
 use super::every_step::Watch;
@@ -27,6 +28,8 @@ pub(super) struct Crowd {
     conduct: Conduct,
     /// `None` for either, as the seed says.
     is_bucket: Option<bool>,
+    /// `None` for any, as the seed says.
+    before: Option<Before>,
 }
 
 impl Crowd {
@@ -38,9 +41,11 @@ impl Crowd {
                 rounds: 2,
                 grace: Duration::ZERO,
                 pinned: false,
+                may_read: false,
                 fault: None,
             },
             is_bucket: None,
+            before: None,
         }
     }
 
@@ -59,6 +64,11 @@ impl Crowd {
         self
     }
 
+    pub(super) const fn begins_with(mut self, before: Option<Before>) -> Self {
+        self.before = before;
+        self
+    }
+
     pub(super) const fn on_a_bucket(mut self) -> Self {
         self.is_bucket = Some(true);
         self
@@ -71,16 +81,19 @@ impl Crowd {
 
     /// The first violation, if any.
     pub(super) fn run(self, seed: u64) -> Result<(), String> {
-        simulate(self.meet(seed, false)).map(drop)
+        simulate(self.meet(seed, &mut None))
     }
 
-    /// The steps of a run without a violation.
+    /// The steps of a run, to the first violation.
     pub(super) fn trace(self, seed: u64) -> Vec<String> {
-        simulate(self.meet(seed, true)).unwrap()
+        let mut trace = Some(Vec::new());
+        drop(simulate(self.meet(seed, &mut trace)));
+        trace.unwrap_or_default()
     }
 
-    /// Returns the trace of the run if it is wanted.
-    async fn meet(self, seed: u64, traced: bool) -> Result<Vec<String>, String> {
+    /// Fills the trace of the run if it is wanted.
+    async fn meet(mut self, seed: u64, trace: &mut Option<Vec<String>>) -> Result<(), String> {
+        self.conduct.may_read = seed.is_multiple_of(2);
         // The nonces of the records follow from it.
         fastrand::seed(seed);
         let mut scheduler = Random::new(seed, self.odds);
@@ -92,11 +105,14 @@ impl Crowd {
                 has_plain_tombstones: self.conduct.fault == Some(Fault::PlainTombstones),
             },
         );
-        if traced {
+        if trace.is_some() {
             world.keep_trace();
         }
         let history = Arc::new(History::default());
-        self.prepare(&mut scheduler, &world, &history).await;
+        match self.before {
+            Some(before) => before.prepare(self.conduct, &world, &history).await,
+            None => self.prepare(&mut scheduler, &world, &history).await,
+        }
         let actors: Vec<Actor> = (0..2 + scheduler.roll(5))
             .map(|_| (self.actor)(&mut scheduler))
             .collect();
@@ -107,7 +123,9 @@ impl Crowd {
             invariants::broken(&world, &history, &mut watch, &mut scheduler).await
         }
         .await;
-        let trace = world.trace();
+        if let Some(trace) = trace {
+            *trace = world.trace();
+        }
         world.end();
         held.map_err(|why| format!("seed {seed}: {why}\n{actors:?}"))?;
         if let Some((one, other)) = history.moved().filter(|_| self.conduct.pinned) {
@@ -118,7 +136,7 @@ impl Crowd {
             promises if promises > 0 && !self.conduct.grace.is_zero() => {
                 Err(format!("seed {seed}: {promises} promises\n{actors:?}"))
             }
-            _ => Ok(trace),
+            _ => Ok(()),
         }
     }
 

@@ -179,6 +179,12 @@ impl<'a> Watch<'a> {
         if there.is_none() && is_held && !may_be_dying {
             return Err(format!("{name}:{tag} is on {target}, which is not there"));
         }
+        // A folder hides the manifest and writes the marker in one commit. The marker hides the tag.
+        let marker = keys::deletion(name, target);
+        let is_one_commit = !self.world.store.nature.is_bucket;
+        if there.is_none() && is_held && is_one_commit && !raw.marks.contains(marker.as_str()) {
+            return Err(format!("{name}:{tag} is listed, and {target} is hidden"));
+        }
         let back = keys::back_reference(name, target, tag);
         if there.is_some() && is_held && !raw.marks.contains(back.as_str()) {
             return Err(format!("a deletion of {target} would not find {name}:{tag}"));

@@ -2,8 +2,8 @@
 //! of the actors dies. The store works here: what a store may do wrong is left to the random runs.
 
 use super::super::*;
-use super::actors::{Actor, CONTENT, LISTED, LISTS, REPOSITORIES, content_digest, manifest, manifest_digest};
-use super::client::Client;
+use super::actors::{Actor, LISTED, LISTS};
+use super::before::Before;
 use super::collectors::Conduct;
 use super::every_step::Watch;
 use super::footprints::Footprints;
@@ -13,34 +13,27 @@ use super::planted::Fault;
 use super::process::Process;
 use super::scheduler::drive;
 use super::search::{Bounds, Search};
-use super::setting::{client, quiet, say, simulate};
+use super::setting::{client, say, simulate};
 use super::store::Nature;
 use super::world::World;
-use std::time::Duration;
 use tokio::time::Instant;
-
-/// What is in the store at first. All of it is old.
-#[derive(Clone, Copy, Debug)]
-enum Before {
-    /// The first repository has the blob, and no manifest needs it.
-    Link,
-    /// The blob, and no link to it.
-    Blob,
-    /// The first repository has a manifest with a tag.
-    Tagged,
-    /// The first repository has a manifest without a tag.
-    Untagged,
-}
 
 /// Three actors on one store.
 #[derive(Clone, Copy, Debug)]
 struct Trio {
     name: &'static str,
     before: Before,
+    /// Whether the clients may read, so that the bytes of a blob that is pushed again are compared.
+    may_read: bool,
     actors: [Actor; 3],
 }
 
 const PUSH: Actor = Actor::PushAlone {
+    repository: 0,
+    manifest: 0,
+    tag: 0,
+};
+const UPLOAD: Actor = Actor::Push {
     repository: 0,
     manifest: 0,
     tag: 0,
@@ -56,11 +49,13 @@ const TRIOS: &[Trio] = &[
     Trio {
         name: "push, collector of links, deletion",
         before: Before::Tagged,
+        may_read: false,
         actors: [PUSH, LINKS, DELETION],
     },
     Trio {
         name: "mount, collector of links, collector of blobs",
         before: Before::Link,
+        may_read: false,
         actors: [
             Actor::Mount {
                 repository: 1,
@@ -74,24 +69,19 @@ const TRIOS: &[Trio] = &[
     Trio {
         name: "push, two collectors of links",
         before: Before::Link,
+        may_read: false,
         actors: [PUSH, LINKS, LINKS],
     },
     Trio {
         name: "upload, two collectors of blobs",
         before: Before::Blob,
-        actors: [
-            Actor::Push {
-                repository: 0,
-                manifest: 0,
-                tag: 0,
-            },
-            Actor::CollectBlobs,
-            Actor::CollectBlobs,
-        ],
+        may_read: false,
+        actors: [UPLOAD, Actor::CollectBlobs, Actor::CollectBlobs],
     },
     Trio {
         name: "push of an index, deletion of its child, collector of manifests",
         before: Before::Untagged,
+        may_read: false,
         actors: [
             Actor::PushAlone {
                 repository: 0,
@@ -105,6 +95,7 @@ const TRIOS: &[Trio] = &[
     Trio {
         name: "push, two deletions",
         before: Before::Tagged,
+        may_read: false,
         actors: [
             Actor::PushAlone {
                 repository: 0,
@@ -118,6 +109,7 @@ const TRIOS: &[Trio] = &[
     Trio {
         name: "moved tag, moved tag, collector of manifests",
         before: Before::Tagged,
+        may_read: false,
         actors: [
             PUSH,
             Actor::PushAlone {
@@ -127,6 +119,12 @@ const TRIOS: &[Trio] = &[
             },
             MANIFESTS,
         ],
+    },
+    Trio {
+        name: "upload of a known blob, collector of links, collector of blobs",
+        before: Before::Link,
+        may_read: true,
+        actors: [UPLOAD, LINKS, Actor::CollectBlobs],
     },
 ];
 
@@ -163,14 +161,24 @@ impl Trio {
     fn search_once(&self, search: &mut Search, fault: Option<Fault>) -> Result<(), String> {
         let conduct = Conduct {
             rounds: 1,
+            may_read: self.may_read,
             fault,
             ..Conduct::default()
         };
         loop {
-            simulate(self.meet(conduct, search))
-                .map_err(|why| format!("{}, run {}: {why}", self.name, search.size().0))?;
             let (runs, states) = search.size();
-            if runs.is_multiple_of(10_000) {
+            let held = simulate(self.meet(conduct, search, &mut None));
+            // A search that begins again finds the violation again.
+            if let Err(why) = held
+                && !search.begins_again()
+            {
+                search.repeat();
+                let mut trace = Some(Vec::new());
+                drop(simulate(self.meet(conduct, search, &mut trace)));
+                let trace = trace.unwrap_or_default().join("\n");
+                return Err(format!("{}, run {}: {why}\n{trace}", self.name, runs + 1));
+            }
+            if runs > 0 && runs.is_multiple_of(10_000) {
                 say(&format!("{}: {runs} runs and {states} states so far", self.name));
             }
             if !search.advance() {
@@ -179,7 +187,13 @@ impl Trio {
         }
     }
 
-    async fn meet(&self, conduct: Conduct, search: &mut Search) -> Result<(), String> {
+    /// Fills the trace of the run if it is wanted.
+    async fn meet(
+        &self,
+        conduct: Conduct,
+        search: &mut Search,
+        trace: &mut Option<Vec<String>>,
+    ) -> Result<(), String> {
         fastrand::seed(0);
         // In a folder several changes are one commit. That is one of the orders in a bucket.
         let nature = Nature {
@@ -187,8 +201,11 @@ impl Trio {
             has_plain_tombstones: false,
         };
         let world = World::new(0, nature);
+        if trace.is_some() {
+            world.keep_trace();
+        }
         let history = Arc::new(History::default());
-        self.prepare(conduct, &world, &history).await;
+        self.before.prepare(conduct, &world, &history).await;
         for actor in self.actors {
             let client = client(conduct, Process::new(&world, true), &history);
             tokio::spawn(client.run(actor));
@@ -203,38 +220,11 @@ impl Trio {
             invariants::broken(&world, &history, &mut watch, &mut path).await
         }
         .await;
+        if let Some(trace) = trace {
+            *trace = world.trace();
+        }
         world.end();
         held
-    }
-
-    async fn prepare(&self, conduct: Conduct, world: &Arc<World>, history: &Arc<History>) {
-        let quiet = quiet(world);
-        let repository = REPOSITORIES[0];
-        push_blob(&quiet, repository, CONTENT).await;
-        match self.before {
-            Before::Link => {}
-            Before::Blob => {
-                let permit = delete(repository);
-                quiet.delete_blob(&permit, &content_digest()).await.unwrap();
-            }
-            Before::Tagged => {
-                let process = Process::new(world, false);
-                let client = Client {
-                    registry: quiet,
-                    ..client(conduct, process, history)
-                };
-                client.push(0, LISTED, 0).await.unwrap();
-            }
-            Before::Untagged => {
-                let reference = Reference::Digest(manifest_digest(LISTED));
-                quiet
-                    .put_manifest(&write(repository), &reference, None, manifest(LISTED))
-                    .await
-                    .unwrap();
-            }
-        }
-        world.store.reload();
-        world.hand.advance(Duration::from_secs(2 * 24 * 60 * 60));
     }
 }
 
@@ -285,7 +275,10 @@ fn omitted_steps_are_found_by_the_search() {
             deaths: 0,
         };
         let found = TRIOS[trio].search(bounds, Some(fault));
-        say(&format!("{fault:?}: {found:?}"));
-        assert!(found.is_err(), "{fault:?} is not found");
+        let found = found.expect_err("the fault is found");
+        say(&format!(
+            "{fault:?}: {}",
+            found.lines().next().unwrap_or_default()
+        ));
     }
 }

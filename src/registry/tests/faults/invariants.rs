@@ -10,6 +10,7 @@ use super::process::Process;
 use super::scheduler::{Scheduler, drive};
 use super::world::World;
 use crate::access::Maintenance;
+use std::cell::Cell;
 use std::time::Duration;
 
 /// The first violation, now, after a restart, or after all remaining uploads have expired.
@@ -25,6 +26,7 @@ pub(super) async fn broken(
         registry: &registry,
         world,
         history,
+        looked: Cell::new(u64::MAX),
     };
     standing.holds(watch).await?;
     restart(world, watch, scheduler).await?;
@@ -89,12 +91,17 @@ struct Standing<'a> {
     registry: &'a Registry,
     world: &'a World,
     history: &'a History,
+    /// The number of changes at the last look.
+    looked: Cell<u64>,
 }
 
 impl Standing<'_> {
     async fn holds(&self, watch: &mut Watch<'_>) -> Result<(), String> {
         self.world.store.reload();
         watch.holds()?;
+        if self.looked.replace(self.world.store.count()) == self.world.store.count() {
+            return Ok(());
+        }
         for repository in 0..REPOSITORIES.len() {
             self.manifests(repository).await?;
             for tag in 0..TAGS.len() {

@@ -5,6 +5,7 @@
 //! one order.
 
 mod actors;
+mod before;
 mod client;
 mod collectors;
 mod crowd;

@@ -42,6 +42,8 @@ pub(super) enum Fault {
     /// The deletion of an index deletes the entries of its children, although the index may have been pushed
     /// again meanwhile.
     MarksAreTakenBlindly,
+    /// A deletion deletes the marker, although another deletion may have begun.
+    MarkerIsTakenBlindly,
 }
 
 impl Fault {
@@ -67,7 +69,7 @@ impl Fault {
     }
 
     pub(super) const fn is_in_a_deletion(self) -> bool {
-        matches!(self, Self::MarksAreTakenBlindly)
+        matches!(self, Self::MarksAreTakenBlindly | Self::MarkerIsTakenBlindly)
     }
 }
 
@@ -188,9 +190,14 @@ pub(super) async fn delete(
         }
     }
     records.delete(&key, &version).await?;
-    records
-        .clear(&marker, || registry.is_dying(repository, digest))
-        .await
+    match fault {
+        Fault::MarkerIsTakenBlindly => take(registry, &marker).await,
+        _ => {
+            records
+                .clear(&marker, || registry.is_dying(repository, digest))
+                .await
+        }
+    }
 }
 
 async fn take(registry: &Registry, mark: &Key<Mark>) -> Result<(), Error> {

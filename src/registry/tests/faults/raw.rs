@@ -79,14 +79,18 @@ impl Raw {
         self.writers.hash(hasher);
     }
 
-    /// Takes the writers of all tags that point where they pointed `before`.
-    pub(super) fn keep_writers(&mut self, before: &Self) {
-        for (tag, writers) in &mut self.writers {
-            let target = |raw: &BTreeMap<_, TagRecord>| raw.get(tag).and_then(TagRecord::target).cloned();
-            if target(&before.tags) == target(&self.tags) {
-                writers.clone_from(&before.writers[tag]);
-            }
-        }
+    /// Whether the record has this content.
+    pub(super) fn is(&self, key: &str, value: &Bytes) -> bool {
+        self.content.get(key) == Some(&without_nonce(value))
+    }
+
+    /// The keys that are not `present`, which is sorted, as changes.
+    pub(super) fn keys_beside(&self, present: &[String]) -> Vec<(String, Option<Bytes>)> {
+        let gone = self
+            .content
+            .keys()
+            .filter(|key| present.binary_search(key).is_err());
+        gone.map(|key| (key.clone(), None)).collect()
     }
 
     /// A hash of one record. It is 0 if there is none.

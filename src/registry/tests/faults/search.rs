@@ -74,10 +74,20 @@ impl Search {
         }
     }
 
-    /// Moves on to the next order. `false` if there is none. If the processes turn out to share more than was
-    /// known, the search begins again.
+    /// Whether the processes turned out to share more than was known.
+    pub(super) fn begins_again(&self) -> bool {
+        self.seen.have_grown
+    }
+
+    /// The next run is the same as the last one.
+    pub(super) fn repeat(&mut self) {
+        self.reached.clear();
+        self.ended.clear();
+    }
+
+    /// Moves on to the next order, or begins again. `false` if there is none.
     pub(super) fn advance(&mut self) -> bool {
-        if self.seen.have_grown {
+        if self.begins_again() {
             self.seen.have_grown = false;
             self.plan.clear();
             self.reached.clear();

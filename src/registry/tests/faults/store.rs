@@ -63,7 +63,7 @@ impl Store {
         look(&self.raw.lock().unwrap())
     }
 
-    /// Reads all records again, after they were changed directly in the memory.
+    /// Looks for records that were changed directly in the memory.
     pub(super) fn reload(&self) {
         let everything = Range {
             prefix: "",
@@ -71,17 +71,21 @@ impl Store {
             limit: usize::MAX,
             show: Show::All,
         };
-        let mut raw = Raw::default();
-        for key in now(self.memory.list(everything)).unwrap() {
+        let mut raw = self.raw.lock().unwrap();
+        let present = now(self.memory.list(everything)).unwrap();
+        let mut differ = raw.keys_beside(&present);
+        for key in present {
             let record = now(self.memory.get(&key)).unwrap().unwrap();
-            let entry = keys::Entry::parse(&key).unwrap();
-            raw.note(entry, &key, Some(&record.value), None);
+            if !raw.is(&key, &record.value) {
+                differ.push((key, Some(record.value)));
+            }
         }
-        let mut present = self.raw.lock().unwrap();
-        raw.keep_writers(&present);
-        *present = raw;
-        drop(present);
-        self.state().count += 1;
+        if !differ.is_empty() {
+            self.state().count += 1;
+        }
+        for (key, value) in differ {
+            raw.note(keys::Entry::parse(&key).unwrap(), &key, value.as_ref(), None);
+        }
     }
 
     /// How often the record was changed.

@@ -76,7 +76,7 @@ impl Starting<'_> {
         } = self;
         let store = Store::open(fixed, clock).await?;
         let state_lock = lock_state(&fixed.state_directory)?;
-        let tokens = tokens::open(&fixed.token_keys, store.records(), session_lifetime, clock.now()).await?;
+        let tokens = tokens::open(fixed, store.records(), session_lifetime, clock.now()).await?;
         let settings = registry::Settings {
             sparse: fixed.sparse.clone(),
             unchecked_descriptors: fixed.unchecked_descriptors.clone(),

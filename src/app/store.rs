@@ -5,10 +5,11 @@
 
 use super::convert::convert_store;
 use crate::clock::Clock;
-use crate::config::{FixedSettings, Mistake, StorePlace};
+use crate::config::{BucketPlace, FixedSettings, Mistake, StorePlace};
 use crate::registry::{self, Registry};
+use crate::storage::bucket::{self, Bucket};
 use crate::storage::local::{self, Local};
-use crate::storage::{BlobStore, RecordStore};
+use crate::storage::{BlobStore, Failure, RecordStore, STORE_ID};
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,8 +27,14 @@ pub struct Store {
 pub enum NotOpened {
     #[error(transparent)]
     Folder(#[from] local::OpenError),
-    #[error("{0}")]
-    Bucket(&'static str),
+    #[error(transparent)]
+    Bucket(#[from] bucket::OpenError),
+    #[error(
+        "there is no store in {0}: check storage.storageDriver, or start `wharfinger serve`, which creates the store"
+    )]
+    NoStore(String),
+    #[error("the store in {place} cannot be read: {why}")]
+    Unreadable { place: String, why: Failure },
 }
 
 impl Store {
@@ -46,18 +53,37 @@ impl Store {
                     .map(Self::of_folder)
                     .map_err(|why| Mistake::new("storage.rootDirectory", why.to_string()))
             }
-            StorePlace::Bucket(_) => Err(Mistake::new("storage.storageDriver", NO_BUCKETS)),
+            StorePlace::Bucket(place) => Self::of_bucket(place)
+                .await
+                .map_err(|why| Mistake::new("storage.storageDriver", why.to_string())),
         }
     }
 
     /// Opens the store for a command and never creates one. No other process may have a folder open. Others may
     /// use a bucket meanwhile.
-    #[expect(clippy::unused_async, reason = "opening a bucket makes a request")]
     pub async fn open_existing(place: &StorePlace) -> Result<Self, NotOpened> {
-        match place {
-            StorePlace::Folder(folder) => Ok(Self::of_folder(Local::open_existing(folder)?)),
-            StorePlace::Bucket(_) => Err(NotOpened::Bucket(NO_BUCKETS)),
+        let bucket = match place {
+            StorePlace::Folder(folder) => return Ok(Self::of_folder(Local::open_existing(folder)?)),
+            StorePlace::Bucket(bucket) => bucket,
+        };
+        let store = Self::of_bucket(bucket).await?;
+        match store.records.get(STORE_ID).await {
+            Ok(Some(_)) => Ok(store),
+            Ok(None) => Err(NotOpened::NoStore(place.to_string())),
+            Err(why) => Err(NotOpened::Unreadable {
+                place: place.to_string(),
+                why,
+            }),
         }
+    }
+
+    async fn of_bucket(place: &BucketPlace) -> Result<Self, bucket::OpenError> {
+        let bucket = Arc::new(Bucket::open(place.settings.clone()).await?);
+        Ok(Self {
+            records: bucket.clone(),
+            bytes: bucket,
+            folder: None,
+        })
     }
 
     fn of_folder(local: Local) -> Self {
@@ -93,5 +119,3 @@ impl fmt::Debug for Store {
             .finish_non_exhaustive()
     }
 }
-
-const NO_BUCKETS: &str = "a bucket cannot be opened yet: use a folder, storage.rootDirectory";

@@ -1,7 +1,7 @@
 //! The keys of our own tokens: where they come from.
 
 use crate::clock::Timestamp;
-use crate::config::{Mistake, TokenKeys};
+use crate::config::{FixedSettings, Mistake, TokenKeys};
 use crate::exchange::{InvalidKeys, SigningKeys, Tokens, store_id};
 use crate::storage::RecordStore;
 use std::sync::Arc;
@@ -18,11 +18,12 @@ pub(super) fn check(keys: &TokenKeys, now: Timestamp) -> Result<(), Mistake> {
 }
 
 pub(super) async fn open(
-    keys: &TokenKeys,
+    fixed: &FixedSettings,
     store: &dyn RecordStore,
     session_lifetime: Duration,
     now: Timestamp,
 ) -> Result<Tokens, Mistake> {
+    let keys = &fixed.token_keys;
     let id = store_id(store)
         .await
         .map_err(|why| Mistake::new("storage", why.to_string()))?;
@@ -30,10 +31,8 @@ pub(super) async fn open(
         TokenKeys::Folder(folder) => SigningKeys::in_folder(folder, session_lifetime, now),
         TokenKeys::File(path) => SigningKeys::from_file(path, now),
     };
-    Ok(Tokens::new(
-        &id,
-        Arc::new(opened.map_err(|why| mistake(keys, &why))?),
-    ))
+    let opened = Arc::new(opened.map_err(|why| mistake(keys, &why))?);
+    Ok(Tokens::new(&id, opened).shared(fixed.storage.is_shared()))
 }
 
 fn mistake(keys: &TokenKeys, why: &InvalidKeys) -> Mistake {

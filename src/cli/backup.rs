@@ -111,4 +111,4 @@ fn report(to: &Path, done: &BackedUp) -> u8 {
     FAILED
 }
 
-const NOT_A_FOLDER: &str = "`wharfinger backup` only copies folders: turn on versioning for the bucket, or replicate it with the tools of its provider";
+const NOT_A_FOLDER: &str = "`wharfinger backup` only copies folders: turn on versioning for the bucket, and replicate it with the tools of its provider (docs/how-to/back-up.md#a-bucket)";

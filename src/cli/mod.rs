@@ -53,7 +53,7 @@ enum Command {
         after_help = "Examples:\n  wharfinger trust --state-directory /var/lib/wharfinger/state\n  wharfinger trust config.yaml --json\n\nExit codes: 0 the registry has keys for every trusted issuer and trust domain, 1 keys are missing for at least one, 2 the arguments or the configuration are wrong."
     )]
     Trust(trust::Options),
-    /// Check every record, reference and byte of a store while no registry uses it
+    /// Check every record, reference and byte of a store. No registry may use it, unless it is a bucket
     #[command(
         after_help = "Examples:\n  wharfinger fsck /etc/wharfinger/config.yaml\n  wharfinger fsck --mark /etc/wharfinger/config.yaml\n\nDamage means that acknowledged content is lost, may be lost, or cannot be read now. A leftover only costs space or one more push.\n\nExit codes: 0 no damage, 1 damage was found or the check failed, 2 the configuration is wrong."
     )]
@@ -70,12 +70,12 @@ enum Command {
     },
     /// Remove what nothing needs any more, once, even while a registry serves the store
     #[command(
-        after_help = "Examples:\n  wharfinger gc --dry-run /etc/wharfinger/config.yaml\n  wharfinger gc /etc/wharfinger/config.yaml\n  wharfinger gc --output json /etc/wharfinger/config.yaml\n\nA running registry makes the pass itself, at the pace of its configuration. The command finds it through FILE. Without a registry, the command makes the pass.\nIf it is interrupted, nothing is lost: the next pass removes the rest. The report is described in docs/reference/gc.md.\n\nExit codes: 0 the pass is complete, 1 some items could not be checked or removed, or the pass failed, 2 the configuration is wrong."
+        after_help = "Examples:\n  wharfinger gc --dry-run /etc/wharfinger/config.yaml\n  wharfinger gc /etc/wharfinger/config.yaml\n  wharfinger gc --output json /etc/wharfinger/config.yaml\n\nA running registry makes the pass itself, at the pace of its configuration. The command finds it through FILE. Without a registry, or on a bucket, the command makes the pass.\nIf it is interrupted, nothing is lost: the next pass removes the rest. The report is described in docs/reference/gc.md.\n\nExit codes: 0 the pass is complete, 1 some items could not be checked or removed, or the pass failed, 2 the configuration is wrong."
     )]
     Gc(gc::Options),
-    /// Copy the store to a folder, even while a registry serves it. A registry can start on the copy
+    /// Copy a store in a folder, even while a registry serves it. A registry can start on the copy
     #[command(
-        after_help = "Examples:\n  wharfinger backup /etc/wharfinger/config.yaml /backup/wharfinger\n  wharfinger backup /etc/wharfinger/config.yaml /var/lib/wharfinger-backup --hard-link\n\nA running registry makes the copy itself. The command finds it through FILE, and the registry's user must be able to write to TO.\nIf a run is interrupted, run the same command again to continue. The copy does not include the state directory or the configuration.\n\nExit codes: 0 the backup is complete, 1 it is incomplete or the store itself is damaged, 2 the configuration is wrong."
+        after_help = "Examples:\n  wharfinger backup /etc/wharfinger/config.yaml /backup/wharfinger\n  wharfinger backup /etc/wharfinger/config.yaml /var/lib/wharfinger-backup --hard-link\n\nA running registry makes the copy itself. The command finds it through FILE, and the registry's user must be able to write to TO.\nIf a run is interrupted, run the same command again to continue. The copy does not include the state directory or the configuration. A bucket cannot be copied this way.\n\nExit codes: 0 the backup is complete, 1 it is incomplete or the store itself is damaged, 2 the configuration is wrong."
     )]
     Backup(backup::Options),
     /// Try the registry: serve it with a temporary trust domain, then push and pull an image

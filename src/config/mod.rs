@@ -5,6 +5,7 @@
 //! against the schema of the `raw` types, `raw` names the keys, `interpret` makes a [`Config`] in which invalid
 //! states cannot be written down.
 
+mod distributions;
 mod document;
 mod interpret;
 mod mentions;
@@ -21,8 +22,8 @@ mod window;
 pub use raw::{Level, LogFormat};
 pub use reference::reference;
 pub use settings::{
-    CertificateConfig, Collecting, Config, DomainConfig, DomainSource, Environment, FixedSettings,
-    IssuerConfig, IssuerKeys, Listen, LiveSettings, Opened, Scrubbing, StorePlace, TokenKeys,
+    BucketPlace, CertificateConfig, Collecting, Config, DomainConfig, DomainSource, Environment,
+    FixedSettings, IssuerConfig, IssuerKeys, Listen, LiveSettings, Opened, Scrubbing, StorePlace, TokenKeys,
     TokenServerConfig, WaysIn,
 };
 pub use warning::{ALWAYS_LOGGED, Warning};
@@ -155,6 +156,7 @@ fn draft(text: &str, folder: &Path, environment: Environment) -> (Option<Config>
     };
     let mut mistakes = Vec::new();
     let mentions = Mentions::of(&document);
+    distributions::rewrite(&mut document, &mut mistakes);
     let mut warnings = not_built::strip(&mut document, &mut mistakes);
     warnings.extend(no_tls(&mut document));
     schema::check::<raw::File>(&mut document, &mut mistakes);

@@ -9,6 +9,7 @@ use serde_json::Value;
 /// warnings.
 pub(super) fn strip(document: &mut Value, mistakes: &mut Vec<Mistake>) -> Vec<Warning> {
     let mut warnings = Vec::new();
+    take_empty(document, "storage.storageDriver");
     for (path, instead) in REFUSED {
         remove(document, path, &mut |key, value| {
             if asks(&key, value) {
@@ -71,12 +72,14 @@ fn is_something(key: &str, value: &Value) -> bool {
 /// zot's booleans and numbers among the keys that are not built. For a key that is missing here, the text
 /// `false` would count as a value.
 const WEAK: &[&str] = &[
+    "accelerate",
     "apikey",
     "dedupe",
     "deleteReferrers",
     "deleteUntagged",
     "dryRun",
     "enable",
+    "encrypt",
     "fastRestart",
     "gc",
     "hydrateBlobOnRead",
@@ -84,16 +87,27 @@ const WEAK: &[&str] = &[
     "keepUntagged",
     "port",
     "rate",
-    "redirectBlobURL",
+    "multipartcombinesmallpart",
     "remoteCache",
     "secureSession",
     "skipVerify",
     "startTLS",
+    "usedualstack",
+    "usefipsendpoint",
 ];
 
 /// Removes a key.
 pub(super) fn take(document: &mut Value, path: &str) {
     remove(document, path, &mut |_, _| {});
+}
+
+/// Removes a key whose value says nothing.
+fn take_empty(document: &mut Value, path: &str) {
+    let steps: Vec<&str> = path.split('.').collect();
+    let says = |value: &Value| is_something(steps.last().copied().unwrap_or_default(), value);
+    if lookup(document, &steps).is_some_and(|value| !says(value)) {
+        take(document, path);
+    }
 }
 
 /// The value at the end of a path. Its keys may be in upper or lower case.
@@ -190,9 +204,15 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ("accessControl.repositories.*.policies.*.conditions", ""),
     ("http.accessControl.adminPolicy.conditions", ""),
     ("http.accessControl.repositories.*.policies.*.conditions", ""),
+    ("storage.storageDriver.encrypt", BUCKET_ENCRYPTS),
+    ("storage.storageDriver.keyid", BUCKET_ENCRYPTS),
     (
-        "storage.storageDriver",
-        ": the store is a folder, storage.rootDirectory",
+        "storage.storageDriver.usefipsendpoint",
+        ": name the FIPS endpoint in regionendpoint",
+    ),
+    (
+        "storage.storageDriver.credentials",
+        ": use keyfile (gcs), accountkey (azure), or what the environment offers",
     ),
     ("storage.subPaths", ""),
     ("cluster", ""),
@@ -232,10 +252,38 @@ pub(super) const IGNORED: &[(&str, &str)] = &[
     ),
     ("storage.remoteCache", NO_CACHE),
     ("storage.cacheDriver", NO_CACHE),
+    ("storage.storageDriver.chunksize", OWN_PARTS),
+    ("storage.storageDriver.maxconcurrency", OWN_PARTS),
+    ("storage.storageDriver.multipartcombinesmallpart", OWN_PARTS),
+    ("storage.storageDriver.multipartcopychunksize", NO_COPIES),
+    ("storage.storageDriver.multipartcopymaxconcurrency", NO_COPIES),
+    ("storage.storageDriver.multipartcopythresholdsize", NO_COPIES),
+    ("storage.storageDriver.copy_status_poll_max_retry", NO_COPIES),
+    ("storage.storageDriver.copy_status_poll_delay", NO_COPIES),
     (
-        "storage.redirectBlobURL",
-        "ignored: the registry sends every blob itself",
+        "storage.storageDriver.storageclass",
+        "ignored: objects get the bucket's default class, and a lifecycle rule can move them",
     ),
+    (
+        "storage.storageDriver.objectacl",
+        "ignored: objects get the bucket's default permissions, which are private",
+    ),
+    (
+        "storage.storageDriver.accelerate",
+        "ignored: name the accelerated endpoint in regionendpoint",
+    ),
+    (
+        "storage.storageDriver.usedualstack",
+        "ignored: name the dual-stack endpoint in regionendpoint",
+    ),
+    (
+        "storage.storageDriver.realm",
+        "ignored: name the service in serviceurl",
+    ),
+    ("storage.storageDriver.useragent", "ignored"),
+    ("storage.storageDriver.loglevel", "ignored: see log.level"),
+    ("storage.storageDriver.max_retries", OWN_RETRIES),
+    ("storage.storageDriver.retry_delay", OWN_RETRIES),
     ("storage.fastRestart", "ignored: a start never scans the store"),
     ("storage.hydrateBlobOnRead", "ignored: a read never creates blobs"),
     ("scheduler", "ignored: there is nothing to schedule"),
@@ -264,5 +312,9 @@ pub(super) const IGNORED: &[(&str, &str)] = &[
     ("extensions.apikey", "not supported; ignored"),
 ];
 
+const BUCKET_ENCRYPTS: &str = ": set the bucket's default encryption, which applies to every object";
+const OWN_PARTS: &str = "ignored: the registry chooses the size and the number of parts";
+const NO_COPIES: &str = "ignored: the registry never copies an object";
+const OWN_RETRIES: &str = "ignored: the registry has its own rules for retries";
 const NO_SESSIONS: &str = "ignored: there are no browser sessions";
 const NO_CACHE: &str = "ignored: the store needs no cache";

@@ -5,7 +5,7 @@ use super::window::Window;
 use super::{Level, LogFormat, Warning};
 use crate::access::{Policy, Repositories};
 use crate::exchange::Terms;
-use crate::http::{Cors, StrangerBounds, TrustedProxies};
+use crate::http::{Cors, Redirects, StrangerBounds, TrustedProxies};
 use crate::identity::{DenyList, Mapping};
 use crate::registry::Quotas;
 use crate::registry::collect::{Options, Pace, Rules};
@@ -84,6 +84,8 @@ pub struct LiveSettings {
     pub scrubbing: Option<Scrubbing>,
     /// `storage.retention`
     pub retention: Arc<Retention>,
+    /// Which downloads are redirected to the bucket. `None` if none are.
+    pub redirects: Option<Redirects>,
 }
 
 impl LiveSettings {
@@ -170,14 +172,33 @@ pub enum StorePlace {
     /// `storage.rootDirectory`
     Folder(PathBuf),
     /// `storage.storageDriver`
-    Bucket(Box<bucket::Settings>),
+    Bucket(Box<BucketPlace>),
+}
+
+/// A bucket, and how it is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketPlace {
+    pub settings: bucket::Settings,
+    /// Whether only this registry may use the bucket.
+    pub single_replica: bool,
+}
+
+impl StorePlace {
+    /// Whether several registries may use the store at once.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        match self {
+            Self::Folder(_) => false,
+            Self::Bucket(bucket) => !bucket.single_replica,
+        }
+    }
 }
 
 impl fmt::Display for StorePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(folder) => folder.display().fmt(f),
-            Self::Bucket(bucket) => bucket.fmt(f),
+            Self::Bucket(bucket) => bucket.settings.fmt(f),
         }
     }
 }
@@ -364,18 +385,21 @@ pub struct Environment {
     pub endpoint_socket: Option<String>,
     /// The API server of the registry's own cluster, as host and port.
     pub kubernetes_service: Option<(String, String)>,
+    /// A PEM file with further authorities for S3.
+    pub aws_ca_bundle: Option<PathBuf>,
     /// Whether the operator allows a file that admits strangers, with `--open` or `WHARFINGER_OPEN`.
     pub open: bool,
 }
 
 impl Environment {
-    /// `SPIFFE_ENDPOINT_SOCKET`, `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`.
+    /// `SPIFFE_ENDPOINT_SOCKET`, `KUBERNETES_SERVICE_HOST`, `KUBERNETES_SERVICE_PORT` and `AWS_CA_BUNDLE`.
     #[must_use]
     pub fn of_process() -> Self {
         let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
             endpoint_socket: read("SPIFFE_ENDPOINT_SOCKET"),
             kubernetes_service: read("KUBERNETES_SERVICE_HOST").zip(read("KUBERNETES_SERVICE_PORT")),
+            aws_ca_bundle: read("AWS_CA_BUNDLE").map(PathBuf::from),
             open: false,
         }
     }

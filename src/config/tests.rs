@@ -1,5 +1,6 @@
 //! Configurations that load, and mistakes that are found, each with its key.
 
+mod buckets;
 mod mistakes;
 mod open;
 mod retention;

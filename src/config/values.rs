@@ -1,7 +1,8 @@
 //! Small values that have several notations.
 
+use crate::secret::Secret;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 
 /// Text or a number, such as zot's `port`.
@@ -41,6 +42,22 @@ impl TextOrNumber {
             _ => return None,
         };
         number.parse::<u64>().ok()?.checked_mul(factor)
+    }
+}
+
+/// Text that must never be printed.
+#[derive(Clone, Debug)]
+pub struct SecretText(Secret);
+
+impl SecretText {
+    pub(super) fn unless_empty(self) -> Option<Secret> {
+        Some(self.0).filter(|secret| !secret.expose().is_empty())
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
     }
 }
 

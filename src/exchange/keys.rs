@@ -40,7 +40,8 @@ pub struct SigningKeys {
 enum Place {
     /// Generated and rotated by the registry.
     Folder(PathBuf),
-    /// Provided by an administrator. The first key signs, and all of them verify.
+    /// Provided by an administrator. The first key signs, and all of them verify. A key that was added while
+    /// the process runs waits before it signs, because other registries may read the file later.
     File(PathBuf),
     /// Lost when the process ends.
     Memory,
@@ -106,9 +107,13 @@ impl SigningKeys {
     pub fn turn(&self, session_lifetime: Duration, now: Timestamp) -> Result<bool, InvalidKeys> {
         let ring = self.ring.load_full();
         if let Place::File(path) = &self.place {
-            let keys = from_pem(path)?;
+            let mut keys = from_pem(path)?;
             let changed = !keys.iter().map(|key| &key.id).eq(ring.iter().map(|key| &key.id));
             if changed {
+                for key in &mut keys {
+                    let known = ring.iter().find(|known| known.id == key.id);
+                    key.signs_from = known.map_or(now.plus(ring::PUBLISHED_BEFORE), |known| known.signs_from);
+                }
                 self.publish(keys, now);
             }
             return Ok(changed);
@@ -143,7 +148,7 @@ impl SigningKeys {
     pub(super) fn sign(&self, typ: &str, claims: &Value, now: Timestamp) -> Result<Secret, InvalidKeys> {
         let ring = self.ring.load();
         let index = match self.place {
-            Place::File(_) => 0,
+            Place::File(_) => ring.iter().position(|key| key.signs_from <= now).unwrap_or(0),
             _ => ring::signer(ring.iter().map(|key| key.signs_from), now),
         };
         let key = ring.get(index).ok_or(InvalidKeys::Crypto)?;

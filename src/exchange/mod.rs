@@ -30,6 +30,7 @@ use std::sync::Arc;
 pub struct Tokens {
     issuer: Arc<str>,
     keys: Arc<SigningKeys>,
+    shared: bool,
 }
 
 impl Tokens {
@@ -39,7 +40,14 @@ impl Tokens {
         Self {
             issuer: format!("urn:wharfinger:{store}").into(),
             keys,
+            shared: false,
         }
+    }
+
+    /// Other registries sign tokens for the same store.
+    #[must_use]
+    pub fn shared(self, shared: bool) -> Self {
+        Self { shared, ..self }
     }
 
     #[must_use]
@@ -60,6 +68,7 @@ impl Tokens {
             issuer: self.issuer.to_string(),
             service: terms.service.clone(),
             session_lifetime: terms.session_lifetime,
+            shared: self.shared,
         };
         Minted {
             rules,

@@ -3,8 +3,10 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
+use crate::trust::NoKeys;
 use crate::trust::jwks::{self, UseRule};
-use crate::trust::jwt::Unverified;
+use crate::trust::jwt::{self, Unverified};
+use crate::trust::minted::{self, Kind};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
@@ -243,7 +245,18 @@ fn the_first_key_of_a_pem_file_signs_and_all_of_them_verify() {
     assert_eq!((ids(&keys).len(), signer(&keys, NOW)), (2, first.clone()));
     std::fs::write(&path, format!("{two}{one}")).unwrap();
     assert_eq!(keys.turn(HOUR, NOW), Ok(true));
-    assert_ne!(signer(&keys, NOW), first);
+    let later = NOW.plus(HOUR);
+    assert_eq!(
+        signer(&keys, NOW),
+        first,
+        "another registry may not have the new key yet"
+    );
+    assert_ne!(signer(&keys, later), first);
+    std::fs::write(&path, &two).unwrap();
+    assert_eq!(keys.turn(HOUR, NOW), Ok(true));
+    assert_ne!(signer(&keys, NOW), first, "there is no other key");
+    std::fs::write(&path, format!("{two}{one}")).unwrap();
+    assert_eq!(keys.turn(HOUR, NOW), Ok(true));
     for bad in [
         "",
         "no PEM",
@@ -279,4 +292,48 @@ fn published_keys_have_no_private_part_and_verify_elsewhere() {
     validation.set_audience(&["a"]);
     assert!(jsonwebtoken::decode::<Value>(token.expose(), &key, &validation).is_ok());
     assert!(!format!("{keys:?}").contains(published["keys"][0]["x"].as_str().unwrap()));
+}
+
+#[test]
+fn a_token_of_another_registry_is_good_with_its_key_and_undecided_until_that_arrives() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = |name: &str, shared: bool| {
+        let path = folder.path().join(name);
+        if !path.exists() {
+            std::fs::write(&path, rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        }
+        let keys = SigningKeys::from_file(&path, NOW).unwrap();
+        Tokens::new("store", Arc::new(keys)).shared(shared)
+    };
+    let seconds = NOW.as_secs();
+    let claims = json!({
+        "iss": "urn:wharfinger:store", "aud": "registry", "jti": "a", "iat": seconds, "auth_time": seconds,
+        "exp": seconds + 7200,
+    });
+    let signed = tokens("keys.pem", true)
+        .keys()
+        .sign_for_test(Kind::Access.typ(), &claims, NOW);
+    let token = Unverified::parse(&signed).unwrap();
+    let terms = Terms {
+        service: "registry".into(),
+        session_lifetime: 2 * HOUR,
+    };
+    let verified = |by: &Tokens, now| {
+        let Minted { rules, keys } = by.verification(&terms);
+        minted::verify(&token, Kind::Access, &rules, &keys, now).map(drop)
+    };
+    assert_eq!(verified(&tokens("keys.pem", true), NOW), Ok(()));
+    let other = tokens("other.pem", true);
+    assert_eq!(verified(&other, NOW), Err(NoKeys::Awaited.into()));
+    let unknown = |outcome| {
+        matches!(
+            outcome,
+            Err(jwt::Failure::Rejected(jwt::Rejected::UnknownKey { .. }))
+        )
+    };
+    assert!(unknown(verified(&other, NOW.plus(HOUR))), "the key is not coming");
+    assert!(
+        unknown(verified(&tokens("other.pem", false), NOW)),
+        "there is no other registry"
+    );
 }

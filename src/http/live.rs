@@ -65,7 +65,7 @@ impl Readiness {
     }
 
     /// The text of the answer to a probe. It is an error if requests cannot be served.
-    pub(super) fn check(&self) -> Result<String, String> {
+    pub fn check(&self) -> Result<String, String> {
         if !self.serving.load(Ordering::SeqCst) {
             return Err("not ready: starting or shutting down".to_owned());
         }

@@ -14,6 +14,7 @@ pub const fn reason(failure: &Failure) -> &'static str {
             NoKeys::None { .. } => "no_keys",
             NoKeys::NotFetched { .. } => "keys_not_fetched",
             NoKeys::NoPlace => "no_place_to_wait",
+            NoKeys::Awaited => "key_awaited",
         },
         Failure::Busy { why, .. } => match why {
             Busy::Everyone => "busy",

@@ -178,6 +178,11 @@ pub enum NoKeys {
         "the key is unknown, and too many requests wait for newer keys already; look for a client that makes up key IDs"
     )]
     NoPlace,
+    /// Another registry of this store signed the token, and its key is not in this registry's file.
+    #[error(
+        "another registry of this store may have signed the token with a key that is not in http.auth.token.signingKeyFile here yet: give all registries the same file"
+    )]
+    Awaited,
 }
 
 #[cfg(test)]

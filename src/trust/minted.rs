@@ -5,11 +5,11 @@
 //! A token states its kind twice, in its `typ` (RFC 8725 3.11) and in its audience, so that an access token
 //! is never accepted as a refresh token.
 
-use super::Authorities;
 use super::jwks::KeySet;
 use super::jwt::signature::{self, Tried};
 use super::jwt::{Failure, Rejected, Remembered, Unverified, claims};
 use super::x509::RememberedChain;
+use super::{Authorities, NoKeys};
 use crate::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -58,6 +58,8 @@ pub struct MintedRules {
     /// How long a session lasts after the original credential was presented. Zero: as long as that credential
     /// is valid.
     pub session_lifetime: Duration,
+    /// Whether other registries sign such tokens too. This one may then get their newest key a little later.
+    pub shared: bool,
 }
 
 /// The credential that a token stands for.
@@ -175,8 +177,22 @@ pub fn verify(
     if token.key_id().is_none() {
         return Err(Rejected::KeyIdMissing.into());
     }
-    signature::check(token, &keys.view(now)?.keys, &Tried::default())?;
+    signature::check(token, &keys.view(now)?.keys, &Tried::default())
+        .map_err(|why| unless_awaited(why, token, rules, now))?;
     Ok(read(token, rules, now)?)
+}
+
+/// A recent token of an unknown key may be from another registry, whose key this one does not have yet. Its
+/// client must not be sent to log in again. Nothing else depends on the unverified `iat`.
+fn unless_awaited(why: Rejected, token: &Unverified, rules: &MintedRules, now: Timestamp) -> Failure {
+    let is_recent = || {
+        let issued = claims::date(token.claims(), "iat").ok().flatten();
+        issued.is_some_and(|at| now < at.plus(SPREADS_WITHIN) && at <= now.plus(CLOCK_SKEW))
+    };
+    match why {
+        Rejected::UnknownKey { .. } if rules.shared && is_recent() => NoKeys::Awaited.into(),
+        why => why.into(),
+    }
 }
 
 /// Reads the claims of a token whose signature was verified.
@@ -232,5 +248,7 @@ fn read(token: &Unverified, rules: &MintedRules, now: Timestamp) -> Result<Verif
 
 /// The claim with the `jti` of the session's first token. The first token itself may not have it.
 pub const SESSION: &str = "sid";
+/// How long another registry's key may take to arrive here.
+const SPREADS_WITHIN: Duration = Duration::from_secs(60 * 60);
 /// How far the clocks of replicas may differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(30);

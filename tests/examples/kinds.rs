@@ -122,7 +122,8 @@ fn that_load() -> Vec<(usize, Value, &'static [&'static str])> {
 
 fn that_are_refused() -> Vec<(usize, Value, &'static [&'static str])> {
     let sync = json!({"extensions": {"sync": {"registries": [{"urls": ["https://registry.example.org"], "onDemand": true}]}}});
-    let bucket = json!({"storage": {"storageDriver": {"name": "s3", "bucket": "zot"}}});
+    let bucket =
+        json!({"storage": {"storageDriver": {"name": "s3", "region": "us-east-2", "bucket": "zot"}}});
     let both = |one: &Value, other: Value| {
         let mut document = file(one.clone());
         merge(&mut document, other);
@@ -135,13 +136,9 @@ fn that_are_refused() -> Vec<(usize, Value, &'static [&'static str])> {
     let openid = json!({"providers": {"oidc": {"issuer": "https://issuer.example.org", "clientid": "zot"}}});
     vec![
         (16, file(sync.clone()), &["extensions.sync"]),
-        (15, file(bucket.clone()), &["storage.storageDriver"]),
-        (7, both(&bucket, cluster), &["cluster", "storage.storageDriver"]),
-        (
-            4,
-            both(&bucket, sync),
-            &["extensions.sync", "storage.storageDriver"],
-        ),
+        (15, file(bucket.clone()), &["stateDirectory"]),
+        (7, both(&bucket, cluster), &["cluster", "stateDirectory"]),
+        (4, both(&bucket, sync), &["extensions.sync", "stateDirectory"]),
         (6, auth(json!({"openid": openid})), &["http.auth.openid"]),
         (
             1,

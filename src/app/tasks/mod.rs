@@ -53,6 +53,7 @@ impl Background {
         let collecting = reload.fixed.collecting.clone();
         let pace = collecting.pace;
         let rules = reload.rules.subscribe();
+        let patience = storage::Patience::with(&store);
         tokio::join!(
             follow_certificates(tls, app),
             reload.run(),
@@ -68,7 +69,7 @@ impl Background {
             metrics::keep_metrics(),
             disk::measure(meter),
             leftovers::remove_leftovers(store),
-            storage::watch_storage(app.registry.clone(), app.ready.clone()),
+            storage::watch_storage(app.registry.clone(), app.ready.clone(), patience),
             control::answer_operator(state_directory, answers),
         );
     }

@@ -3,6 +3,7 @@
 
 mod access;
 mod advice;
+mod bucket;
 mod collecting;
 mod connections;
 mod deny;
@@ -19,12 +20,13 @@ mod retention;
 mod scrubbing;
 mod shared;
 mod sources;
+mod store;
 mod tls;
 mod token;
 
 use super::mentions::Mentions;
 use super::raw;
-use super::settings::{Config, Environment, FixedSettings, LiveSettings, StorePlace, WaysIn};
+use super::settings::{Config, Environment, FixedSettings, LiveSettings, WaysIn};
 use super::{Level, LogFormat, Mistake, Warning};
 use crate::budget;
 use crate::exchange::Terms;
@@ -163,10 +165,12 @@ pub(super) fn interpret(
     };
     let (policy, opened) = interpreter.access(file.access_control, http.access_control, identifies, &reach);
     let metrics = interpreter.metrics(file.extensions);
-    let storage = around.path(&file.storage.root_directory);
-    let state_directory = file
-        .state_directory
-        .map_or_else(|| storage.join("state"), |folder| around.path(&folder));
+    let storage = interpreter.store(
+        file.storage.root_directory.take(),
+        file.storage.storage_driver.take(),
+    );
+    let state_directory = interpreter.state_directory(file.state_directory, &storage);
+    let redirects = interpreter.redirects(&file.storage, &storage);
     let sparse = interpreter.repositories("storage.sparse", &file.storage.sparse);
     let unchecked_descriptors = interpreter.repositories(
         "storage.uncheckedDescriptors",
@@ -177,14 +181,9 @@ pub(super) fn interpret(
     let scrubbing = interpreter.scrubbing(file.storage.scrub.as_ref());
     let quotas = interpreter.quotas(file.storage.quotas);
     let max_repos = file.storage.max_repos.filter(|most| *most > 0);
-    let commit = file.storage.commit.unwrap_or(true);
-    if !commit {
-        interpreter.warn(
-            "storage.commit",
-            "false: a power cut may lose acknowledged content",
-        );
-    }
-    let (token_keys, session_lifetime) = interpreter.token(auth.token, &state_directory);
+    let commit = interpreter.commit(file.storage.commit, &storage);
+    let shares_tokens = storage.is_shared() && opened.is_none();
+    let (token_keys, session_lifetime) = interpreter.token(auth.token, &state_directory, shares_tokens);
     interpreter.advise_zots(&listen);
     let config = Config {
         ways_in: WaysIn {
@@ -213,6 +212,7 @@ pub(super) fn interpret(
             metrics,
             scrubbing,
             retention: Arc::new(retention),
+            redirects,
         },
         fixed: FixedSettings {
             listen,
@@ -221,7 +221,7 @@ pub(super) fn interpret(
                 .map(|health| interpreter.listen("http.health", health.address, Some(&health.port), None)),
             body_memory,
             open_uploads,
-            storage: StorePlace::Folder(storage),
+            storage,
             commit,
             sparse,
             unchecked_descriptors,

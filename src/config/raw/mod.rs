@@ -11,6 +11,7 @@ mod mapping;
 mod oidc;
 mod quotas;
 mod retention;
+mod storage_driver;
 mod token;
 mod trust_domains;
 
@@ -24,6 +25,7 @@ pub use mapping::{ClaimMapping, Validation, Variable};
 pub use oidc::{Bearer, IssuerType, Oidc};
 pub use quotas::Quotas;
 pub use retention::{KeepTags, KeepUntagged, Retention, RetentionPolicy};
+pub use storage_driver::{Driver, StorageDriver};
 pub use token::Token;
 pub use trust_domains::{
     BundleSource, Domain, Empty, Endpoint, IssuerOrReach, OnPermissionDenied, Profile, Reach, Spiffe,
@@ -45,7 +47,8 @@ pub struct File {
     pub storage: Storage,
     /// The folder for state that must survive a restart, such as signing keys and the cached keys of issuers
     /// and trust domains. The registry creates it if it is missing, with access for its owner only. Each
-    /// registry needs its own. Default `state` inside `storage.rootDirectory`.
+    /// registry needs its own. Default `state` inside `storage.rootDirectory`. Required with
+    /// `storage.storageDriver`.
     pub state_directory: Option<PathBuf>,
     /// The listener, TLS and logins.
     #[serde(default)]
@@ -65,10 +68,14 @@ pub struct File {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Storage {
     /// The folder of the store. The registry creates it if it is missing. Only one process may use it at a
-    /// time.
-    pub root_directory: PathBuf,
+    /// time. Required without `storageDriver`, and not used with it.
+    pub root_directory: Option<PathBuf>,
+    /// Stores everything in a bucket, which any number of registries may use at once (see [how to use a
+    /// bucket](../how-to/buckets.md)). Each of them needs a `stateDirectory` of its own, and all of them the same
+    /// `http.auth.token.signingKeyFile`. Default: the store is a folder.
+    pub storage_driver: Option<StorageDriver>,
     /// Whether acknowledged content survives a power cut. Default true. False is faster. Content still
-    /// survives a crash of the process.
+    /// survives a crash of the process. A bucket ignores it.
     pub commit: Option<bool>,
     /// Patterns of repositories, as in `accessControl.repositories`, that accept a manifest even if blobs or
     /// manifests that it refers to are missing. Mirrors that copy only some platforms need this. The client
@@ -117,6 +124,17 @@ pub struct Storage {
     /// has lost or changed. Off by default. `wharfinger fsck` does it once, for a store that no registry
     /// serves. [How to check a store](../how-to/check-a-store.md).
     pub scrub: Option<Scrub>,
+    /// Whether a client that downloads a blob is redirected to the bucket. The bucket then sends the bytes, and
+    /// every client must reach it. The URL in the redirect works without another credential, also after the client
+    /// lost its rights (see [what redirects change](../how-to/buckets.md#redirects)). Default false, as in zot. A
+    /// folder ignores it.
+    #[serde(rename = "redirectBlobURL")]
+    pub redirect_blob_url: Option<bool>,
+    /// The size of the smallest blob that is redirected, in bytes or as `8MiB`. Default `1MiB`.
+    pub redirect_min_size: Option<TextOrNumber>,
+    /// How long the URL in a redirect works, from `1s` to `60m`. It never works longer than the credential of the
+    /// registry that signed it. Default `10m`.
+    pub redirect_lifetime: Option<String>,
 }
 
 /// `storage.scrub`

@@ -35,7 +35,7 @@ fn a_key_that_is_not_built_and_requests_nothing_is_accepted() {
         (
             "/storage/storageDriver",
             json!([null, {}, {"name": ""}]),
-            json!([{"name": "s3"}]),
+            json!([]),
         ),
         (
             "/storage/subPaths",

@@ -11,6 +11,7 @@ mod bytes;
 mod clock;
 mod credentials;
 mod objects;
+mod others;
 mod records;
 mod retry;
 mod settings;

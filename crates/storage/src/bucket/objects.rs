@@ -4,6 +4,7 @@
 use super::OpenError;
 use super::clock::StoreClock;
 use super::credentials::{Environment, Keys};
+use super::others;
 use super::retry::{Attempts, Budget, Verdict, verdict};
 use super::settings::{Provider, Settings};
 use super::uploads::{Marker, Uploads};
@@ -422,7 +423,7 @@ fn service(
     retry: RetryConfig,
     keys: &Keys,
 ) -> object_store::Result<Arc<dyn Service>> {
-    match settings.provider {
+    match &settings.provider {
         Provider::S3 => {
             let builder = AmazonS3Builder::new()
                 .with_bucket_name(&settings.bucket)
@@ -433,15 +434,37 @@ fn service(
                 .with_http_connector(wire.clone())
                 .with_disable_bulk_delete(true)
                 .with_retry(retry);
-            let builder = match &settings.endpoint {
-                Some(endpoint) => builder.with_endpoint(endpoint),
+            let builder = match bucket_url(settings) {
+                Some(url) => builder.with_endpoint(url),
                 None => builder,
             };
             Ok(Arc::new(builder.build()?))
         }
-        Provider::Gcs | Provider::Azure => Err(object_store::Error::NotSupported {
-            source: "only S3 is supported yet".into(),
-        }),
+        Provider::Gcs { key_file } => {
+            let builder = others::gcs(settings, key_file.as_deref())
+                .with_client_options(options.clone())
+                .with_http_connector(wire.clone())
+                .with_retry(retry);
+            Ok(Arc::new(builder.build()?))
+        }
+        Provider::Azure { account, key } => {
+            let builder = others::azure(settings, account, key.as_ref())
+                .with_client_options(options.clone())
+                .with_http_connector(wire.clone())
+                .with_retry(retry);
+            Ok(Arc::new(builder.build()?))
+        }
+    }
+}
+
+/// The URL under which S3 finds the bucket, if it is not Amazon's.
+fn bucket_url(settings: &Settings) -> Option<String> {
+    let endpoint = settings.endpoint.as_ref()?;
+    match endpoint.split_once("://") {
+        Some((scheme, host)) if !settings.path_style => {
+            Some(format!("{scheme}://{}.{host}", settings.bucket))
+        }
+        _ => Some(endpoint.clone()),
     }
 }
 

@@ -20,16 +20,17 @@ pub struct Settings {
     pub path_style: bool,
     pub tls: Tls,
     pub parts: Parts,
+    /// For S3. The others have theirs in [`Provider`].
     pub credentials: Credentials,
 }
 
 /// Names the bucket as its users do, such as `s3://bucket/root`.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.provider {
+        let scheme = match &self.provider {
             Provider::S3 => "s3",
-            Provider::Gcs => "gs",
-            Provider::Azure => "az",
+            Provider::Gcs { .. } => "gs",
+            Provider::Azure { .. } => "az",
         };
         write!(f, "{scheme}://{}", self.bucket)?;
         match self.root.as_str() {
@@ -40,14 +41,14 @@ impl fmt::Display for Settings {
 }
 
 /// The service that stores the bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Provider {
     /// Amazon S3, or a service with the same API.
     S3,
-    /// Google Cloud Storage.
-    Gcs,
+    /// Google Cloud Storage, with the file of a service account's key.
+    Gcs { key_file: Option<PathBuf> },
     /// Azure Blob Storage. The bucket is a container.
-    Azure,
+    Azure { account: String, key: Option<Secret> },
 }
 
 /// How the connection is protected.

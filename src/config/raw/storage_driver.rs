@@ -1,0 +1,81 @@
+//! The keys of a store in a bucket, named as in zot and distribution.
+
+use crate::config::values::SecretText;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// `storage.storageDriver`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub struct StorageDriver {
+    /// The kind of service: `s3` for Amazon S3 and services with its API, `gcs` for Google Cloud Storage or `azure`
+    /// for Azure Blob Storage. `gcs` and `azure` are experimental.
+    pub name: Driver,
+    /// The bucket. It must exist. Required for `s3` and `gcs`.
+    pub bucket: Option<String>,
+    /// A prefix of all keys in the bucket, such as `registry/production`. Default none. Two registries may share a
+    /// bucket if neither prefix begins with the other.
+    pub rootdirectory: Option<String>,
+    /// `s3`: the region of the bucket, such as `eu-central-1`. Required without `regionendpoint`. Default
+    /// `us-east-1` with it.
+    pub region: Option<String>,
+    /// `s3`: the URL of a service other than Amazon S3, such as `https://s3.example.org`. A scheme in it takes
+    /// precedence over `secure`.
+    pub regionendpoint: Option<String>,
+    /// `s3`: whether the bucket is part of the path (`https://host/bucket`) and not of the host name
+    /// (`https://bucket.host`). Default true with `regionendpoint` or if the bucket's name has a dot, otherwise
+    /// false.
+    pub forcepathstyle: Option<bool>,
+    /// `s3`: whether a `regionendpoint` without a scheme is reached by HTTPS. Default true.
+    pub secure: Option<bool>,
+    /// Accepts any certificate of the service. Anyone on the network path can then read and change the content.
+    /// Default false: use `certificateAuthorityFile` for a private CA.
+    pub skipverify: Option<bool>,
+    /// A PEM file with the CA of the service's certificate, in addition to the system's roots. Default: the
+    /// environment's `AWS_CA_BUNDLE`.
+    #[serde(rename = "certificateAuthorityFile")]
+    pub certificate_authority_file: Option<PathBuf>,
+    /// `s3`: the ID of an access key. Set `accesskey` and `secretkey`, or neither. Without them the credentials
+    /// come from the environment, a profile file, a web identity or the instance's role.
+    pub accesskey: Option<String>,
+    /// `s3`: the secret of the access key.
+    #[schemars(with = "Option<String>")]
+    pub secretkey: Option<SecretText>,
+    /// `s3`: the session token of temporary keys. The registry cannot renew it.
+    #[schemars(with = "Option<String>")]
+    pub sessiontoken: Option<SecretText>,
+    /// `s3`: requests are always signed with version 4. `true` is accepted.
+    pub v4auth: Option<bool>,
+    /// `gcs`: a file with a service account's key in JSON. zot's `credentialsFile` means the same. Default: the
+    /// environment's `GOOGLE_APPLICATION_CREDENTIALS`, or the instance's service account.
+    pub keyfile: Option<PathBuf>,
+    /// `gcs`: another name of `keyfile`.
+    #[serde(rename = "credentialsFile")]
+    pub credentials_file: Option<PathBuf>,
+    /// `azure`: the container. Required.
+    pub container: Option<String>,
+    /// `azure`: the storage account. Required.
+    pub accountname: Option<String>,
+    /// `azure`: a key of the account. Default: a workload identity from the environment, or a managed identity.
+    #[schemars(with = "Option<String>")]
+    pub accountkey: Option<SecretText>,
+    /// `azure`: the URL of the service, for example of an emulator. Default: the account's own.
+    pub serviceurl: Option<String>,
+    /// `s3`: whether all parts of an upload but the last get the same size, which Cloudflare R2 needs. Default false.
+    #[serde(rename = "equalParts")]
+    pub equal_parts: Option<bool>,
+    /// Only one process will use the bucket. This is for services that ignore the conditions of requests: order is
+    /// then kept inside the process. Default false.
+    #[serde(rename = "singleReplica")]
+    pub single_replica: Option<bool>,
+}
+
+/// `storage.storageDriver.name`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    S3,
+    Gcs,
+    Azure,
+}

@@ -211,7 +211,7 @@ impl Registry {
                 None => self.pulls.written(repository, digest, *last),
             }
         }
-        let done = self.records.change_all(changes).await?;
+        let done = self.records.change_each(changes).await?;
         let mut count = 0;
         for ((repository, digest, last), done) in written.into_iter().zip(done) {
             if done == Changed::Lost {

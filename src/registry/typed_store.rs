@@ -16,6 +16,7 @@ use super::states::{Condemnable, FRESH, Next};
 use crate::clock::Timestamp;
 use crate::storage::{self, Failure, Range, RecordStore, Show, Version};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use kept::Kept;
 use std::future::ready;
 use std::sync::Arc;
@@ -25,6 +26,9 @@ use std::time::Duration;
 const TRIES: usize = 100;
 /// How many keys are listed at once.
 const LISTED: usize = 1000;
+
+/// The store's answers to several changes.
+type Answers = Vec<Result<Option<Version>, Failure>>;
 
 /// Decodes a record's bytes.
 type Decode<T, D> = fn(&Key<T>, &Bytes) -> Result<D, Error>;
@@ -386,9 +390,24 @@ impl TypedStore {
         Ok(unless_conflict(self.store.delete(key.as_str(), expected).await)?.is_some())
     }
 
-    /// Makes several independent changes: each one succeeds or fails alone. The caller must not need the
-    /// result of one to decide on another.
-    pub(super) async fn change_all(&self, mut changes: Vec<storage::Change>) -> Result<Vec<Changed>, Error> {
+    /// Makes several changes in this order. Each one succeeds or fails alone, and the caller must not need the
+    /// result of one to decide on another. The later ones do not happen if an earlier one cannot be written.
+    pub(super) async fn change_all(&self, changes: Vec<storage::Change>) -> Result<Vec<Changed>, Error> {
+        self.changed(changes, |store, changes| store.change_all(changes))
+            .await
+    }
+
+    /// Like [`change_all`](Self::change_all), in any order. The store may make the changes at the same time.
+    pub(super) async fn change_each(&self, changes: Vec<storage::Change>) -> Result<Vec<Changed>, Error> {
+        self.changed(changes, |store, changes| store.change_each(changes))
+            .await
+    }
+
+    async fn changed(
+        &self,
+        mut changes: Vec<storage::Change>,
+        make: impl FnOnce(&dyn RecordStore, Vec<storage::Change>) -> BoxFuture<'_, Answers>,
+    ) -> Result<Vec<Changed>, Error> {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
@@ -401,10 +420,15 @@ impl TypedStore {
                 version.map_or(Changed::Deleted, Changed::Written)
             })
         };
-        let done = self.store.change_all(changes).await;
+        let done = make(&*self.store, changes).await;
         done.into_iter()
             .map(|one| Ok(changed(unless_conflict(one)?)))
             .collect()
+    }
+
+    /// Lets the store remove what it has for its own use: [`RecordStore::sweep`].
+    pub(super) async fn sweep(&self, position: &str) -> Result<Option<String>, Error> {
+        Ok(self.store.sweep(position).await?)
     }
 
     /// Reads the record, lets `decide` say what to do, and does it. Starts again if another writer was

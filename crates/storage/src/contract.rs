@@ -224,8 +224,8 @@ impl Failure {
 ///   since most keys are new. If it is refused, the object is read, and a creation over a tombstone is a swap
 ///   from it. A late `If-None-Match: *` meets the tombstone and fails. So the tombstone stays until no request
 ///   can be that late (signed S3 requests expire after 15 minutes, and keeping tombstones for days is cheap).
-///   Then a conditional deletion removes it, or it stays for good where the service has none. Lists recognize
-///   a tombstone by its size.
+///   Then [`RecordStore::sweep`] removes it by a conditional deletion, or it stays for good where the service
+///   has none. Lists recognize a tombstone by its size.
 /// * The size also marks a hidden value, so that a list need not read it. The value is padded at its end: to
 ///   a multiple of 16 bytes if it is hidden, and to any other size if it is not. The last byte holds the
 ///   length of the padding.
@@ -302,6 +302,19 @@ pub trait RecordStore: Send + Sync {
             }
             done
         })
+    }
+
+    /// Makes several changes of different records in any order, perhaps at the same time. Each succeeds or fails
+    /// by itself, also if another one fails. After a crash, any of them may have been done.
+    fn change_each(&self, changes: Vec<Change>) -> BoxFuture<'_, Vec<Result<Option<Version>, Failure>>> {
+        self.change_all(changes)
+    }
+
+    /// Removes what the store has for its own use and needs no more, such as old tombstones. Looks at a bounded
+    /// part of the store, from `position` on, and returns the next position. The first is empty, and `None` is
+    /// the end. Collectors of several processes may call it at the same time.
+    fn sweep<'a>(&'a self, _position: &'a str) -> Answer<'a, Option<String>> {
+        Box::pin(async { Ok(None) })
     }
 }
 

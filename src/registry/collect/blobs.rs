@@ -118,7 +118,7 @@ impl Collector {
             let done = if self.is_dry() {
                 vec![Changed::Deleted; removed.len()]
             } else {
-                self.registry.records.change_all(changes).await?
+                self.registry.records.change_each(changes).await?
             };
             for (one, done) in removed.into_iter().zip(done) {
                 // Otherwise another collector was faster and counts the blob, or a push has replaced the record

@@ -59,7 +59,7 @@ impl Collector {
                 .iter()
                 .map(|one| change(&one.key, Some(&one.base), Some(&one.record.condemned())))
                 .collect();
-            let done = self.registry.records.change_all(changes?).await?;
+            let done = self.registry.records.change_each(changes?).await?;
             for (one, done) in page.into_iter().zip(done) {
                 if let Changed::Written(version) = done {
                     doomed.push(Doomed {
@@ -88,7 +88,7 @@ impl Collector {
                 .map(|one| change(&one.key, Some(&one.base), Some(&one.record.rescued())))
                 .collect();
             self.breath.take().await;
-            self.registry.records.change_all(changes?).await?;
+            self.registry.records.change_each(changes?).await?;
         }
         Ok(())
     }
@@ -110,7 +110,7 @@ impl Collector {
                 .map(|one| change(&one.key, Some(&one.base), next(&one.record).as_ref()))
                 .collect();
             self.breath.take().await;
-            let done = self.registry.records.change_all(changes?).await?;
+            let done = self.registry.records.change_each(changes?).await?;
             decided.extend(page.iter().zip(done).map(|(one, done)| match done {
                 Changed::Lost => None,
                 Changed::Deleted => Some(one.base.clone()),

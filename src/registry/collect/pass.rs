@@ -62,7 +62,18 @@ impl<'a> Pass<'a> {
         if self.collector.is_dry() {
             return Ok(());
         }
+        self.sweep().await?;
         self.collector.census().await.map(drop)
+    }
+
+    /// Lets the store remove what it has for its own use, such as the tombstones in a bucket.
+    async fn sweep(&self) -> Result<(), Error> {
+        let mut position = Some(String::new());
+        while let Some(from) = position {
+            self.collector.breath.take().await;
+            position = self.collector.registry.records.sweep(&from).await?;
+        }
+        Ok(())
     }
 
     async fn repositories(&self, mut after: String, notes: &mut Notes<'_>) -> Result<(), Error> {

@@ -69,7 +69,7 @@ impl Registry {
                     changes.push(change(&key, base.as_ref(), is_needed.then_some(record))?);
                 }
             }
-            let done = self.records.freeing().change_all(changes).await?;
+            let done = self.records.freeing().change_each(changes).await?;
             all &= done.iter().all(|done| *done != Changed::Lost);
         }
         Ok(all)
@@ -97,7 +97,7 @@ impl Registry {
                 }
             }
         }
-        self.records.freeing().change_all(changes).await.map(drop)
+        self.records.freeing().change_each(changes).await.map(drop)
     }
 }
 

@@ -59,7 +59,7 @@ impl TypedStore {
                     changes.extend(self.wanted(key).await?);
                 }
                 Ok(self
-                    .change_all(changes)
+                    .change_each(changes)
                     .await?
                     .iter()
                     .all(|done| *done != Changed::Lost)
@@ -133,7 +133,7 @@ impl TypedStore {
         for page in keys.chunks(LISTED) {
             until_settled(|| async {
                 let (changes, condemning, mut condemned) = freeing.condemn(Vec::new(), page).await?;
-                let done = freeing.change_all(changes).await?;
+                let done = freeing.change_each(changes).await?;
                 let mut settled = add_condemned(&mut condemned, condemning, done);
                 let record = if condemned.is_empty() {
                     None
@@ -145,7 +145,7 @@ impl TypedStore {
                     .map(|(_, key, base)| change(key, Some(&base), record.as_ref()))
                     .collect();
                 settled &= freeing
-                    .change_all(decided?)
+                    .change_each(decided?)
                     .await?
                     .iter()
                     .all(|done| *done != Changed::Lost);
@@ -177,7 +177,7 @@ impl TypedStore {
             decided.push(change(key, Some(&base), record.as_ref())?);
         }
         settled &= self
-            .change_all(decided)
+            .change_each(decided)
             .await?
             .iter()
             .all(|done| *done != Changed::Lost);

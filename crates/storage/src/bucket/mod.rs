@@ -4,6 +4,7 @@
 //! | key below the root | what it is |
 //! |---|---|
 //! | `records/<the record's key>` | one record each. The key's `.` is written as `.-` and its `/` as `._` |
+//! | `tried/<32 characters>` | an object that was made to try what the store can do |
 //! | `d/<first two characters of the name>/<name>` | the bytes of one blob each |
 //! | the same with `.` and 32 characters | bytes of an upload that are too few for a part |
 
@@ -21,11 +22,12 @@ mod wire;
 
 pub use settings::{Credentials, Parts, Provider, Settings, Tls};
 pub use web_identity::{FetchError, TokenFetcher, TokenSource, WebIdentity};
-pub use wire::Observer;
+pub use wire::{Observer, Requests};
 
 use self::bytes::Blobs;
 use crate::Answer;
-use crate::contract::{Range, Record, RecordStore, Value, Version, Written};
+use crate::contract::{Change, Failure, Range, Record, RecordStore, Value, Version, Written};
+use futures_util::future::BoxFuture;
 use objects::Objects;
 use records::Records;
 use std::sync::Arc;
@@ -42,12 +44,12 @@ pub struct Bucket {
 impl Bucket {
     /// Makes one request, which shows that the bucket can be reached, and tells the store's time.
     pub async fn open(settings: Settings) -> Result<Self, OpenError> {
-        Self::open_observed(settings, Arc::new(())).await
+        Self::open_with(settings, &Requests::default()).await
     }
 
-    /// Like [`Bucket::open`]. `observer` learns of every request.
-    pub async fn open_observed(settings: Settings, observer: Arc<dyn Observer>) -> Result<Self, OpenError> {
-        let objects = Objects::new(&settings, observer)?;
+    /// Like [`Bucket::open`], with requests that are made in this way.
+    pub async fn open_with(settings: Settings, requests: &Requests) -> Result<Self, OpenError> {
+        let objects = Objects::new(&settings, requests)?;
         objects
             .list("", "", 1)
             .await
@@ -99,6 +101,14 @@ impl RecordStore for Bucket {
 
     fn now(&self) -> Timestamp {
         self.objects.now()
+    }
+
+    fn change_each(&self, changes: Vec<Change>) -> BoxFuture<'_, Vec<Result<Option<Version>, Failure>>> {
+        Box::pin(self.records.change_each(changes))
+    }
+
+    fn sweep<'a>(&'a self, position: &'a str) -> Answer<'a, Option<String>> {
+        Box::pin(self.records.sweep(position))
     }
 }
 

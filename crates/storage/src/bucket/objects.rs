@@ -8,7 +8,7 @@ use super::others;
 use super::retry::{Attempts, Budget, Verdict, verdict};
 use super::settings::{Provider, Settings};
 use super::uploads::{Marker, Uploads};
-use super::wire::{Observer, Wire};
+use super::wire::{Requests, Wire};
 use crate::Failure;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -52,6 +52,8 @@ pub(super) enum Reading {
 pub(super) struct Entry {
     pub key: String,
     pub size: u64,
+    /// Empty if the store does not list entity tags.
+    pub tag: String,
     pub written: Timestamp,
 }
 
@@ -72,6 +74,8 @@ impl<T: ObjectStore + PaginatedListStore + MultipartStore + Signer> Service for 
 pub(super) struct Objects {
     /// Sends every request once.
     service: Arc<dyn Service>,
+    /// The same for requests with long bodies.
+    sending: Arc<dyn Service>,
     /// For requests that the crate lacks.
     http: object_store::client::HttpClient,
     clock: Arc<StoreClock>,
@@ -84,14 +88,15 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    pub(super) fn new(settings: &Settings, observer: Arc<dyn Observer>) -> Result<Self, OpenError> {
+    pub(super) fn new(settings: &Settings, requests: &Requests) -> Result<Self, OpenError> {
         let clock = Arc::new(StoreClock::new());
         let wire = Wire {
             clock: clock.clone(),
-            observer,
+            observer: requests.observer.clone(),
         };
         let failed = |why| OpenError::new(&settings.bucket, why);
-        let options = client_options(settings)?;
+        let options = client_options(settings, requests)?;
+        let patient = options.clone().with_read_timeout(SENDING);
         let http = wire.connect(&options).map_err(failed)?;
         let keys = Keys::find(settings, &Environment::of_process())
             .map_err(|why| OpenError::new(&settings.bucket, why))?;
@@ -101,7 +106,8 @@ impl Objects {
             ..RetryConfig::default()
         };
         Ok(Self {
-            service: service(settings, &options, &wire, none, &keys).map_err(failed)?,
+            service: service(settings, &options, &wire, none.clone(), &keys).map_err(failed)?,
+            sending: service(settings, &patient, &wire, none, &keys).map_err(failed)?,
             http,
             clock,
             keys,
@@ -259,7 +265,6 @@ impl Objects {
     }
 
     /// Deletes the object if it has this entity tag. Returns whether it did.
-    #[expect(dead_code, reason = "old tombstones are removed next")]
     pub(super) async fn delete_if(&self, key: &str, tag: &str) -> object_store::Result<bool> {
         let value: http::HeaderValue = tag.parse().map_err(generic)?;
         let options = SignedUrlOptions::new().with_signed_header(IF_MATCH, value);
@@ -342,6 +347,7 @@ impl Objects {
                 Some(Entry {
                     key: key.to_owned(),
                     size: object.size,
+                    tag: object.e_tag.unwrap_or_default(),
                     written: Timestamp::from_millis(object.last_modified.timestamp_millis()),
                 })
             }));
@@ -369,7 +375,7 @@ impl Objects {
     ) -> object_store::Result<String> {
         let (path, upload, bytes) = (self.path(key)?, upload.to_owned(), bytes.into());
         let part = self
-            .retried(|| self.service.put_part(&path, &upload, number, bytes.clone()))
+            .retried(|| self.sending.put_part(&path, &upload, number, bytes.clone()))
             .await?;
         Ok(part.content_id)
     }
@@ -413,8 +419,10 @@ fn unless_absent<T>(answer: object_store::Result<T>) -> object_store::Result<Opt
     }
 }
 
-/// How long the signature of a request is valid that is sent at once.
-const SIGNED_FOR: Duration = Duration::from_secs(60);
+/// How long a part may take. The time-out for a silent store also runs while a request is sent.
+const SENDING: Duration = Duration::from_secs(5 * 60);
+/// How long the signature of a request is valid that is sent at once. This process's clock may be slow.
+const SIGNED_FOR: Duration = Duration::from_secs(30 * 60);
 
 fn service(
     settings: &Settings,
@@ -468,13 +476,13 @@ fn bucket_url(settings: &Settings) -> Option<String> {
     }
 }
 
-fn client_options(settings: &Settings) -> Result<ClientOptions, OpenError> {
+fn client_options(settings: &Settings, requests: &Requests) -> Result<ClientOptions, OpenError> {
     let failed = |why: String| OpenError::new(&settings.bucket, why);
     let mut options = ClientOptions::new()
         .with_allow_http(settings.tls.plain)
         .with_allow_invalid_certificates(settings.tls.skip_verify)
-        .with_connect_timeout(Duration::from_secs(5))
-        .with_read_timeout(Duration::from_secs(30))
+        .with_connect_timeout(requests.connect)
+        .with_read_timeout(requests.answer)
         .with_timeout_disabled();
     if let Some(file) = &settings.tls.authorities {
         let pem = std::fs::read(file).map_err(|why| failed(format!("{}: {why}", file.display())))?;

@@ -25,6 +25,26 @@ impl Observer for () {
     fn request(&self, _: &'static str, _: &'static str, _: Duration) {}
 }
 
+/// How requests are made.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    pub observer: Arc<dyn Observer>,
+    /// How long a connection may take.
+    pub connect: Duration,
+    /// How long the store may be silent before and during an answer.
+    pub answer: Duration,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self {
+            observer: Arc::new(()),
+            connect: Duration::from_secs(5),
+            answer: Duration::from_secs(30),
+        }
+    }
+}
+
 /// Makes clients that note the `Date` of every answer.
 #[derive(Clone, Debug)]
 pub(super) struct Wire {

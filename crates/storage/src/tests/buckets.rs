@@ -1,19 +1,65 @@
 //! Buckets on several stores. Each test has a root of its own in a store that all tests share.
 
 use super::Place;
-use crate::bucket::{Bucket, Credentials, Parts, Provider, Settings, Tls};
+use crate::bucket::{Bucket, Credentials, Parts, Provider, Requests, Settings, Tls};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+use tokio::sync::OnceCell;
+use wharfinger_base::clock::{Clock, ManualClock};
 use wharfinger_base::secret::Secret;
+use wharfinger_testkit::s3::Fake;
 use wharfinger_testkit::s3::{self, Moto, SeaweedFs};
 
 static MOTO: LazyLock<Option<Moto>> = LazyLock::new(Moto::start);
 static SEAWEEDFS: LazyLock<Option<SeaweedFs>> = LazyLock::new(SeaweedFs::start);
 static ROOTS: AtomicU32 = AtomicU32::new(0);
 
+/// How long ago the tests in a store in the process begin.
+pub(super) const BEFORE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// A store in the test's process.
+pub(super) struct InFake {
+    fake: OnceCell<Fake>,
+    pub(super) clock: Clock,
+    pub(super) hand: ManualClock,
+}
+
 pub(super) struct InMoto(Settings);
 
 pub(super) struct InSeaweedFs(Settings);
+
+impl InFake {
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "other places need a program that may be missing"
+    )]
+    pub(super) fn new() -> Option<Self> {
+        // Signed URLs expire. So a test that moves the clock must end in the present.
+        let (clock, hand) = Clock::manual(Clock::system().now().minus(BEFORE));
+        let fake = OnceCell::new();
+        Some(Self { fake, clock, hand })
+    }
+
+    pub(super) async fn fake(&self) -> &Fake {
+        self.fake.get_or_init(|| Fake::start_at(self.clock.clone())).await
+    }
+}
+
+impl Place for InFake {
+    type Store = Bucket;
+
+    async fn open(&self) -> Arc<Bucket> {
+        let mut settings = settings(self.fake().await.place());
+        settings.root.clear();
+        // A test must not wait long for an answer that never comes.
+        let requests = Requests {
+            answer: Duration::from_secs(2),
+            ..Requests::default()
+        };
+        Arc::new(Bucket::open_with(settings, &requests).await.unwrap())
+    }
+}
 
 impl InMoto {
     pub(super) fn new() -> Option<Self> {

@@ -11,6 +11,7 @@ macro_rules! contract {
     ) => {
         contract!(in memory = InMemory, stores: [$($rule),*], places: [$($opened),* $(, $moved)*]);
         contract!(in local = InFolder, stores: [$($rule),*], places: [$($opened),* $(, $moved)*]);
+        contract!(in fake = InFake, stores: [$($rule),*], places: [$($opened),*]);
         contract!(in moto = InMoto, stores: [$($rule),*], places: [$($opened),*]);
         contract!(in seaweedfs = InSeaweedFs, stores: [$($rule),*], places: [$($opened),*]);
     };
@@ -35,6 +36,7 @@ macro_rules! contract {
 
 mod buckets;
 mod bytes;
+mod faults;
 mod lists;
 mod local;
 mod memory;
@@ -42,7 +44,7 @@ mod parts;
 mod records;
 mod together;
 
-use self::buckets::{InMoto, InSeaweedFs};
+use self::buckets::{InFake, InMoto, InSeaweedFs};
 use super::local::{Local, Settings};
 use super::memory::Memory;
 use super::{

@@ -4,27 +4,36 @@ mod body;
 mod lists;
 mod names;
 mod seen;
+mod sweep;
 mod writing;
 
 use super::objects::{Object, Objects, Reading};
 use crate::Failure;
-use crate::contract::{Record, Token, Value, Version};
+use crate::contract::{Change, Record, Token, Value, Version};
 use body::Body;
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::iter;
 use seen::Seen;
 use std::sync::Arc;
+use sweep::Sweeper;
 
 #[derive(Debug)]
 pub(super) struct Records {
     objects: Arc<Objects>,
     seen: Seen,
+    sweeper: Sweeper,
 }
+
+/// How many independent changes are made at the same time.
+const AT_ONCE: usize = 16;
 
 impl Records {
     pub(super) fn new(objects: Arc<Objects>) -> Self {
         Self {
             objects,
             seen: Seen::new(),
+            sweeper: Sweeper::default(),
         }
     }
 
@@ -58,6 +67,28 @@ impl Records {
     pub(super) async fn delete(&self, key: &str, expected: &Version) -> Result<(), Failure> {
         let expected = tag_of(expected)?;
         self.write(key, Some(expected), body::tombstone()).await.map(drop)
+    }
+
+    pub(super) async fn change_each(&self, changes: Vec<Change>) -> Vec<Result<Option<Version>, Failure>> {
+        iter(changes)
+            .map(|change| self.change(change))
+            .buffered(AT_ONCE)
+            .collect()
+            .await
+    }
+
+    async fn change(&self, change: Change) -> Result<Option<Version>, Failure> {
+        let Change { key, expected, value } = change;
+        match (expected, value) {
+            (None, Some(value)) => self.create(&key, value).await.map(Some),
+            (Some(expected), Some(value)) => self.swap(&key, &expected, value).await.map(Some),
+            (Some(expected), None) => self.delete(&key, &expected).await.map(|()| None),
+            (None, None) => Err(Failure::Conflict),
+        }
+    }
+
+    pub(super) async fn sweep(&self, position: &str) -> Result<Option<String>, Failure> {
+        self.sweeper.sweep(&self.objects, position).await
     }
 
     async fn write(&self, key: &str, expected: Option<Arc<str>>, body: Bytes) -> Result<Version, Failure> {

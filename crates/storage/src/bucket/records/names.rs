@@ -134,7 +134,7 @@ mod tests {
                     .split('/')
                     .all(|piece| piece.len() <= 255 && !piece.is_empty())
             );
-            for (end, _) in whole.char_indices() {
+            for (end, _) in whole.char_indices().step_by(random.usize(20..50)) {
                 assert!(object(whole).starts_with(&prefix(&whole[..end])), "{whole} {end}");
             }
         }

@@ -4,6 +4,7 @@ use super::settings;
 use crate::bucket::objects::{Condition, Objects};
 use crate::bucket::settings::Credentials;
 use crate::bucket::web_identity::{TokenFetcher, TokenSource, WebIdentity};
+use crate::bucket::wire::Requests;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, DATE, ETAG};
 use http::{Method, Response};
@@ -82,7 +83,7 @@ async fn start() -> (Site, Arc<Service>, Objects) {
     settings.endpoint = Some(site.base.clone());
     settings.path_style = true;
     settings.tls.plain = true;
-    let objects = Objects::new(&settings, Arc::new(())).unwrap();
+    let objects = Objects::new(&settings, &Requests::default()).unwrap();
     objects.list("", "", 1).await.unwrap();
     service.requests();
     (site, service, objects)

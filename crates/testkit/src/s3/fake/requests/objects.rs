@@ -7,7 +7,9 @@ use super::super::operation::Call;
 use super::super::refusal::Refusal;
 use super::super::xml;
 use bytes::Bytes;
-use http::header::{ACCEPT_RANGES, CONTENT_RANGE, ETAG, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED, RANGE};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED, RANGE,
+};
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -64,6 +66,9 @@ pub(super) fn get(bucket: &Bucket, call: &Call) -> Result<Response<Bytes>, Refus
             .headers_mut()
             .insert(CONTENT_RANGE, described.parse().unwrap());
     }
+    // The server leaves it out of the answer to a HEAD if the object is empty.
+    let length = response.body().len();
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
     Ok(response)
 }
 

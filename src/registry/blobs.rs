@@ -38,19 +38,31 @@ impl fmt::Debug for Blob {
 impl Registry {
     /// A blob as it is stored now.
     pub async fn blob(&self, permit: &Permit<Read>, digest: &Digest) -> Result<Blob, Error> {
-        self.blob_by(Reading::Present, permit, digest).await
+        self.blob_by(Reading::Present, permit, digest, None).await
     }
 
-    /// A blob for a GET. The store may answer with the records that it had a few seconds ago.
-    pub async fn pull_blob(&self, permit: &Permit<Read>, digest: &Digest) -> Result<Blob, Error> {
-        match self.blob_by(Reading::Recent, permit, digest).await {
+    /// A blob for a GET, which reads the bytes from `first` on, if that is known. The store may answer with the
+    /// records that it had a few seconds ago.
+    pub async fn pull_blob(
+        &self,
+        permit: &Permit<Read>,
+        digest: &Digest,
+        first: Option<u64>,
+    ) -> Result<Blob, Error> {
+        match self.blob_by(Reading::Recent, permit, digest, first).await {
             // The bytes may have been replaced or removed since.
             Err(Error::BlobDamaged(_)) => self.blob(permit, digest).await,
             found => found,
         }
     }
 
-    async fn blob_by(&self, reading: Reading, permit: &Permit<Read>, digest: &Digest) -> Result<Blob, Error> {
+    async fn blob_by(
+        &self,
+        reading: Reading,
+        permit: &Permit<Read>,
+        digest: &Digest,
+        first: Option<u64>,
+    ) -> Result<Blob, Error> {
         let link = keys::link(digest, permit.repository());
         let blob = keys::blob(digest);
         let (link, blob) = join(
@@ -76,7 +88,7 @@ impl Registry {
         let (name, size) = blob.map_or((name, size), |blob| {
             (blob.record.generation.clone(), blob.record.size)
         });
-        if let Some(file) = self.open_whole(digest, &name, size).await? {
+        if let Some(file) = self.open_whole_at(digest, &name, size, first).await? {
             return Ok(self.opened(digest, name, file));
         }
         // The bytes may have been replaced meanwhile.

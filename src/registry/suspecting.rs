@@ -124,7 +124,22 @@ impl Registry {
         name: &str,
         size: u64,
     ) -> Result<Option<Arc<dyn BlobFile>>, Error> {
-        let damage = match self.bytes.open(name).await {
+        self.open_whole_at(digest, name, size, None).await
+    }
+
+    /// The same for a reader that begins at `first`, if that is known.
+    pub(super) async fn open_whole_at(
+        &self,
+        digest: &Digest,
+        name: &str,
+        size: u64,
+        first: Option<u64>,
+    ) -> Result<Option<Arc<dyn BlobFile>>, Error> {
+        let opened = match first.filter(|first| *first < size) {
+            Some(first) => self.bytes.open_at(name, first),
+            None => self.bytes.open(name),
+        };
+        let damage = match opened.await {
             Ok(file) if file.size() == size => return Ok(Some(file)),
             Ok(file) => Damage::Size {
                 found: file.size(),

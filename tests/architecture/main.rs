@@ -79,6 +79,7 @@ const FENCES: &[(&str, &[&str])] = &[
 /// map or a `Value` instead of a struct.
 const OWN_JSON: &[&str] = &[
     "crates/base/src/object.rs",
+    "crates/storage/src/bucket/bytes/saved.rs",
     "crates/workload/src/clients.rs",
     "crates/workload/src/token.rs",
     "src/client/answer.rs", // into a `Value`

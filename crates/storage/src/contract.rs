@@ -350,11 +350,10 @@ pub trait RecordStore: Send + Sync {
 ///    [`Failure::Missing`], the upload ends, and its client starts again. Nothing wrong is published.
 /// 3. Parts belong to the upload only once the session's record is swapped: those in its [`Resume`] do, and
 ///    no others.
-/// 4. Closing freezes the parts first. All bytes are kept, and the record says that the upload is closing,
-///    with the last [`Resume`]. Only then are the bytes sealed. Then the record says that the upload is
-///    closed, and the bytes are published, once. Completing twice is harmless: the second attempt finds the
-///    object and compares its size. The record has no such state yet, so an upload that is interrupted
-///    between sealing and the next swap ends with [`Failure::Missing`].
+/// 4. Closing comes first: the record says that the upload is closed, and from then on only the request that
+///    wrote this seals the bytes and publishes them. So nothing replaces them later. Completing twice is
+///    harmless: the second attempt finds the object and compares its size. A blob that is one object is made
+///    only if there is none. If there is one, its bytes decide whether it is the same.
 ///
 /// [`BlobStore::remove`] aborts the multipart upload as well. Until the first [`BlobStore::keep`], only the
 /// process that began an upload knows its ID. If that process crashes before, no [`Resume`] names the upload.
@@ -382,12 +381,6 @@ pub trait BlobStore: Send + Sync {
     /// Keeping twice is not an error. [`Failure::Full`] from here or from [`BlobStore::seal`] means that the
     /// bytes kept before may be gone too, so the registry ends the upload.
     fn keep<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume>;
-    /// Like [`BlobStore::keep`], when nothing follows. Processes that share a store call it before they seal,
-    /// and write the [`Resume`] that it returns into the upload's record. So the record, which has one writer,
-    /// decides which bytes are sealed. A store whose processes share nothing need not do anything.
-    fn keep_all<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume> {
-        self.keep(name, size, resume)
-    }
     /// Returns when the bytes and the name survive a power cut and can be opened. `size` must be the blob's
     /// size ([`Failure::Missing`] if not). Sealing again is not an error. A sealed blob is never written
     /// again.
@@ -395,6 +388,11 @@ pub trait BlobStore: Send + Sync {
     /// Opens sealed bytes for reading. Fails with [`Failure::Missing`] if there is no such blob. Callers must
     /// not read bytes before they are sealed: a bucket cannot do that.
     fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>>;
+    /// Like [`BlobStore::open`], for a reader that takes the bytes in order from `first` on, which is not behind
+    /// their end. A store may fetch them with the same request.
+    fn open_at<'a>(&'a self, name: &'a str, _first: u64) -> Answer<'a, Arc<dyn BlobFile>> {
+        self.open(name)
+    }
     /// Opens bytes that may not be sealed, for checkers. `None` if the store cannot read those.
     fn open_unsealed<'a>(&'a self, _name: &'a str) -> Answer<'a, Option<Arc<dyn BlobFile>>> {
         Box::pin(async { Ok(None) })

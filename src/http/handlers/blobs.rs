@@ -36,7 +36,8 @@ async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Resu
         Ok(create) if head => (registry.keep_blob(&permit, &create, digest).await?, None),
         _ if head => (registry.blob(&permit, digest).await?.size, None),
         _ => {
-            let blob = registry.pull_blob(&permit, digest).await?;
+            let first = if call.has(digest)? { None } else { first(call) };
+            let blob = registry.pull_blob(&permit, digest, first).await?;
             (blob.size, Some(blob.file))
         }
     };
@@ -80,6 +81,15 @@ async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Resu
             Ok(reply.body(Body::new(if shared { download.shared() } else { download })))
         }
         _ => Ok(reply.empty()),
+    }
+}
+
+/// Where the answer will begin, as far as that is known without the blob's size.
+fn first(call: &Call) -> Option<u64> {
+    match RangeRequest::parse(call.header(RANGE), u64::MAX) {
+        RangeRequest::Whole => Some(0),
+        RangeRequest::Part(range) => Some(range.start),
+        RangeRequest::Unsatisfiable => None,
     }
 }
 

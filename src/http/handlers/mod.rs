@@ -19,7 +19,10 @@ pub(super) mod whoami;
 use super::Stalled;
 use super::call::{Call, Unidentified};
 use crate::registry::BodyError;
-use reply::{CONTENT_DIGEST, OCI_FILTERS_APPLIED, OCI_NAMESPACE, OCI_SUBJECT, OCI_TAG, Reply, UPLOAD_UUID};
+use reply::{
+    CHUNK_MIN_LENGTH, CONTENT_DIGEST, OCI_FILTERS_APPLIED, OCI_NAMESPACE, OCI_SUBJECT, OCI_TAG, Reply,
+    UPLOAD_UUID,
+};
 
 /// The reason why a request's body ended early.
 fn broken_off(error: axum::Error) -> BodyError {

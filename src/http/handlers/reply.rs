@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 pub(super) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+pub(super) const CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 pub(super) const OCI_NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
 pub(super) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 pub(super) const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");

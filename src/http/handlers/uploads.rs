@@ -1,6 +1,6 @@
 //! `/v2/<name>/blobs/uploads/` (distribution-spec, Pushing blobs, Mounting a blob from another repository).
 
-use super::{CONTENT_DIGEST, Call, Reply, UPLOAD_UUID, broken_off};
+use super::{CHUNK_MIN_LENGTH, CONTENT_DIGEST, Call, Reply, UPLOAD_UUID, broken_off};
 use crate::access::{Create, Permit};
 use crate::http::caller::source;
 use crate::http::fault::Fault;
@@ -38,7 +38,10 @@ pub(in crate::http) async fn begin(
     let upload = registry
         .begin_upload(&permit, algorithm, &counted_as(call))
         .await?;
-    Ok(progress(StatusCode::ACCEPTED, repository, &upload))
+    let least = registry.least_chunk().map(|bytes| bytes.to_string());
+    Ok(progress(StatusCode::ACCEPTED, repository, &upload)
+        .header_if(CHUNK_MIN_LENGTH, least)
+        .empty())
 }
 
 /// The owner to whom this upload is charged by the limit on open uploads. All anonymous callers at one
@@ -71,7 +74,7 @@ pub(in crate::http) async fn answer(
                 .append(&permit, &id, range, call.content_length(), body)
                 .await
                 .map_err(here)?;
-            Ok(progress(StatusCode::ACCEPTED, repository, &upload))
+            Ok(progress(StatusCode::ACCEPTED, repository, &upload).empty())
         }
         Method::PUT => {
             let digest: Digest = call
@@ -98,7 +101,8 @@ pub(in crate::http) async fn answer(
                 repository,
                 &upload,
                 stands_at(upload.offset),
-            ))
+            )
+            .empty())
         }
     }
 }
@@ -165,16 +169,15 @@ async fn stream(call: &Call, body: Body) -> Result<registry::Body, Fault> {
     Ok(registry::Body::new(frames, memory, first).of_length(call.content_length()))
 }
 
-fn progress(status: StatusCode, repository: &RepositoryName, upload: &Upload) -> Response {
+fn progress(status: StatusCode, repository: &RepositoryName, upload: &Upload) -> Reply {
     standing(status, repository, upload, uploaded(upload.offset))
 }
 
-fn standing(status: StatusCode, repository: &RepositoryName, upload: &Upload, range: String) -> Response {
+fn standing(status: StatusCode, repository: &RepositoryName, upload: &Upload, range: String) -> Reply {
     Reply::new(status)
         .header(LOCATION, location(repository, &upload.id))
         .header(RANGE, range)
         .header(UPLOAD_UUID, upload.id.as_str())
-        .empty()
 }
 
 fn created(repository: &RepositoryName, digest: &Digest) -> Response {

@@ -65,7 +65,7 @@ async fn pulled_and_deleted(shared: &Shared) -> (Digest, Digest) {
     for reference in [Reference::Digest(digest.clone()), tag("v1")] {
         shared.cached.pull_manifest(&read(R), &reference).await.unwrap();
     }
-    shared.cached.pull_blob(&read(R), &config).await.unwrap();
+    shared.cached.pull_blob(&read(R), &config, None).await.unwrap();
     let reference = Reference::Digest(digest.clone());
     registry.delete_manifest(&delete(R), &reference).await.unwrap();
     registry.delete_blob(&delete(R), &config).await.unwrap();
@@ -79,7 +79,7 @@ async fn only_a_get_is_answered_from_the_cache_and_never_for_a_tag() {
     let cached = &shared.cached;
     let reference = Reference::Digest(digest.clone());
     cached.pull_manifest(&read(R), &reference).await.unwrap();
-    cached.pull_blob(&read(R), &config).await.unwrap();
+    cached.pull_blob(&read(R), &config, None).await.unwrap();
     let by_tag = cached.pull_manifest(&read(R), &tag("v1")).await;
     assert!(by_tag.is_err(), "the tag is gone");
 
@@ -152,7 +152,7 @@ async fn replaced_bytes_are_served_although_the_cache_names_the_old_ones() {
     let shared = Shared::new();
     let registry = &shared.bench.registry;
     let content = push_blob(registry, R, b"content").await;
-    shared.cached.pull_blob(&read(R), &content).await.unwrap();
+    shared.cached.pull_blob(&read(R), &content, None).await.unwrap();
     let link = keys::link(&content, read(R).repository());
     let (old, _) = registry.held(&read(R), &content).await.unwrap().unwrap();
     shared
@@ -164,7 +164,7 @@ async fn replaced_bytes_are_served_although_the_cache_names_the_old_ones() {
     // The next push finds the damage and replaces the bytes.
     push_blob(registry, R, b"content").await;
     assert!(shared.hook.seen.lock().unwrap().contains_key(link.as_str()));
-    let pulled = shared.cached.pull_blob(&read(R), &content).await.unwrap();
+    let pulled = shared.cached.pull_blob(&read(R), &content, None).await.unwrap();
     assert_eq!(&pulled.file.read(0, 100).await.unwrap()[..], b"content");
 }
 
@@ -178,7 +178,7 @@ async fn what_did_not_exist_is_asked_for_again() {
     assert!(
         shared
             .cached
-            .pull_blob(&read(R), &sha256(b"config"))
+            .pull_blob(&read(R), &sha256(b"config"), None)
             .await
             .is_err()
     );
@@ -186,7 +186,7 @@ async fn what_did_not_exist_is_asked_for_again() {
     shared.cached.pull_manifest(&read(R), &reference).await.unwrap();
     shared
         .cached
-        .pull_blob(&read(R), &sha256(b"config"))
+        .pull_blob(&read(R), &sha256(b"config"), None)
         .await
         .unwrap();
 }

@@ -72,6 +72,12 @@ impl Registry {
         Ok(Upload { id, offset: 0 })
     }
 
+    /// The size of the smallest chunk that costs the store no more than it must. Smaller ones are accepted.
+    #[must_use]
+    pub fn least_chunk(&self) -> Option<u64> {
+        self.bytes.least_chunk()
+    }
+
     pub async fn upload_status(&self, permit: &Permit<Create>, id: &UploadId) -> Result<Upload, Error> {
         let upload = self.upload(permit, id).await?;
         if upload.session.state != SessionState::Open {

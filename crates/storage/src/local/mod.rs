@@ -227,11 +227,6 @@ impl BlobStore for Local {
         Box::pin(async move { self.blobs.sync(name, size).await.map(|()| Resume::default()) })
     }
 
-    /// Leaves it to [`BlobStore::seal`] to make the bytes durable.
-    fn keep_all<'a>(&'a self, _: &'a str, _: u64, resume: &'a Resume) -> Answer<'a, Resume> {
-        Box::pin(async { Ok(resume.clone()) })
-    }
-
     fn seal<'a>(&'a self, name: &'a str, size: u64, _: &'a Resume) -> Answer<'a, ()> {
         Box::pin(self.blobs.sync(name, size))
     }

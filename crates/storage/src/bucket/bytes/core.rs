@@ -50,6 +50,16 @@ impl Core {
         }
     }
 
+    /// Lets the service make the object `to` of the object `from`. `false` if it cannot.
+    pub(super) async fn copy(&self, from: &str, to: &str) -> Result<bool, Failure> {
+        match self.objects.copy(from, to).await {
+            Ok(()) => Ok(true),
+            Err(why) if is_refused(&why) => Err(Failure::Missing),
+            Err(why) if verdict(&why) == Verdict::Final => Ok(false),
+            Err(why) => Err(self.failed(why)),
+        }
+    }
+
     /// `None` if there is no object.
     async fn is_same(&self, key: &str, payload: &PutPayload) -> object_store::Result<Option<bool>> {
         let size = payload.content_length() as u64;
@@ -91,11 +101,10 @@ impl Core {
 
 /// Whether the upload does not exist, or lacks one of the parts that were named.
 pub(super) fn is_refused(why: &object_store::Error) -> bool {
-    if matches!(why, object_store::Error::NotFound { .. }) {
-        return true;
-    }
     let text = why.to_string();
-    ["NoSuchUpload", "InvalidPart"]
-        .iter()
-        .any(|code| text.contains(code))
+    let absent = matches!(why, object_store::Error::NotFound { .. }) && !text.contains("NoSuchBucket");
+    absent
+        || ["NoSuchUpload", "InvalidPart"]
+            .iter()
+            .any(|code| text.contains(code))
 }

@@ -65,9 +65,6 @@ impl Blobs {
         look: Look,
     ) -> Result<(), Failure> {
         let mut writer = self.writer_at(name, offset, resume).await?;
-        if writer.is_whole() && !chunks.is_empty() {
-            return Err(Failure::Missing);
-        }
         let chunks = looked_at(chunks, look).await?;
         self.relieving(writer.add(chunks)).await?;
         self.writers.put(writer);
@@ -124,12 +121,6 @@ impl Blobs {
         self.relieving(writer.keep()).await
     }
 
-    async fn keep_all(&self, name: &str, size: u64, resume: &Resume) -> Result<Resume, Failure> {
-        keys::blob(name)?;
-        let writer = self.writer_of(name, size, resume).await?;
-        self.relieving(writer.keep_all()).await
-    }
-
     async fn seal(&self, name: &str, size: u64, resume: &Resume) -> Result<(), Failure> {
         let key = keys::blob(name)?;
         let writer = match self.writers.take(name).await {
@@ -162,6 +153,17 @@ impl Blobs {
             key,
             size.ok_or(Failure::Missing)?,
         )))
+    }
+
+    /// One request for the bytes and their number.
+    async fn open_at(&self, name: &str, first: u64) -> Result<Arc<dyn BlobFile>, Failure> {
+        let key = keys::blob(name)?;
+        match self.core.objects.stream_from(&key, first).await {
+            Ok(Some((size, answer))) => Ok(Arc::new(Reading::begun(&self.core, key, size, first, answer))),
+            Ok(None) => Err(Failure::Missing),
+            // The object may be shorter than the caller thinks. Its size shows that.
+            Err(_) => self.open(name).await,
+        }
     }
 
     async fn remove(&self, name: &str, resume: &Resume) -> Result<(), Failure> {
@@ -236,6 +238,12 @@ impl fmt::Debug for Blobs {
 }
 
 impl Bucket {
+    /// How much of the memory for parts is in use, in bytes.
+    #[cfg(test)]
+    pub(crate) fn memory_in_use(&self) -> u64 {
+        self.blobs.core.memory.used()
+    }
+
     /// Aborts up to `limit` multipart uploads that began so long ago, and returns how many. A process that
     /// crashes may leave one that no record names. A rule of the bucket can do the same.
     pub async fn abort_uploads(&self, older_than: Duration, limit: usize) -> Result<usize, Failure> {
@@ -259,16 +267,16 @@ impl BlobStore for Bucket {
         self.blobs.keep(name, size, resume).boxed()
     }
 
-    fn keep_all<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume> {
-        self.blobs.keep_all(name, size, resume).boxed()
-    }
-
     fn seal<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, ()> {
         self.blobs.seal(name, size, resume).boxed()
     }
 
     fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>> {
         self.blobs.open(name).boxed()
+    }
+
+    fn open_at<'a>(&'a self, name: &'a str, first: u64) -> Answer<'a, Arc<dyn BlobFile>> {
+        self.blobs.open_at(name, first).boxed()
     }
 
     fn remove<'a>(&'a self, name: &'a str, resume: &'a Resume) -> Answer<'a, ()> {

@@ -19,7 +19,7 @@ pub(super) struct Reading {
 }
 
 /// The bytes of an answer, as they come.
-type Answered = BoxStream<'static, object_store::Result<Bytes>>;
+pub(super) type Answered = BoxStream<'static, object_store::Result<Bytes>>;
 
 /// Where the reader is.
 struct Place {
@@ -61,6 +61,16 @@ impl Reading {
             key,
             size,
             place: Mutex::new(Place::new(0)),
+        }
+    }
+
+    /// A reader that begins at `first`, and has asked already.
+    pub(super) fn begun(core: &Arc<Core>, key: String, size: u64, first: u64, answer: Answered) -> Self {
+        let mut place = Place::new(first);
+        place.answer = Some(answer);
+        Self {
+            place: Mutex::new(place),
+            ..Self::new(core, key, size)
         }
     }
 

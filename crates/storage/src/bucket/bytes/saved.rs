@@ -19,8 +19,6 @@ pub(super) struct Saved {
     /// The keys of former rests. A writer that continues from here removes them: nobody continues from an
     /// earlier state then.
     pub former: Vec<String>,
-    /// Whether all bytes are in the object already, which has this size.
-    pub whole: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,8 +62,6 @@ struct Form {
     rests: Vec<(String, u64)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     former: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    whole: Option<u64>,
 }
 
 impl Tag {
@@ -128,7 +124,6 @@ impl Saved {
             parts,
             rests: rests.collect(),
             former: form.former,
-            whole: form.whole,
         })
     }
 
@@ -141,7 +136,6 @@ impl Saved {
             sizes: Vec::new(),
             rests: self.rests.into_iter().map(|rest| (rest.key, rest.size)).collect(),
             former: self.former,
-            whole: self.whole,
         };
         let mut hashes = Vec::with_capacity(16 * self.parts.len());
         for (number, part) in self.parts.into_iter().enumerate() {
@@ -161,7 +155,7 @@ impl Saved {
     /// How many bytes are durable.
     pub(super) fn size(&self) -> u64 {
         let parts: u64 = self.parts.iter().map(|part| part.size).sum();
-        self.whole.unwrap_or(parts + self.rests_size())
+        parts + self.rests_size()
     }
 
     pub(super) fn rests_size(&self) -> u64 {
@@ -198,7 +192,6 @@ mod tests {
                 size: 3,
             }],
             former: vec!["d/aa/a.0".to_owned()],
-            whole: None,
         };
         assert_eq!(saved.size(), 104);
         let packed = saved.parts.iter().filter(|part| matches!(part.tag, Tag::Md5(_)));

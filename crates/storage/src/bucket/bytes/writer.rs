@@ -110,32 +110,12 @@ impl Writer {
         Ok(self.resume())
     }
 
-    /// The same, after the last byte: nothing remains to be done but to complete the multipart upload.
-    pub(super) async fn keep_all(mut self) -> Result<Resume, Failure> {
-        if self.saved.whole.is_none() {
-            if self.is_small() {
-                self.create().await?;
-                self.saved.whole = Some(self.end);
-            } else {
-                self.send_last().await?;
-            }
-        }
-        Ok(self.resume())
-    }
-
     /// Makes the object.
     pub(super) async fn seal(mut self) -> Result<(), Failure> {
-        if self.saved.whole.is_none() {
-            if self.is_small() {
-                self.create().await?;
-            } else {
-                self.send_last().await?;
-                // Its outcome may be unknown.
-                self.unnamed = false;
-                let tags: Vec<_> = self.saved.parts.iter().map(|part| part.tag.text()).collect();
-                let upload = self.saved.upload.as_deref().ok_or(Failure::Missing)?;
-                self.core.complete(&self.key, upload, &tags, self.end).await?;
-            }
+        if self.saved.upload.is_some() {
+            self.complete().await?;
+        } else {
+            self.create().await?;
         }
         remove_later(&self.core, take(&mut self.saved.former));
         Ok(())
@@ -169,10 +149,6 @@ impl Writer {
         !self.saved.rests.is_empty()
     }
 
-    pub(super) const fn is_whole(&self) -> bool {
-        self.saved.whole.is_some()
-    }
-
     fn resume(mut self) -> Resume {
         self.unnamed = false;
         take(&mut self.saved).resume()
@@ -191,11 +167,6 @@ impl Writer {
     /// How many bytes the next part still lacks.
     fn room(&self) -> u64 {
         self.core.plan.size_of(self.next()).saturating_sub(self.pending())
-    }
-
-    /// Whether one request can write the blob.
-    fn is_small(&self) -> bool {
-        self.saved.upload.is_none()
     }
 
     /// Makes sure that there is memory for so many more bytes.
@@ -280,16 +251,27 @@ impl Writer {
         Ok(())
     }
 
-    /// Sends what remains as the last part.
-    async fn send_last(&mut self) -> Result<(), Failure> {
+    /// Makes the object of all parts. What remains is the last one.
+    async fn complete(&mut self) -> Result<(), Failure> {
         if self.pending() > 0 {
             self.send().await?;
         }
-        self.all_sent().await
+        self.all_sent().await?;
+        // Its outcome may be unknown.
+        self.unnamed = false;
+        let tags: Vec<_> = self.saved.parts.iter().map(|part| part.tag.text()).collect();
+        let upload = self.saved.upload.as_deref().ok_or(Failure::Missing)?;
+        self.core.complete(&self.key, upload, &tags, self.end).await
     }
 
     /// Makes the object of bytes that fit one part.
     async fn create(&mut self) -> Result<(), Failure> {
+        if let ([rest], 0) = (&*self.saved.rests, self.collected)
+            && self.core.copy(&rest.key, &self.key).await?
+        {
+            self.saved.former.push(rest.key.clone());
+            return Ok(());
+        }
         let (bytes, _held) = self.gather().await?;
         self.core.create(&self.key, bytes).await
     }

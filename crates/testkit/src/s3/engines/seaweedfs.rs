@@ -3,7 +3,7 @@
 use super::super::Place;
 use super::program::{Program, ask, free};
 use crate::programs::is_installed;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -28,6 +28,8 @@ struct Ports {
     volume: [SocketAddr; 2],
     filer: [SocketAddr; 2],
 }
+
+const LIMITED_KEY: &str = "AKIALIMITED";
 
 impl SeaweedFs {
     /// Starts an engine with one gateway and an empty bucket. `None` if it is not installed.
@@ -59,10 +61,7 @@ impl SeaweedFs {
             folder: tempfile::tempdir().unwrap(),
         };
         std::fs::create_dir(store.path("data")).unwrap();
-        let key = json!({"accessKey": Place::ACCESS_KEY, "secretKey": Place::SECRET_KEY});
-        let admin =
-            json!({"name": "test", "credentials": [key], "actions": ["Admin", "Read", "Write", "List"]});
-        std::fs::write(store.path("s3.json"), json!({"identities": [admin]}).to_string()).unwrap();
+        std::fs::write(store.path("s3.json"), identities().to_string()).unwrap();
         store.launch_engine();
         for number in 0..count {
             store.launch_gateway(number);
@@ -89,6 +88,14 @@ impl SeaweedFs {
     /// The bucket through this gateway, from 0.
     pub fn place_at(&self, gateway: usize) -> Place {
         Place::first(format!("http://{}", self.gateways[gateway].address))
+    }
+
+    /// The bucket for a key that may read, write and list in it, and nothing else.
+    pub fn limited_place(&self) -> Place {
+        Place {
+            access_key: LIMITED_KEY.to_owned(),
+            ..self.place()
+        }
     }
 
     /// Ends the engine as a power failure would. The gateways stay.
@@ -182,4 +189,15 @@ impl SeaweedFs {
     fn gateway_log(&self, number: usize) -> PathBuf {
         self.path(&format!("gateway-{number}.log"))
     }
+}
+
+/// The keys that a gateway knows and what they may do.
+fn identities() -> Value {
+    let identity = |key: &str, actions: &[String]| {
+        let credential = json!({"accessKey": key, "secretKey": Place::SECRET_KEY});
+        json!({"name": key, "credentials": [credential], "actions": actions})
+    };
+    let all = ["Admin", "Read", "Write", "List"].map(str::to_owned);
+    let own = ["Read", "Write", "List"].map(|action| format!("{action}:{}", Place::BUCKET));
+    json!({"identities": [identity(Place::ACCESS_KEY, &all), identity(LIMITED_KEY, &own)]})
 }

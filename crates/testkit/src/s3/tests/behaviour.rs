@@ -27,9 +27,20 @@ async fn moto_behaves_like_s3() {
 }
 
 #[tokio::test]
-async fn seaweedfs_behaves_like_s3() {
+async fn seaweedfs_behaves_like_s3_and_holds_a_key_to_its_bucket() {
     if let Some(store) = SeaweedFs::start() {
-        behaves_like_s3(&store.place()).await;
+        // Without rights of an administrator.
+        let limited = store.limited_place();
+        behaves_like_s3(&limited).await;
+        let other = Place {
+            bucket: "other".to_owned(),
+            ..limited
+        };
+        let refused = client(&other).put(&Path::from("a"), "x".into()).await;
+        assert!(
+            matches!(refused, Err(Error::PermissionDenied { .. })),
+            "{refused:?}"
+        );
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::convert::convert_store;
 use crate::clock::Clock;
-use crate::config::{BucketPlace, FixedSettings, Mistake, StorePlace};
+use crate::config::{FixedSettings, Mistake, StorePlace};
 use crate::registry::{self, Registry};
 use crate::storage::bucket::{self, Bucket};
 use crate::storage::local::{self, Local};
@@ -53,9 +53,13 @@ impl Store {
                     .map(Self::of_folder)
                     .map_err(|why| Mistake::new("storage.rootDirectory", why.to_string()))
             }
-            StorePlace::Bucket(place) => Self::of_bucket(place)
-                .await
-                .map_err(|why| Mistake::new("storage.storageDriver", why.to_string())),
+            StorePlace::Bucket(place) => {
+                let mistake = |why: String| Mistake::new("storage.storageDriver", why);
+                let bucket = Bucket::open(place.settings.clone()).await;
+                let bucket = bucket.map_err(|why| mistake(why.to_string()))?;
+                bucket.probe().await.map_err(|why| mistake(why.to_string()))?;
+                Ok(Self::of_bucket(bucket))
+            }
         }
     }
 
@@ -66,7 +70,7 @@ impl Store {
             StorePlace::Folder(folder) => return Ok(Self::of_folder(Local::open_existing(folder)?)),
             StorePlace::Bucket(bucket) => bucket,
         };
-        let store = Self::of_bucket(bucket).await?;
+        let store = Self::of_bucket(Bucket::open(bucket.settings.clone()).await?);
         match store.records.get(STORE_ID).await {
             Ok(Some(_)) => Ok(store),
             Ok(None) => Err(NotOpened::NoStore(place.to_string())),
@@ -77,13 +81,13 @@ impl Store {
         }
     }
 
-    async fn of_bucket(place: &BucketPlace) -> Result<Self, bucket::OpenError> {
-        let bucket = Arc::new(Bucket::open(place.settings.clone()).await?);
-        Ok(Self {
+    fn of_bucket(bucket: Bucket) -> Self {
+        let bucket = Arc::new(bucket);
+        Self {
             records: bucket.clone(),
             bytes: bucket,
             folder: None,
-        })
+        }
     }
 
     fn of_folder(local: Local) -> Self {

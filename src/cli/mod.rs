@@ -13,6 +13,7 @@ mod holder;
 mod logging;
 mod login_check;
 mod man;
+mod probe;
 mod serve;
 mod trust;
 mod verify;
@@ -78,6 +79,11 @@ enum Command {
         after_help = "Examples:\n  wharfinger backup /etc/wharfinger/config.yaml /backup/wharfinger\n  wharfinger backup /etc/wharfinger/config.yaml /var/lib/wharfinger-backup --hard-link\n\nA running registry makes the copy itself. The command finds it through FILE, and the registry's user must be able to write to TO.\nIf a run is interrupted, run the same command again to continue. The copy does not include the state directory or the configuration. A bucket cannot be copied this way.\n\nExit codes: 0 the backup is complete, 1 it is incomplete or the store itself is damaged, 2 the configuration is wrong."
     )]
     Backup(backup::Options),
+    /// Find out by trying what an object store can do, and whether replicas may share it
+    #[command(
+        after_help = "Examples:\n  wharfinger probe /etc/wharfinger/config.yaml\n  wharfinger probe config.yaml --endpoint https://s3-b.example.org --output json\n\nIt writes small objects below probe/ and removes them. Registries may use the bucket meanwhile. docs/reference/stores.md explains the report.\n\nExit codes: 0 the store is fit for the configuration, 1 it is not or could not be probed, 2 the configuration is wrong."
+    )]
+    Probe(probe::Options),
     /// Try the registry: serve it with a temporary trust domain, then push and pull an image
     #[command(
         after_help = "Examples:\n  wharfinger dev\n  wharfinger dev --folder /tmp/registry --port 0 --once"
@@ -147,6 +153,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Fsck { file, json, mark } => fsck::run(&file, json, mark).await,
             Command::Gc(options) => gc::run(&options).await,
             Command::Backup(options) => backup::run(&options).await,
+            Command::Probe(options) => probe::run(&options).await,
             Command::Dev(options) => dev::run(&options).await,
             Command::Explain(options) => explain::run(options).await,
             Command::LoginCheck(options) => login_check::run(options).await,

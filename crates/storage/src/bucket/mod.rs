@@ -7,12 +7,14 @@
 //! | `tried/<32 characters>` | an object that was made to try what the store can do |
 //! | `d/<first two characters of the name>/<name>` | the bytes of one blob each |
 //! | the same with `.` and 32 characters | bytes of an upload that are too few for a part |
+//! | `probe/…` | what a probe writes and removes. `probe/passed` stays |
 
 mod bytes;
 mod clock;
 mod credentials;
 mod objects;
 mod others;
+pub mod probe;
 mod records;
 mod retry;
 mod settings;
@@ -60,6 +62,14 @@ impl Bucket {
             blobs: Blobs::new(&objects, settings.parts),
             objects,
         })
+    }
+}
+
+impl Bucket {
+    /// Finds out whether replicas may share the bucket: a few requests, and at its first start some hundreds.
+    pub async fn probe(&self) -> Result<(), probe::Unfit> {
+        probe::at_start(&self.objects).await?;
+        probe::first(&self.objects).await
     }
 }
 

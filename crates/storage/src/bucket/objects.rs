@@ -141,6 +141,11 @@ impl Objects {
         &self.budget
     }
 
+    /// The bucket and its service, for messages.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The failure of an operation, which names the bucket.
     pub(super) fn failure(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
         Failure::Io(Arc::new(BucketFailed {
@@ -331,6 +336,20 @@ impl Objects {
             }
         });
         Uploads::parse(&listed.await?, &self.root).map_err(generic)
+    }
+
+    /// What the bucket answers to a question about a setting such as `versioning`. `Ok(None)` if it has none.
+    pub(super) async fn setting(&self, name: &str) -> object_store::Result<Option<String>> {
+        let options = SignedUrlOptions::new().with_query([(name, "")]);
+        let answer = self.signed(http::Method::GET, &Path::default(), &options).await?;
+        match answer.status() {
+            http::StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => {
+                let body = answer.into_body().bytes().await.map_err(generic)?;
+                Ok(Some(String::from_utf8_lossy(&body).into_owned()))
+            }
+            status => Err(generic(Unexpected(status))),
+        }
     }
 
     /// Sends a request that the crate lacks. The URL and these headers are signed.

@@ -94,7 +94,7 @@ async fn open(settings: &Settings) -> Arc<Bucket> {
 }
 
 /// A root that no other test has.
-pub(super) fn settings(place: &s3::Place) -> Settings {
+pub(crate) fn settings(place: &s3::Place) -> Settings {
     Settings {
         provider: Provider::S3,
         bucket: place.bucket.clone(),

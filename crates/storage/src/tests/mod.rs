@@ -34,7 +34,7 @@ macro_rules! contract {
     };
 }
 
-mod buckets;
+pub(crate) mod buckets;
 mod bytes;
 mod faults;
 mod lists;

@@ -6,7 +6,7 @@ use super::http::{Answer, Http};
 use super::left::Left;
 use crate::harness::sha256;
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use tokio::time::Instant;
@@ -55,6 +55,11 @@ impl Manifest {
     }
 }
 
+/// Whether nothing else belongs to it.
+fn is_image(kept: &Kept) -> bool {
+    kept.manifests.len() == 1 && !kept.manifests[0].blobs.is_empty()
+}
+
 impl Crowd {
     pub(super) fn new(number: usize, dice: fastrand::Rng) -> Self {
         Self {
@@ -71,11 +76,12 @@ impl Crowd {
     pub(super) async fn work(&mut self, address: SocketAddr, stop: Instant) -> bool {
         let http = Http::new(address).patient(true);
         while Instant::now() < stop {
-            let changed = match self.dice.u32(0..12) {
+            let changed = match self.dice.u32(0..14) {
                 0..4 => self.push_image(&http).await,
                 4..6 => self.push_index(&http).await,
                 6..8 => self.push_referrer(&http).await,
                 8 => self.delete(&http).await,
+                9..11 => self.renew(&http).await,
                 _ => self.pull(&http).await,
             };
             match changed {
@@ -258,15 +264,45 @@ impl Crowd {
             return Some(false);
         };
         let tag = tag.clone();
-        let kept = kept.clone();
-        let reference = if self.dice.bool() { &tag } else { &kept.digest };
+        let reference = if self.dice.bool() {
+            tag.clone()
+        } else {
+            kept.digest.clone()
+        };
+        self.delete_kept(http, &tag, &reference).await?;
+        Some(true)
+    }
+
+    async fn delete_kept(&mut self, http: &Http, tag: &str, reference: &str) -> Option<()> {
         let path = self.path(&format!("manifests/{reference}"));
-        self.begins(&tag, None);
+        self.begins(tag, None);
         let answer = http.ask(Method::DELETE, &path, "").await?;
         self.unanswered = None;
+        let kept = self.kept.remove(tag).unwrap();
         answer.must_be(202, &kept.before);
-        self.kept.remove(&tag);
-        Some(true)
+        Some(())
+    }
+
+    /// Deletes images, and after a while pushes others that need the same blobs. In between, collectors find
+    /// that no manifest needs the blobs.
+    async fn renew(&mut self, http: &Http) -> Option<bool> {
+        let images = self.kept.iter().filter(|(_, kept)| is_image(kept));
+        let images: Vec<(String, Kept)> = images.map(|(tag, kept)| (tag.clone(), kept.clone())).collect();
+        for (tag, image) in &images {
+            self.delete_kept(http, tag, &image.digest).await?;
+        }
+        for _ in 0..self.dice.u32(0..20) {
+            self.pull(http).await?;
+        }
+        let mut changed = false;
+        for (tag, image) in images {
+            let Manifest { bytes, blobs, .. } = &image.manifests[0];
+            let mut renewed: Value = serde_json::from_str(bytes).unwrap();
+            renewed["annotations"] = json!({"nonce": self.dice.u64(..).to_string()});
+            let renewed = Manifest::new(renewed.to_string(), blobs.clone());
+            changed |= self.push(http, Some(tag), vec![renewed]).await?;
+        }
+        Some(changed)
     }
 
     async fn pull(&mut self, http: &Http) -> Option<bool> {

@@ -39,7 +39,7 @@ pub(super) fn live(
         metrics,
         scrubbing: _, // for its task
         retention: _, // for the collector
-        redirects: _, // not yet
+        redirects,
     } = settings;
     let mut authenticator = Authenticator::new(issuers, domains, certificates).with_deny(deny);
     if token_cache {
@@ -73,5 +73,6 @@ pub(super) fn live(
         open,
         cors,
         metrics,
+        redirects,
     }
 }

@@ -1,7 +1,7 @@
 //! The state that a reload replaces. It is replaced as a whole, and a request uses one state from beginning
 //! to end.
 
-use super::{Cors, Open, TrustedProxies};
+use super::{Cors, Open, Redirects, TrustedProxies};
 use crate::access::Policy;
 use crate::descriptors;
 use crate::exchange::Terms;
@@ -34,6 +34,8 @@ pub struct Live {
     pub cors: Cors,
     /// The path of the metrics on the registry's own address, if they are served there.
     pub metrics: Option<String>,
+    /// Which downloads are redirected to the store. `None` if none are.
+    pub redirects: Option<Redirects>,
 }
 
 /// Whether the registry can serve requests now. It can even if an issuer is down.

@@ -6,10 +6,12 @@ use super::states::blob::{BlobRecord, Own};
 use super::typed_store::Found;
 use super::{Error, Registry, keys};
 use crate::oci::Digest;
+use crate::secret::Secret;
 use crate::storage::{Answer, BlobFile, Failure};
 use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// How much of two files is compared at once.
 const PIECE: usize = 64 << 10;
@@ -295,6 +297,10 @@ pub(super) struct Watched {
 impl BlobFile for Watched {
     fn size(&self) -> u64 {
         self.file.size()
+    }
+
+    fn url(&self, lifetime: Duration) -> Answer<'_, Option<Secret>> {
+        self.file.url(lifetime)
     }
 
     fn at_hand(&self, offset: u64, most: usize) -> Option<Bytes> {

@@ -6,7 +6,9 @@ use futures_util::future::BoxFuture;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
 use wharfinger_base::clock::Timestamp;
+use wharfinger_base::secret::Secret;
 
 /// Names one state of one record: a number, or text such as an entity tag. A version is
 /// never reused, even after the record was deleted and created again.
@@ -448,6 +450,11 @@ pub trait BlobFile: Send + Sync {
     /// cache.
     fn read_once(&self, offset: u64, most: usize) -> Answer<'_, Bytes> {
         self.read(offset, most)
+    }
+    /// A URL that reads the whole blob for this time, without another credential. It is as secret as one. `None`
+    /// if the store has no such URLs.
+    fn url(&self, _lifetime: Duration) -> Answer<'_, Option<Secret>> {
+        Box::pin(async { Ok(None) })
     }
 }
 

@@ -6,9 +6,13 @@ use crate::http::Connection;
 use crate::http::download::Download;
 use crate::http::fault::Fault;
 use crate::oci::{ByteRange, Digest, RangeRequest, RepositoryName};
+use crate::secret::Secret;
+use crate::storage::BlobFile;
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LOCATION, RANGE,
+};
 use http::{Method, StatusCode, Version};
 
 pub(in crate::http) async fn answer(
@@ -36,7 +40,9 @@ async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Resu
         Ok(create) if head => (registry.keep_blob(&permit, &create, digest).await?, None),
         _ if head => (registry.blob(&permit, digest).await?.size, None),
         _ => {
-            let first = if call.has(digest)? { None } else { first(call) };
+            // A redirect needs no bytes.
+            let is_sent = !call.has(digest)? && call.live.redirects.is_none();
+            let first = if is_sent { first(call) } else { None };
             let blob = registry.pull_blob(&permit, digest, first).await?;
             (blob.size, Some(blob.file))
         }
@@ -57,6 +63,13 @@ async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Resu
         RangeRequest::Part(range) => (StatusCode::PARTIAL_CONTENT, range.start, range.len()),
         RangeRequest::Unsatisfiable => return Err(Fault::range_not_satisfiable(size)),
     };
+    if let Some(file) = file.as_ref().filter(|_| status == StatusCode::OK)
+        && let Some(url) = redirect(call, &**file).await
+    {
+        return Ok(reply(StatusCode::TEMPORARY_REDIRECT)
+            .header(LOCATION, url.expose())
+            .empty());
+    }
     let part = (status == StatusCode::PARTIAL_CONTENT).then(|| {
         let ByteRange { start, end } = ByteRange {
             start: first,
@@ -90,6 +103,22 @@ fn first(call: &Call) -> Option<u64> {
         RangeRequest::Whole => Some(0),
         RangeRequest::Part(range) => Some(range.start),
         RangeRequest::Unsatisfiable => None,
+    }
+}
+
+/// The URL of the store to which the client is sent for a whole blob. If the store cannot sign one, the registry
+/// sends the blob itself.
+async fn redirect(call: &Call, file: &dyn BlobFile) -> Option<Secret> {
+    let redirects = call.live.redirects?;
+    if file.size() < redirects.min_size {
+        return None;
+    }
+    match file.url(redirects.lifetime).await {
+        Ok(url) => url,
+        Err(why) => {
+            tracing::warn!("cannot redirect a download to the bucket, so the registry sends the blob: {why}");
+            None
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod push;
 mod quotas;
 mod reads;
 mod records;
+mod redirects;
 mod referrers;
 mod strangers;
 mod suspect;
@@ -175,6 +176,7 @@ impl Site {
             open: None,
             cors: Cors::default(),
             metrics: Some("/metrics".to_owned()),
+            redirects: None,
         };
         let store = Arc::new(Memory::with_clock(clock.clone()));
         let registry = registry(store.clone(), store);

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use wharfinger_base::clock::Timestamp;
+use wharfinger_base::secret::Secret;
 
 /// An object as read.
 #[derive(Debug)]
@@ -201,6 +202,17 @@ impl Objects {
             Err(object_store::Error::NotModified { .. }) => Ok(Reading::Same),
             found => Ok(unless_absent(found)?.map_or(Reading::Absent, Reading::Found)),
         }
+    }
+
+    /// A URL that reads the object for this time, without another credential. It ends earlier if the keys that
+    /// sign it do.
+    pub(super) async fn presigned(&self, key: &str, lifetime: Duration) -> object_store::Result<Secret> {
+        let path = self.path(key)?;
+        let url = self
+            .service
+            .signed_url(http::Method::GET, &path, lifetime)
+            .await?;
+        Ok(Secret::new(url))
     }
 
     /// The size of an object, if it exists.

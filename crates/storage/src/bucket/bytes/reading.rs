@@ -9,7 +9,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{BoxStream, StreamExt};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
+use wharfinger_base::secret::Secret;
 
 pub(super) struct Reading {
     core: Arc<Core>,
@@ -140,6 +142,13 @@ impl BlobFile for Reading {
 
     fn read(&self, offset: u64, most: usize) -> Answer<'_, Bytes> {
         self.read_at(offset, most).boxed()
+    }
+
+    fn url(&self, lifetime: Duration) -> Answer<'_, Option<Secret>> {
+        let signed = self.core.objects.presigned(&self.key, lifetime);
+        signed
+            .map(|url| url.map(Some).map_err(|why| self.core.failed(why)))
+            .boxed()
     }
 }
 

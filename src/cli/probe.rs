@@ -1,7 +1,7 @@
 //! `wharfinger probe FILE`: finds out by trying what the object store of a configuration can do.
 
 use super::{FAILED, SUCCESS, fail, load, say};
-use crate::config::{BucketPlace, StorePlace};
+use crate::config::StorePlace;
 use crate::storage::bucket::Settings;
 use crate::storage::bucket::probe::{self, Finding, Need, Report, Verdict};
 use clap::{Args, ValueEnum};
@@ -45,11 +45,11 @@ pub(super) async fn run(options: &Options) -> u8 {
             Err(why) => return fail(&why.to_string()),
         },
     }
-    if is_fit(&report, place) { SUCCESS } else { FAILED }
-}
-
-fn is_fit(report: &Report, place: &BucketPlace) -> bool {
-    report.is_fit_for_replicas() || place.single_replica && report.is_fit_for_one()
+    if report.is_fit_for_replicas() {
+        SUCCESS
+    } else {
+        FAILED
+    }
 }
 
 /// The configured endpoint, and the others with the same settings.
@@ -94,7 +94,7 @@ fn row(finding: &Finding) -> [String; 4] {
     };
     let need = match finding.need {
         Need::Always => "every registry",
-        Need::Replicas => "replicas",
+        Need::Replicas => "order",
         Need::Nothing => "-",
     };
     [finding.name, found, need, &finding.details].map(str::to_owned)
@@ -104,7 +104,7 @@ fn meaning(report: &Report) -> &'static str {
     if report.is_fit_for_replicas() {
         "any number of replicas may use this store"
     } else if report.is_fit_for_one() {
-        "only one replica may use this store, with singleReplica: true"
+        "no registry may use this store, since it does not keep the conditions of writes"
     } else {
         "no registry may use this store"
     }
@@ -133,8 +133,8 @@ mod tests {
     fn the_table_ends_with_what_the_findings_mean() {
         for (verdict, need, expected) in [
             (Verdict::Yes, Need::Replicas, "any number of replicas"),
-            (Verdict::No, Need::Replicas, "only one replica"),
-            (Verdict::Unknown, Need::Replicas, "only one replica"),
+            (Verdict::No, Need::Replicas, "the conditions of writes"),
+            (Verdict::Unknown, Need::Replicas, "the conditions of writes"),
             (Verdict::No, Need::Always, "no registry"),
             (Verdict::No, Need::Nothing, "any number of replicas"),
         ] {

@@ -65,8 +65,8 @@ pub struct StorageDriver {
     /// `s3`: whether all parts of an upload but the last get the same size, which Cloudflare R2 needs. Default false.
     #[serde(rename = "equalParts")]
     pub equal_parts: Option<bool>,
-    /// Only one process will use the bucket. This is for services that ignore the conditions of requests: order is
-    /// then kept inside the process. Default false.
+    /// Only one process will use the bucket, so `http.auth.token.signingKeyFile` may be missing. The service must keep
+    /// the conditions of requests all the same. Default false.
     #[serde(rename = "singleReplica")]
     pub single_replica: Option<bool>,
 }

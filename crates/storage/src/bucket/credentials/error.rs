@@ -15,7 +15,7 @@ pub(in crate::bucket) enum KeysError {
     #[error(transparent)]
     Sts(#[from] StsSetupError),
     #[error(
-        "the bucket is not at Amazon, so the URL of its STS must be set: stsendpoint in the configuration, or \
+        "the bucket is not at Amazon, so the URL of its STS must be set in \
          AWS_ENDPOINT_URL_STS"
     )]
     NoSts,

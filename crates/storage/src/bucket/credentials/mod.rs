@@ -8,7 +8,7 @@ mod instance;
 mod profile;
 mod renewing;
 
-use super::settings::{Credentials, Settings};
+use super::settings::{Credentials, Provider, Settings};
 use super::web_identity::{TokenSource, WebIdentity};
 pub(super) use environment::Environment;
 pub(super) use error::KeysError;
@@ -33,6 +33,14 @@ pub(super) struct Keys {
 impl Keys {
     /// Finds the keys. Makes no request: a role's keys are obtained by the first request to the bucket.
     pub(super) fn find(settings: &Settings, environment: &Environment) -> Result<Self, KeysError> {
+        if settings.provider != Provider::S3 {
+            // The others find their credentials themselves.
+            return Ok(Self {
+                provider: Arc::new(StaticCredentialProvider::new(credential("", "", None))),
+                renewing: None,
+                region: String::new(),
+            });
+        }
         let search = Search {
             settings,
             environment,

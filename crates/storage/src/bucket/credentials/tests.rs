@@ -1,6 +1,6 @@
 //! The order in which keys are searched.
 
-use super::super::settings::{Parts, Provider, Tls};
+use super::super::settings::{Parts, Tls};
 use super::*;
 use serde_json::json;
 use std::path::PathBuf;

@@ -38,7 +38,7 @@ pub enum Verdict {
 pub enum Need {
     /// Without it, the registry does not run on the store.
     Always,
-    /// Without it, a single replica runs on the store, with `singleReplica: true`.
+    /// Without it, writes may overtake each other. Replicas need it, and so does a registry that is restarted.
     Replicas,
     /// The registry does without it.
     Nothing,

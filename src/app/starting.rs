@@ -84,6 +84,7 @@ impl Starting<'_> {
             grace: Some(fixed.collecting.delay),
             repositories: fixed.max_repos,
             quotas: fixed.quotas.clone(),
+            shared: fixed.storage.is_shared(),
         };
         let registry = store.registry(settings);
         finish_what_a_crash_left(&registry).await;

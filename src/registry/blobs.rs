@@ -2,21 +2,23 @@
 //! once. Each repository that may serve them has a link with their name, so a pull reads one record.
 
 use super::garbage::Candidate;
+use super::keys::Key;
 use super::omitted::Step;
 use super::records::unless_unreadable;
-use super::states::blob::{BlobRecord, BlobState};
+use super::states::blob::{BlobRecord, BlobState, Own};
 use super::states::link::{Announced, LinkRecord};
 use super::states::{Condemnable, Next};
 use super::suspecting::{Brought, Watched};
-use super::typed_store::{Found, Judged, Reading, contended, until_settled};
+use super::typed_store::{Base, Found, Judged, Reading, contended, until_settled};
 use super::{Error, Registry, keys, to_its_end};
 use crate::access::{Create, Delete, Permit, Read, Reader};
 use crate::oci::{Digest, RepositoryName};
 use crate::storage::{BlobFile, Show};
 use futures_util::future::join;
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A blob that may be served.
 #[derive(Clone)]
@@ -279,10 +281,13 @@ impl Registry {
         brought: Option<&Brought>,
     ) -> Result<Option<Option<String>>, Error> {
         let key = keys::link(digest, repository);
+        // New bytes mean that the repository probably does not have the blob.
+        let upload = brought.and_then(Brought::upload);
+        let guess = upload.map(|_| None);
         let announced = self
             .records
-            .change(&key, |found| {
-                Ok(LinkRecord::announce(found.map(|found| found.record)))
+            .change_seen(&key, guess, |found| {
+                ready(Ok(LinkRecord::announce(found.map(|found| found.record))))
             })
             .await;
         let (announced, base) = match announced {
@@ -376,8 +381,24 @@ impl Registry {
         } else {
             brought.and_then(Brought::unpublished)
         };
+        let key = keys::blob(digest);
+        if let (Some(own), Some(brought)) = (own, brought)
+            && brought.upload().is_some()
+            && brought.guesses()
+        {
+            let published = Box::pin(self.publish_in_two_steps(&key, own, Some(brought))).await?;
+            if published.is_some() || brought.unpublished().is_none() {
+                return Ok(published);
+            }
+        }
+        let is_new = &AtomicBool::new(false);
         let decide = |found: Option<Found<BlobRecord>>| async move {
             let found = found.map(|found| found.record);
+            let upload = own.and(brought).and_then(Brought::upload);
+            if found.is_none() && upload.is_some() {
+                is_new.store(true, Ordering::SeqCst);
+                return Ok(Next::Keep(None));
+            }
             let intact = match &found {
                 Some(blob) if blob.is_usable() => {
                     self.are_whole(digest, &blob.generation, blob.size, brought)
@@ -389,9 +410,16 @@ impl Registry {
             if self.omitted.has(Step::Rescuing) && condemned && intact {
                 return Ok(Next::Keep(found));
             }
-            Ok(BlobRecord::settle(found, intact, own))
+            let next = BlobRecord::settle(found, intact, own);
+            let publishes = |blob: &BlobRecord| own.is_some_and(|own| own.name == blob.generation);
+            if let (Next::Write(blob, _), Some(upload)) = (&next, upload)
+                && publishes(blob)
+                && !self.is_still_closed(upload).await?
+            {
+                return Err(Error::UploadUnknown);
+            }
+            Ok(next)
         };
-        let key = keys::blob(digest);
         match (self.records.change_after(&key, decide).await, own) {
             // The record is damaged, so the name of the old bytes is lost.
             (Err(why), Some(own)) if why.is_damage() => {
@@ -402,8 +430,40 @@ impl Registry {
                     .await?
                     .then_some(Some(blob)))
             }
+            (Ok(_), Some(own)) if is_new.load(Ordering::SeqCst) => {
+                Box::pin(self.publish_in_two_steps(&key, own, brought)).await
+            }
             (settled, _) => Ok(Some(unless_unreadable(settled)?.and_then(|(settled, _)| settled))),
         }
+    }
+
+    /// Creates the record of a blob on a shared store. Expiry may end the upload at any moment and give its bytes to
+    /// the collector. It does so in the blob's record, but a creation cannot tell whether there was a record in
+    /// between. So the record is created as condemned, then the session is read, and then the record becomes live.
+    /// `None` if another writer was faster.
+    async fn publish_in_two_steps(
+        &self,
+        key: &Key<BlobRecord>,
+        own: &Own,
+        brought: Option<&Brought>,
+    ) -> Result<Option<Option<BlobRecord>>, Error> {
+        let blob = BlobRecord::live(own.clone());
+        let Some(version) = self.records.create(key, &blob.condemned()).await? else {
+            return Ok(None);
+        };
+        // Another attempt may use these bytes as long as the record names them, and must not name them again.
+        if let Some(brought) = brought {
+            brought.use_up();
+        }
+        let upload = brought.and_then(Brought::upload);
+        if let Some(upload) = upload
+            && !self.is_still_closed(upload).await?
+        {
+            self.records.delete(key, &version).await?;
+            return Err(Error::UploadUnknown);
+        }
+        let swapped = self.records.swap(key, &Base::created(version), &blob).await?;
+        Ok(swapped.map(|_| Some(blob)))
     }
 
     /// The blob's bytes, if the caller may read them and they are not known to be damaged. A push then need

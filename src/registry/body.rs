@@ -43,6 +43,11 @@ impl Body {
         self.length.unwrap_or(0)
     }
 
+    /// Whether the client has announced that it sends nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.length == Some(0)
+    }
+
     /// Without a memory limit.
     #[cfg(test)]
     pub(super) fn unbounded(stream: BoxStream<'static, Result<Bytes, BodyError>>) -> Self {

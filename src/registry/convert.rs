@@ -187,7 +187,6 @@ fn session(id: &UploadId, value: &Bytes, now: Timestamp) -> Result<Converted, Un
         offset,
         hash,
         resume: Resume::default(),
-        claim: None,
         digest,
     };
     let last = Timestamp::from_millis(expires).minus(LIFETIME).min(now);

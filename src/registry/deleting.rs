@@ -63,8 +63,12 @@ impl Registry {
     }
 
     /// Finishes deletions that a crash interrupted, and removes manifests whose push a crash interrupted.
-    /// Call this before the first request. Returns how many it finished.
+    /// Call this before the first request. Returns how many it finished. On a shared store they may be pushes and
+    /// deletions of other processes that are still running, so the collector finishes those that are old.
     pub async fn finish_what_a_crash_left(&self) -> Result<usize, Error> {
+        if self.settings.shared {
+            return Ok(0);
+        }
         self.freeing().finish_all().await
     }
 

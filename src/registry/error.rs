@@ -37,6 +37,10 @@ pub enum Error {
         "another request is writing to this upload: wait until it ends, get the upload's offset, and continue from there"
     )]
     UploadBusy,
+    #[error(
+        "another request has taken over this upload, and the bytes of this one were discarded: the upload has {offset} bytes, so continue from there"
+    )]
+    UploadTakenOver { offset: u64 },
     #[error("the chunk must begin at byte {offset}: this upload has received the bytes before it")]
     RangeMismatch { offset: u64 },
     #[error("the body, Content-Length and Content-Range differ in length; the chunk was discarded")]

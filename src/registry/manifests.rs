@@ -6,14 +6,17 @@ use super::large::{Turn, worked};
 use super::omitted::Step;
 use super::records::unless_unreadable;
 use super::states::manifest::{self, ManifestRecord};
-use super::typed_store::{Found, Reading, until_settled};
+use super::tags::SeenTag;
+use super::typed_store::{Base, Found, Reading, until_settled};
 use super::{Error, Registry, keys, to_its_end};
 use crate::access::{Permit, Read, Write};
 use crate::limits::MANIFEST_BYTES;
 use crate::oci::{
     Algorithm, Condition, Digest, Flaw, InvalidManifest, Manifest, Place, Reference, RepositoryName, Tag,
 };
+use crate::storage::Version;
 use bytes::Bytes;
+use futures_util::future::{join, join4, try_join_all};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -36,6 +39,14 @@ pub struct Pushed {
     pub missing: Vec<Digest>,
 }
 
+/// A manifest whose entries are written and whose content exists.
+struct Complete {
+    /// What is missing, if the repository is sparse.
+    missing: Vec<Digest>,
+    /// The back reference of the tag, as it was written.
+    back: Option<Version>,
+}
+
 /// A manifest that is being pushed.
 struct Pushing {
     record: ManifestRecord,
@@ -45,6 +56,9 @@ struct Pushing {
     /// Held until the push ends, even if the client disconnects.
     _turn: Turn,
 }
+
+/// How many records are checked side by side. It bounds the memory of a push with many layers.
+const AT_ONCE: usize = 32;
 
 impl Registry {
     /// A manifest as it is stored now.
@@ -177,13 +191,12 @@ impl Registry {
             let registry = self.clone();
             let repository = permit.repository().clone();
             return to_its_end(async move {
-                pushed.missing = registry.commit(&repository, &pushed.digest, &pushing).await?;
+                let committed = registry.commit(&repository, &pushed.digest, &pushing, None, None);
+                pushed.missing = committed.await?.missing;
                 Ok(pushed)
             })
             .await;
         };
-        // This rejects the push before the manifest is stored. The write of the tag checks again.
-        self.check_tag(condition, permit, tag, &pushed.digest).await?;
         let registry = self.clone();
         let condition = condition.clone();
         let permit = permit.clone();
@@ -207,22 +220,112 @@ impl Registry {
     ) -> Result<Vec<Digest>, Error> {
         let met = Condition::default();
         let written = AtomicBool::new(false);
-        until_settled(|| async {
-            let missing = self.commit(permit.repository(), digest, pushed).await?;
-            // After the first write the tag is this push's own, so the condition must not be checked again.
-            let condition = if written.load(Ordering::SeqCst) {
-                &met
-            } else {
-                condition
-            };
-            if !self.write_tag(condition, permit, tag, digest).await? {
-                return Ok(None);
+        let (mut seen, mut announced) = self.begin_tagged(condition, permit, tag, digest, pushed).await?;
+        until_settled(|| {
+            let (seen, announced) = (seen.take(), announced.take());
+            let (met, written) = (&met, &written);
+            async move {
+                // After the first write the tag is this push's own, so the condition must not be checked again.
+                let condition = if written.load(Ordering::SeqCst) {
+                    met
+                } else {
+                    condition
+                };
+                // The creation of an immutable tag has more steps.
+                let early = Some(tag).filter(|tag| seen.is_some() && !permit.is_immutable(tag));
+                let committed = self
+                    .commit(permit.repository(), digest, pushed, early, announced)
+                    .await?;
+                if let (Some(seen), Some(back)) = (seen, committed.back) {
+                    let placed = self.place_tag(condition, permit, tag, digest, seen).await?;
+                    let Some(previous) = placed else { return Ok(None) };
+                    written.store(true, Ordering::SeqCst);
+                    let stays = self.stays_tagged(permit.repository(), digest, tag, &back).await;
+                    self.leave_previous(permit.repository(), previous, tag).await?;
+                    return Ok(stays?.then_some(committed.missing));
+                }
+                if !self.write_tag(condition, permit, tag, digest).await? {
+                    return Ok(None);
+                }
+                written.store(true, Ordering::SeqCst);
+                // If the manifest was deleted meanwhile, the push starts again.
+                let stays = self.stays(permit.repository(), digest).await?;
+                Ok(stays.then_some(committed.missing))
             }
-            written.store(true, Ordering::SeqCst);
-            // If the manifest was deleted meanwhile, the push starts again.
-            Ok(self.stays(permit.repository(), digest).await?.then_some(missing))
         })
         .await
+    }
+
+    /// Checks whether the tag may be written, which rejects most pushes before the manifest is stored. The write of
+    /// the tag checks again. On a shared store each request takes long, so the manifest is announced meanwhile, on the
+    /// guess that it is new.
+    async fn begin_tagged(
+        &self,
+        condition: &Condition,
+        permit: &Permit<Write>,
+        tag: &Tag,
+        digest: &Digest,
+        pushed: &Pushing,
+    ) -> Result<(Option<SeenTag>, Option<Base>), Error> {
+        let check = self.check_tag(condition, permit, tag, digest);
+        if !self.settings.shared || self.omitted.has(Step::Announcing) {
+            return Ok((check.await?, None));
+        }
+        let key = keys::manifest(permit.repository(), digest);
+        let (checked, announced) = join(check, self.records.create(&key, &pushed.record)).await;
+        let announced = announced.map(|version| version.map(Base::created));
+        match (checked, announced) {
+            (Ok(seen), announced) => Ok((seen, announced?)),
+            (Err(refused), Ok(Some(base))) => {
+                let withdrawn = self.give_up(permit.repository(), digest, &base, &pushed.record);
+                if let Err(why) = Box::pin(withdrawn).await {
+                    tracing::warn!(repo.name = %permit.repository(), manifest.digest = %digest, "could not remove the announcement of a rejected push; the garbage collector removes it: {why}");
+                }
+                Err(refused)
+            }
+            (Err(refused), _) => Err(refused),
+        }
+    }
+
+    /// Whether the manifest of a tag that was just written still exists, and has the tag's back reference. The two
+    /// reads may run side by side, because a back reference that has not changed since it was written was there for
+    /// every deletion that may have hidden the manifest in between.
+    async fn stays_tagged(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        tag: &Tag,
+        back: &Version,
+    ) -> Result<bool, Error> {
+        let key = keys::back_reference(repository, digest, tag);
+        let (is_still, stays) = join(self.records.is_still(&key, back), self.stays(repository, digest)).await;
+        if unless_unreadable(is_still)? == Some(true) {
+            return stays;
+        }
+        // A clearing that began before the tag was written has condemned or deleted it since.
+        self.records.mark(&key).await?;
+        self.stays(repository, digest).await
+    }
+
+    /// Clears the back reference of the manifest at which the tag pointed before. It is only a hint, so on a shared
+    /// store the client does not wait for it.
+    async fn leave_previous(
+        &self,
+        repository: &RepositoryName,
+        previous: Option<Digest>,
+        tag: &Tag,
+    ) -> Result<(), Error> {
+        let Some(previous) = previous else { return Ok(()) };
+        if !self.settings.shared {
+            return self.is_off(repository, &previous, tag).await;
+        }
+        let (registry, repository, tag) = (self.clone(), repository.clone(), tag.clone());
+        tokio::spawn(async move {
+            if let Err(why) = registry.is_off(&repository, &previous, &tag).await {
+                tracing::debug!(repo.name = %repository, "an outdated entry of a tag remains until the garbage collector clears it: {why}");
+            }
+        });
+        Ok(())
     }
 
     /// The error for a manifest that was not found: either the repository or only the manifest is unknown.
@@ -284,15 +387,17 @@ impl Registry {
     }
 
     /// Announces the manifest, which protects what it needs from collectors, then checks that all of it
-    /// exists, and commits. A manifest that is already committed is checked as well. Returns what is missing,
-    /// if the repository is sparse.
+    /// exists, and commits. A manifest that is already committed is checked as well. With a `tag`, also writes the
+    /// tag's back reference. `announced` is an announcement that this push has already made.
     async fn commit(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         pushed: &Pushing,
-    ) -> Result<Vec<Digest>, Error> {
-        until_settled(|| self.commit_once(repository, digest, pushed)).await
+        tag: Option<&Tag>,
+        mut announced: Option<Base>,
+    ) -> Result<Complete, Error> {
+        until_settled(|| self.commit_once(repository, digest, pushed, tag, announced.take())).await
     }
 
     async fn commit_once(
@@ -300,11 +405,16 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
         pushed: &Pushing,
-    ) -> Result<Option<Vec<Digest>>, Error> {
+        tag: Option<&Tag>,
+        announced: Option<Base>,
+    ) -> Result<Option<Complete>, Error> {
         let sparse = pushed.record.header.sparse;
         let key = keys::manifest(repository, digest);
         let early = if self.omitted.has(Step::Announcing) {
-            Some(self.complete(repository, digest, &pushed.record, pushed).await?)
+            Some(
+                self.complete(repository, digest, &pushed.record, pushed, tag)
+                    .await?,
+            )
         } else {
             None
         };
@@ -320,7 +430,11 @@ impl Registry {
             }
             Ok(ManifestRecord::announce(found, &pushed.record, old))
         };
-        let announced = match self.records.change_after(&key, announce).await {
+        let announced = match announced {
+            Some(base) => Ok((manifest::Found::Pending(pushed.record.clone()), Some(base))),
+            None => self.records.change_after(&key, announce).await,
+        };
+        let announced = match announced {
             Err(why) if why.is_damage() => {
                 // If there is a marker, the damaged manifest was being deleted, and the deletion continues.
                 // Otherwise its tags must stay even if this push is rejected, so it is committed at once.
@@ -353,7 +467,7 @@ impl Registry {
                 } else {
                     found.sparse(sparse)
                 };
-                let complete = self.complete(repository, digest, &record, pushed).await;
+                let complete = self.complete(repository, digest, &record, pushed, tag).await;
                 if complete.is_err() && !self.protects_references(&key).await? {
                     // It was deleted meanwhile, perhaps before the entries of its children were written
                     // again.
@@ -363,7 +477,11 @@ impl Registry {
                         })
                         .await?;
                 }
-                let missing = complete?;
+                if let (Err(_), Some(tag)) = (&complete, tag) {
+                    // If the tag is unreadable, its entry stays, because the tag may be repaired.
+                    unless_unreadable(self.clear_back_reference(repository, digest, tag).await)?;
+                }
+                let complete = complete?;
                 if let Some(base) = base.filter(|_| differs) {
                     // The record is rewritten only now, so that a rejected push leaves it unchanged. The next
                     // attempt checks again with the new record.
@@ -371,7 +489,7 @@ impl Registry {
                     return Ok(None);
                 }
                 // If it was deleted meanwhile, its entries may be missing, and the push starts again.
-                return Ok(self.stays(repository, digest).await?.then_some(missing));
+                return Ok(self.stays(repository, digest).await?.then_some(complete));
             }
             (manifest::Found::Pending(_), None) => return Ok(None),
         };
@@ -381,17 +499,20 @@ impl Registry {
             .reserve_manifest(repository, digest, record.bytes.len());
         let (room, complete) = match reserving.await {
             Ok(room) => match early {
-                Some(missing) => (room, Ok(missing)),
-                None => (room, self.complete(repository, digest, &record, pushed).await),
+                Some(complete) => (room, Ok(complete)),
+                None => (
+                    room,
+                    self.complete(repository, digest, &record, pushed, tag).await,
+                ),
             },
             Err(exceeded) => (None, Err(exceeded.into())),
         };
         let committed = match complete {
-            Ok(missing) => self
+            Ok(complete) => self
                 .records
                 .swap(&key, &base, &record.committed())
                 .await
-                .map(|done| done.map(|_| missing)),
+                .map(|done| done.map(|_| complete)),
             Err(refused) => Err(refused),
         };
         match &committed {
@@ -414,23 +535,43 @@ impl Registry {
 
     /// Writes the entries that point at the manifest, and protects what it needs. The order matters: the
     /// entries under an index's children are written before the children are read, because the deletion of a
-    /// child looks for these entries. Returns the same as [`Registry::commit`].
+    /// child looks for these entries. Everything else is independent and runs side by side.
     async fn complete(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         record: &ManifestRecord,
         pushed: &Pushing,
-    ) -> Result<Vec<Digest>, Error> {
+        tag: Option<&Tag>,
+    ) -> Result<Complete, Error> {
         self.records.mark_all(&listed(repository, digest, record)).await?;
-        let missing = self.missing(repository, record, pushed).await?;
-        if let Some(subject) = &record.header.subject {
+        let subject = async {
+            match &record.header.subject {
+                Some(subject) => {
+                    let referrer = keys::referrer(repository, &subject.0, digest);
+                    self.records.mark(&referrer).await
+                }
+                None => Ok(()),
+            }
+        };
+        let back = async {
+            let Some(tag) = tag else { return Ok(None) };
+            let seen = self.settings.shared.then_some(None);
             self.records
-                .mark(&keys::referrer(repository, &subject.0, digest))
-                .await?;
-        }
-        self.enter(repository).await?;
-        Ok(missing)
+                .mark_from(&keys::back_reference(repository, digest, tag), seen)
+                .await
+        };
+        let (missing, subject, entered, back) = join4(
+            self.missing(repository, record, pushed),
+            subject,
+            self.enter(repository),
+            back,
+        )
+        .await;
+        let missing = missing?;
+        subject?;
+        entered?;
+        Ok(Complete { missing, back: back? })
     }
 
     /// Protects what the manifest needs. Returns what is missing if the repository is sparse. Otherwise
@@ -443,16 +584,26 @@ impl Registry {
     ) -> Result<Vec<Digest>, Error> {
         let mut missing = Vec::new();
         let mut held = HashMap::new();
-        for blob in &record.header.blobs {
-            match self.hold_blob(repository, &blob.0).await? {
-                Some(size) => drop(held.insert(&blob.0, size)),
-                None => missing.push(blob.0.clone()),
+        for blobs in record.header.blobs.chunks(AT_ONCE) {
+            let sizes = try_join_all(blobs.iter().map(|blob| self.hold_blob(repository, &blob.0)));
+            for (blob, size) in blobs.iter().zip(sizes.await?) {
+                match size {
+                    Some(size) => drop(held.insert(&blob.0, size)),
+                    None => missing.push(blob.0.clone()),
+                }
             }
         }
-        for child in &record.header.manifests {
-            match self.hold_manifest(repository, &child.0).await? {
-                Some(size) => drop(held.insert(&child.0, size)),
-                None => missing.push(child.0.clone()),
+        for children in record.header.manifests.chunks(AT_ONCE) {
+            let sizes = try_join_all(
+                children
+                    .iter()
+                    .map(|child| self.hold_manifest(repository, &child.0)),
+            );
+            for (child, size) in children.iter().zip(sizes.await?) {
+                match size {
+                    Some(size) => drop(held.insert(&child.0, size)),
+                    None => missing.push(child.0.clone()),
+                }
             }
         }
         if record.header.sparse {

@@ -5,8 +5,7 @@
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
 //!
 //! The store holds records, which change only by compare-and-swap, and bytes, whose names are never used
-//! twice. Several processes may share a store, except for uploads, which are claimed inside one process. A
-//! read never creates anything.
+//! twice. Several processes may share a store if [`Settings::shared`] says so. A read never creates anything.
 
 mod backup;
 mod blobs;
@@ -88,6 +87,9 @@ pub struct Settings {
     /// How many repositories there may be. `None` means no limit.
     pub repositories: Option<usize>,
     pub quotas: Quotas,
+    /// Whether several processes may serve the store at the same time. Uploads are then claimed in their records,
+    /// and what another process may still be doing is left alone.
+    pub shared: bool,
 }
 
 /// Cheap to clone.
@@ -96,7 +98,7 @@ pub struct Registry {
     settings: Arc<Settings>,
     records: TypedStore,
     bytes: Arc<dyn BlobStore>,
-    claims: Arc<dyn uploads::Claims>,
+    claims: uploads::Claims,
     /// Turns for requests with large manifests. A request that has a turn may also read large records, which
     /// have turns of their own.
     requests: large::Turns,
@@ -116,13 +118,12 @@ pub struct Registry {
 impl Registry {
     #[must_use]
     pub fn new(records: Arc<dyn RecordStore>, blobs: Arc<dyn BlobStore>) -> Self {
-        let claims = Arc::new(uploads::InProcess::default());
         let requests = large::Turns::new();
         Self {
             settings: Arc::default(),
             records: TypedStore::new(records),
             bytes: blobs,
-            claims,
+            claims: uploads::Claims::default(),
             requests,
             open: uploads::OpenUploads::default(),
             entering: Arc::default(),

@@ -12,6 +12,7 @@ use crate::storage::Change;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// How many manifests are remembered between two writes. Each takes about 200 bytes.
@@ -19,6 +20,8 @@ const MOST: usize = 64 * 1024;
 const SHARDS: usize = 16;
 /// How many records are written with one commit.
 const AT_ONCE: usize = 100;
+/// On a shared store a record is written at most this often, so its time may be that much too early.
+const APART: Duration = Duration::from_secs(60 * 60);
 
 /// The pulls that are not written yet.
 #[derive(Default)]
@@ -180,6 +183,11 @@ impl Registry {
     }
 
     async fn write_page(&self, page: &[(RepositoryName, Digest, Timestamp)]) -> Result<usize, Error> {
+        let apart = if self.settings.shared {
+            APART
+        } else {
+            Duration::ZERO
+        };
         let mut changes = Vec::with_capacity(page.len());
         let mut written = Vec::with_capacity(page.len());
         for one in page {
@@ -199,7 +207,7 @@ impl Registry {
                 }
                 found => found?,
             };
-            match PullRecord::pulled(found.as_ref().map(|found| &found.record), *last) {
+            match PullRecord::pulled(found.as_ref().map(|found| &found.record), *last, apart) {
                 Some(record) => {
                     changes.push(change(
                         &key,

@@ -4,6 +4,7 @@
 
 use super::states::blob::{BlobRecord, Own};
 use super::typed_store::Found;
+use super::uploads::Taken;
 use super::{Error, Registry, keys};
 use crate::oci::Digest;
 use crate::secret::Secret;
@@ -219,16 +220,24 @@ pub(super) struct Brought {
     own: Own,
     new: bool,
     published: AtomicBool,
+    /// Whether a record has named the bytes, so that they must not be published any more.
+    used_up: AtomicBool,
+    guessed: AtomicBool,
+    /// On a shared store, the closed upload. The bytes may be published while it stays closed.
+    upload: Option<Taken>,
     /// The name of bytes that turned out to be the same.
     same: Mutex<Option<String>>,
 }
 
 impl Brought {
-    pub(super) fn new(own: Own) -> Self {
+    pub(super) fn new(own: Own, upload: Option<Taken>) -> Self {
         Self {
             own,
             new: true,
             published: AtomicBool::new(false),
+            used_up: AtomicBool::new(false),
+            guessed: AtomicBool::new(false),
+            upload,
             same: Mutex::default(),
         }
     }
@@ -238,7 +247,7 @@ impl Brought {
         Self {
             new: false,
             published: AtomicBool::new(true),
-            ..Self::new(own)
+            ..Self::new(own, None)
         }
     }
 
@@ -257,7 +266,20 @@ impl Brought {
 
     /// The bytes, if they have not been published.
     pub(super) fn unpublished(&self) -> Option<&Own> {
-        (!self.is_published()).then_some(&self.own)
+        (!self.is_published() && !self.used_up.load(Ordering::SeqCst)).then_some(&self.own)
+    }
+
+    /// Whether to guess that the store does not have the blob. Only the first call returns true.
+    pub(super) fn guesses(&self) -> bool {
+        !self.guessed.swap(true, Ordering::SeqCst)
+    }
+
+    pub(super) fn use_up(&self) {
+        self.used_up.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) const fn upload(&self) -> Option<&Taken> {
+        self.upload.as_ref()
     }
 
     pub(super) fn is_published(&self) -> bool {

@@ -5,11 +5,13 @@
 use super::garbage::Candidate;
 use super::states::Next;
 use super::states::tag::{Event, TagRecord};
-use super::typed_store::{change, until_settled};
+use super::typed_store::{Found, change, until_settled};
 use super::{Error, Registry, keys, records, to_its_end};
 use crate::access::{Delete, Permit, Unmovable, Write};
 use crate::oci::{Condition, Digest, RepositoryName, Tag};
 use crate::storage::Version;
+use std::future::ready;
+use std::sync::Arc;
 
 impl Registry {
     /// Points a tag at a manifest that the repository has. The digest may have any algorithm.
@@ -46,7 +48,7 @@ impl Registry {
         digest: &Digest,
     ) -> Result<(), Error> {
         for tag in tags {
-            self.check_tag(&Condition::default(), permit, tag, digest).await?;
+            drop(self.check_tag(&Condition::default(), permit, tag, digest).await?);
         }
         Ok(())
     }
@@ -60,17 +62,52 @@ impl Registry {
         Ok(found.and_then(|found| found.record.target().cloned()))
     }
 
-    /// Fails if policy or the request's condition does not currently allow writing the tag.
+    /// Fails if policy or the request's condition does not currently allow writing the tag. Returns the tag as it
+    /// was read, unless that is unreadable.
     pub(super) async fn check_tag(
         &self,
         condition: &Condition,
         permit: &Permit<Write>,
         tag: &Tag,
         digest: &Digest,
-    ) -> Result<(), Error> {
-        match self.tag_target(permit.repository(), tag).await {
-            Err(why) if why.is_damage() => may_replace(condition, permit, tag, why),
-            found => may_write(condition, permit, tag, found?.as_ref(), digest),
+    ) -> Result<Option<SeenTag>, Error> {
+        match self.records.look_up(&keys::tag(permit.repository(), tag)).await {
+            Err(why) if why.is_damage() => {
+                may_replace(condition, permit, tag, why)?;
+                Ok(None)
+            }
+            found => {
+                let found = found?;
+                let target = found.as_ref().and_then(|found| found.record.target());
+                may_write(condition, permit, tag, target, digest)?;
+                Ok(Some(found))
+            }
+        }
+    }
+
+    /// Like [`write_tag`](Self::write_tag), for a push that has read the tag and has already written its back
+    /// reference. The caller must check both the back reference and the manifest afterwards, and then call
+    /// [`is_off`](Self::is_off) for the manifest that is returned: the one at which the tag pointed before. `None` if
+    /// the tag is immutable and must be announced.
+    pub(super) async fn place_tag(
+        &self,
+        condition: &Condition,
+        permit: &Permit<Write>,
+        tag: &Tag,
+        digest: &Digest,
+        seen: SeenTag,
+    ) -> Result<Option<Option<Digest>>, Error> {
+        match self.swap_tag(condition, permit, tag, digest, Some(seen)).await {
+            Ok(Swapped::Written { previous }) => Ok(Some(previous)),
+            Ok(Swapped::MustBeAnnounced) => Ok(None),
+            // The tag may have been written in spite of the error, so its back reference must stay.
+            Err(Error::Storage(failure)) => Err(failure.into()),
+            Err(refused) => {
+                // If the tag is unreadable, the back reference stays, because the tag may be repaired.
+                let cleared = self.clear_back_reference(permit.repository(), digest, tag).await;
+                records::unless_unreadable(cleared)?;
+                Err(refused)
+            }
         }
     }
 
@@ -90,7 +127,7 @@ impl Registry {
         }
         self.records.mark(&back).await?;
         let swapped = until_settled(|| async {
-            Ok(match self.swap_tag(condition, permit, tag, digest).await? {
+            Ok(match self.swap_tag(condition, permit, tag, digest, None).await? {
                 Swapped::Written { previous } => Some(Some(previous)),
                 Swapped::MustBeAnnounced => self.create_announced(condition, permit, tag, digest).await?,
             })
@@ -128,39 +165,47 @@ impl Registry {
         permit: &Permit<Write>,
         tag: &Tag,
         digest: &Digest,
+        seen: Option<SeenTag>,
     ) -> Result<Swapped, Error> {
         let key = keys::tag(permit.repository(), tag);
         let event = self.event(permit)?;
-        let put = || {
-            self.records.change(&key, |found| {
-                let found = found.map(|found| found.record);
-                let target = found.as_ref().and_then(TagRecord::target);
-                may_write(condition, permit, tag, target, digest)?;
-                if target.is_none() && permit.is_immutable(tag) {
-                    return Ok(Next::Keep(Swapped::MustBeAnnounced));
-                }
-                Ok(match TagRecord::put(found, digest, &event, records::hash) {
-                    Next::Write(record, previous) => Next::Write(record, Swapped::Written { previous }),
-                    // The step always writes.
-                    _ => Next::Keep(Swapped::Written { previous: None }),
-                })
+        let put = |found: Option<Found<TagRecord>>| {
+            let found = found.map(|found| found.record);
+            let target = found.as_ref().and_then(TagRecord::target);
+            may_write(condition, permit, tag, target, digest)?;
+            if target.is_none() && permit.is_immutable(tag) {
+                return Ok(Next::Keep(Swapped::MustBeAnnounced));
+            }
+            Ok(match TagRecord::put(found, digest, &event, records::hash) {
+                Next::Write(record, previous) => Next::Write(record, Swapped::Written { previous }),
+                // The step always writes.
+                _ => Next::Keep(Swapped::Written { previous: None }),
             })
         };
-        until_settled(|| async {
-            match put().await {
-                Err(why) if why.is_damage() => {
-                    may_replace(condition, permit, tag, why)?;
-                    let Next::Write(record, previous) = TagRecord::put(None, digest, &event, records::hash)
-                    else {
-                        return Ok(None);
-                    };
-                    Ok(self
-                        .records
-                        .replace_damaged(&key, &record)
-                        .await?
-                        .then_some(Swapped::Written { previous }))
+        let mut seen = seen.map(|seen| seen.map(|seen| Found::clone(&seen)));
+        until_settled(|| {
+            let seen = seen.take();
+            async {
+                match self
+                    .records
+                    .change_seen(&key, seen, |found| ready(put(found)))
+                    .await
+                {
+                    Err(why) if why.is_damage() => {
+                        may_replace(condition, permit, tag, why)?;
+                        let Next::Write(record, previous) =
+                            TagRecord::put(None, digest, &event, records::hash)
+                        else {
+                            return Ok(None);
+                        };
+                        Ok(self
+                            .records
+                            .replace_damaged(&key, &record)
+                            .await?
+                            .then_some(Swapped::Written { previous }))
+                    }
+                    done => Ok(Some(done?.0)),
                 }
-                done => Ok(Some(done?.0)),
             }
         })
         .await
@@ -308,7 +353,12 @@ impl Registry {
     }
 
     /// Clears the tag's back reference. The manifest may have lost its last tag, so a collector checks it.
-    async fn is_off(&self, repository: &RepositoryName, digest: &Digest, tag: &Tag) -> Result<(), Error> {
+    pub(super) async fn is_off(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        tag: &Tag,
+    ) -> Result<(), Error> {
         let candidate = Candidate::Manifest(repository.clone(), digest.clone());
         self.garbage.note(self.records.now(), [candidate]);
         self.clear_back_reference(repository, digest, tag).await
@@ -344,7 +394,7 @@ impl Registry {
         )
     }
 
-    async fn clear_back_reference(
+    pub(super) async fn clear_back_reference(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
@@ -356,6 +406,9 @@ impl Registry {
             .await
     }
 }
+
+/// A tag as it was read. `None` if it does not exist.
+pub(super) type SeenTag = Option<Arc<Found<TagRecord>>>;
 
 /// The result of an attempt to write a tag.
 enum Swapped {

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a compare-and-swap is tried while other writers change the record.
-const TRIES: usize = 100;
+pub(super) const TRIES: usize = 100;
 /// How many keys are listed at once.
 const LISTED: usize = 1000;
 
@@ -91,6 +91,14 @@ pub(super) fn change<T: Stored>(
 }
 
 impl Base {
+    /// A record that this process has just created.
+    pub(super) fn created(version: Version) -> Self {
+        Self {
+            version,
+            more: More::default(),
+        }
+    }
+
     /// The same record in its next state.
     pub(super) fn at(&self, version: Version) -> Self {
         Self {
@@ -445,13 +453,30 @@ impl TypedStore {
     pub(super) async fn change_after<T: Stored, R, F>(
         &self,
         key: &Key<T>,
+        decide: impl FnMut(Option<Found<T>>) -> F,
+    ) -> Result<(R, Option<Base>), Error>
+    where
+        F: Future<Output = Result<Next<T, R>, Error>>,
+    {
+        self.change_seen(key, None, decide).await
+    }
+
+    /// Like [`change_after`](Self::change_after). The first attempt starts from `seen`: a state that was read
+    /// before, or the guess that there is no record. A wrong guess costs one more request.
+    pub(super) async fn change_seen<T: Stored, R, F>(
+        &self,
+        key: &Key<T>,
+        mut seen: Option<Option<Found<T>>>,
         mut decide: impl FnMut(Option<Found<T>>) -> F,
     ) -> Result<(R, Option<Base>), Error>
     where
         F: Future<Output = Result<Next<T, R>, Error>>,
     {
         for _ in 0..TRIES {
-            let found = self.read(key).await?;
+            let found = match seen.take() {
+                Some(seen) => seen,
+                None => self.read(key).await?,
+            };
             let base = found.as_ref().map(Found::base);
             let (record, result) = match decide(found).await? {
                 Next::Keep(result) => return Ok((result, base)),

@@ -353,9 +353,10 @@ pub trait RecordStore: Send + Sync {
 /// 3. Parts belong to the upload only once the session's record is swapped: those in its [`Resume`] do, and
 ///    no others.
 /// 4. Closing comes first: the record says that the upload is closed, and from then on only the request that
-///    wrote this seals the bytes and publishes them. So nothing replaces them later. Completing twice is
-///    harmless: the second attempt finds the object and compares its size. A blob that is one object is made
-///    only if there is none. If there is one, its bytes decide whether it is the same.
+///    wrote this seals the bytes, with those that it has not kept, and publishes them. So nothing replaces them
+///    later. Completing twice is harmless: the second attempt finds the object and compares its size. A blob
+///    that is one object is made only if there is none. If there is one, its bytes decide whether it is the
+///    same. If the process dies in between, the upload ends, and its client starts again.
 ///
 /// [`BlobStore::remove`] aborts the multipart upload as well. Until the first [`BlobStore::keep`], only the
 /// process that began an upload knows its ID. If that process crashes before, no [`Resume`] names the upload.

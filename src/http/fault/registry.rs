@@ -77,7 +77,7 @@ impl From<registry::Error> for Fault {
         let (status, code) = match &error {
             BlobUnknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
             UploadUnknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
-            UploadBusy | RangeMismatch { .. } => {
+            UploadBusy | UploadTakenOver { .. } | RangeMismatch { .. } => {
                 (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid)
             }
             TooManyUploads { .. } | TooManyRepositories { .. } => {
@@ -109,7 +109,7 @@ impl From<registry::Error> for Fault {
         };
         let fault = Self::new(status, code, error.to_string());
         match error {
-            RangeMismatch { offset } => fault
+            UploadTakenOver { offset } | RangeMismatch { offset } => fault
                 .header(RANGE, &stands_at(offset))
                 .detail(json!({"offset": offset})),
             TooManyUploads { most } => fault.header(RETRY_AFTER, RETRY_SECONDS).log(format_args!(

@@ -20,6 +20,7 @@ async fn every_error_of_the_core_has_its_status_and_code() {
         (Error::BlobUnknown, 404, "BLOB_UNKNOWN"),
         (Error::UploadUnknown, 404, "BLOB_UPLOAD_UNKNOWN"),
         (Error::UploadBusy, 416, "BLOB_UPLOAD_INVALID"),
+        (Error::UploadTakenOver { offset: 5 }, 416, "BLOB_UPLOAD_INVALID"),
         (Error::TooManyUploads { most: 1 }, 429, "TOOMANYREQUESTS"),
         (Error::RangeMismatch { offset: 5 }, 416, "BLOB_UPLOAD_INVALID"),
         (Error::SizeMismatch, 400, "SIZE_INVALID"),

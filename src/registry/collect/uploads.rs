@@ -2,7 +2,7 @@
 
 use super::super::Error;
 use super::super::keys::{self, Entry};
-use super::super::states::session::{Session, SessionState};
+use super::super::states::session::Session;
 use super::super::upload_id::UploadId;
 use super::Collector;
 use super::references::is_unknown;
@@ -74,7 +74,7 @@ impl Collector {
 
     /// How many bytes are removed with the upload.
     async fn bytes_of(&self, id: &UploadId, session: &Session) -> Result<u64, Error> {
-        let (SessionState::Closed, Some(digest)) = (session.state, &session.digest) else {
+        let Some(digest) = &session.digest else {
             return Ok(session.offset);
         };
         let blob = match self.registry.records.read(&keys::blob(&digest.0)).await {

@@ -34,15 +34,15 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// When an upload ends, its bytes are removed. Bytes that a blob uses are safe only if the upload is
-    /// closed and names that blob.
+    /// When an upload ends, its bytes are removed. Bytes that a blob uses are safe only if the upload names that
+    /// blob.
     async fn owned(&mut self, key: &str, id: &UploadId, session: &Session) {
         if self.named.insert(id.as_str().to_owned()) {
             return;
         }
-        let blob = match (session.state, &session.digest) {
-            (SessionState::Closed, Some(digest)) => self.look(&keys::blob(&digest.0)).await,
-            _ => None,
+        let blob = match &session.digest {
+            Some(digest) => self.look(&keys::blob(&digest.0)).await,
+            None => None,
         };
         if !blob.is_some_and(|blob| blob.has(id.as_str())) {
             self.damage(

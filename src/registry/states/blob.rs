@@ -93,6 +93,18 @@ impl BlobRecord {
         }
     }
 
+    /// Takes over the bytes of an upload that ended, so that the collector removes them, unless they are the blob's.
+    pub(in crate::registry) fn take_over(found: Option<Self>, own: &Own) -> Next<Self, ()> {
+        match found {
+            Some(blob) if blob.has(&own.name) => Next::Keep(()),
+            Some(mut blob) => {
+                blob.trash.push(own.name.clone());
+                Next::Write(blob, ())
+            }
+            None => Next::Write(Self::live(own.clone()).dying(), ()),
+        }
+    }
+
     /// The replaced bytes are gone.
     pub(in crate::registry) fn emptied(&self) -> Self {
         Self {
@@ -221,6 +233,36 @@ mod tests {
                 BlobRecord::settle(found.clone(), intact, None),
                 without,
                 "{found:?} {intact}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_an_ended_upload_are_taken_over_once() {
+        let with = |trash: &[&str]| BlobRecord {
+            trash: trash.iter().map(|&name| name.to_owned()).collect(),
+            ..old()
+        };
+        for (found, name, next) in [
+            (None, "n", Next::Write(BlobRecord::live(own("n")).dying(), ())),
+            (Some(old()), "n", Next::Write(with(&["t", "n"]), ())),
+            (
+                Some(old().condemned()),
+                "n",
+                Next::Write(with(&["t", "n"]).condemned(), ()),
+            ),
+            (
+                Some(old().dying()),
+                "n",
+                Next::Write(with(&["t", "n"]).dying(), ()),
+            ),
+            (Some(old()), "g", Next::Keep(())),
+            (Some(old().dying()), "t", Next::Keep(())),
+        ] {
+            assert_eq!(
+                BlobRecord::take_over(found.clone(), &own(name)),
+                next,
+                "{found:?} {name}"
             );
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::registry) struct PullRecord {
@@ -15,11 +16,17 @@ pub(in crate::registry) struct PullRecord {
 }
 
 impl PullRecord {
-    /// The record after a pull. `None` if there is nothing to write.
-    pub(in crate::registry) fn pulled(found: Option<&Self>, last: Timestamp) -> Option<Self> {
+    /// The record after a pull. `None` if there is nothing to write, because the record has a later time, or one that
+    /// is at most `apart` earlier.
+    pub(in crate::registry) fn pulled(
+        found: Option<&Self>,
+        last: Timestamp,
+        apart: Duration,
+    ) -> Option<Self> {
+        let apart = i64::try_from(apart.as_millis()).unwrap_or(i64::MAX);
         let last = last.as_millis();
         match found {
-            Some(found) if found.last >= last => None,
+            Some(found) if found.last.saturating_add(apart) >= last => None,
             Some(found) => Some(Self {
                 last,
                 ..found.clone()
@@ -42,17 +49,19 @@ pub(in crate::registry) struct PullsBegan {}
 mod tests {
     use super::*;
 
+    const NONE: Duration = Duration::ZERO;
+
     #[test]
     fn a_pull_moves_the_time_forward_and_keeps_the_rest() {
         let at = Timestamp::from_millis;
-        let first = PullRecord::pulled(None, at(5)).unwrap();
+        let first = PullRecord::pulled(None, at(5), NONE).unwrap();
         assert_eq!((first.last, first.others), (5, 0));
         let found = PullRecord {
             by: vec!["alice".to_owned()],
             others: 3,
             ..first
         };
-        let next = PullRecord::pulled(Some(&found), at(7)).unwrap();
+        let next = PullRecord::pulled(Some(&found), at(7), NONE).unwrap();
         assert_eq!(
             next,
             PullRecord {
@@ -61,7 +70,14 @@ mod tests {
             }
         );
         for earlier in [4, 5] {
-            assert_eq!(PullRecord::pulled(Some(&found), at(earlier)), None, "{earlier}");
+            assert_eq!(
+                PullRecord::pulled(Some(&found), at(earlier), NONE),
+                None,
+                "{earlier}"
+            );
         }
+        let apart = Duration::from_millis(10);
+        assert_eq!(PullRecord::pulled(Some(&found), at(15), apart), None);
+        assert!(PullRecord::pulled(Some(&found), at(16), apart).is_some());
     }
 }

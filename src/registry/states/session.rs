@@ -18,10 +18,6 @@ pub(in crate::registry) struct Session {
     /// What the store needs to continue with the bytes.
     #[serde(default, skip_serializing_if = "Resume::is_empty")]
     pub resume: Resume,
-    /// The writer, where several processes share the store. A process that has the store to itself uses a
-    /// lock instead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub claim: Option<Claim>,
     /// The digest of a closed upload's bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Text<Digest>>,
@@ -31,19 +27,11 @@ pub(in crate::registry) struct Session {
 #[serde(rename_all = "lowercase")]
 pub(in crate::registry) enum SessionState {
     Open,
-    /// The bytes are complete and may have been published.
+    /// No more bytes come. On a shared store the request that closed the upload may still be sealing them. They may
+    /// have been published.
     Closed,
     /// The bytes are being removed.
     Aborting,
-}
-
-/// Gives the upload to one process until that process releases the claim, or until the claim is old.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::registry) struct Claim {
-    pub holder: String,
-    /// New for every claim. Bytes are written under names that contain it, so a holder that lost its claim
-    /// cannot change published bytes.
-    pub nonce: String,
 }
 
 impl Session {
@@ -55,7 +43,6 @@ impl Session {
             offset: 0,
             hash: Hasher::new(algorithm).state(),
             resume: Resume::default(),
-            claim: None,
             digest: None,
         }
     }
@@ -75,8 +62,7 @@ impl Session {
         }
     }
 
-    /// All bytes are there. From now on they may belong to a blob, so expiry must check before it removes
-    /// them.
+    /// From now on the bytes may belong to a blob, so expiry must not simply remove them.
     pub(in crate::registry) fn closed(self, size: u64, digest: Digest) -> Self {
         Self {
             state: SessionState::Closed,

@@ -1,6 +1,7 @@
 //! Pushing blobs.
 
 mod interrupted;
+mod shared;
 
 use super::*;
 use crate::oci::ContentRange;

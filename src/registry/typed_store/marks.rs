@@ -6,8 +6,9 @@ use super::super::keys::Key;
 use super::super::records;
 use super::super::states::mark::Mark;
 use super::super::states::{Condemnable, Next};
-use super::{Base, Changed, LISTED, TypedStore, change, until_settled};
-use crate::storage;
+use super::{Base, Changed, Found, LISTED, TypedStore, change, until_settled};
+use crate::storage::{self, Version};
+use std::future::ready;
 
 impl TypedStore {
     pub(in crate::registry) async fn is_marked(&self, key: &Key<Mark>) -> Result<bool, Error> {
@@ -29,6 +30,31 @@ impl TypedStore {
             }
         })
         .await
+    }
+
+    /// Like [`mark`](Self::mark). Returns the version that is live. The first attempt starts from `seen`.
+    pub(in crate::registry) async fn mark_from(
+        &self,
+        key: &Key<Mark>,
+        seen: Option<Option<Found<Mark>>>,
+    ) -> Result<Option<Version>, Error> {
+        let decide = |found: Option<Found<Mark>>| ready(Ok(Mark::wanted(found.map(|found| found.record))));
+        match self.change_seen(key, seen, decide).await {
+            Err(why) if why.is_damage() => self.mark(key).await.map(|()| None),
+            done => Ok(done?.1.map(|base| base.version)),
+        }
+    }
+
+    /// Whether the entry has not changed since this version of it was live.
+    pub(in crate::registry) async fn is_still(
+        &self,
+        key: &Key<Mark>,
+        version: &Version,
+    ) -> Result<bool, Error> {
+        Ok(self
+            .get(key)
+            .await?
+            .is_some_and(|found| found.version == *version))
     }
 
     /// The change that makes the entry live. `None` if it is already live.

@@ -7,7 +7,6 @@ use super::super::hashing::{Hasher, Hashing};
 use super::super::large::worked;
 use super::super::states::session::SessionState;
 use super::super::suspecting::differs;
-use super::super::typed_store::contended;
 use super::super::upload_id::UploadId;
 use super::super::usage::Adds;
 use super::super::{Body, BodyError, Error, Registry};
@@ -229,8 +228,12 @@ impl Registry {
     pub(super) async fn after<T>(&self, upload: Taken, done: Result<T, Error>) -> Result<T, Error> {
         match done {
             Err(Error::Storage(Failure::Missing)) => {
+                let discarded = self.discard(upload.clone()).await;
+                if matches!(discarded, Err(Error::UploadUnknown)) {
+                    return Err(self.taken_over(&upload).await);
+                }
                 tracing::error!(repo.name = %upload.repository, "the bytes of an upload are missing, so the upload was cancelled");
-                if let Err(why) = self.discard(upload).await {
+                if let Err(why) = discarded {
                     tracing::warn!(
                         "could not remove an upload that has lost its bytes; it remains until it expires: {why}"
                     );
@@ -308,7 +311,7 @@ impl Registry {
             .await;
         let (upload, resume) = self.unless_full(upload, kept).await?;
         let advanced = upload.session.clone().advanced(offset, &received.hasher, resume);
-        self.advance(&upload, advanced).await?.ok_or_else(contended)?;
+        self.advance_claimed(&upload, advanced).await?;
         Ok(offset)
     }
 

@@ -2,7 +2,9 @@
 
 use super::super::garbage::Candidate;
 use super::super::keys::Entry;
+use super::super::states::blob::{BlobRecord, Own};
 use super::super::states::session::SessionState;
+use super::super::typed_store::Found;
 use super::super::upload_id::UploadId;
 use super::super::{Error, Registry, keys};
 use super::taken::Taken;
@@ -21,6 +23,9 @@ impl Registry {
             let mut last = None;
             let walked = registry.walk_uploads(&mut expired, &mut last).await;
             registry.all_expired(last).await;
+            if registry.settings.shared {
+                registry.forget_ended(None).await?;
+            }
             walked.map(|()| expired)
         });
         task.await.unwrap_or(Err(Error::Interrupted))
@@ -77,7 +82,7 @@ impl Registry {
         repository: &RepositoryName,
         id: &UploadId,
     ) -> Result<bool, Error> {
-        let claimed = match self.claims.claim(&self.records, repository, id).await {
+        let claimed = match self.claim_to_end(repository, id).await {
             Err(Error::UploadUnknown) => None, // it ended meanwhile
             claimed => claimed?,
         };
@@ -86,9 +91,12 @@ impl Registry {
             return Ok(false);
         };
         let registry = self.clone();
-        self.detached(claim, async move { registry.remove_upload(upload).await })
-            .await?;
-        Ok(true)
+        let removed = self.detached(claim, async move { registry.remove_upload(upload).await });
+        match removed.await {
+            // On a shared store, a request of another process has just written it.
+            Err(Error::UploadUnknown) => Ok(false),
+            removed => removed.map(|()| true),
+        }
     }
 
     /// Removes the upload, its bytes unless they belong to a blob, and its repository from the catalogue if
@@ -100,33 +108,53 @@ impl Registry {
     }
 
     async fn remove_upload(&self, upload: Taken) -> Result<(), Error> {
-        if let (SessionState::Closed, Some(digest)) = (upload.session.state, &upload.session.digest) {
+        let digest = upload.session.digest.as_ref().map(|digest| digest.0.clone());
+        if let Some(digest) = &digest {
             // Its link may be pending, and its bytes may be a blob's.
             let candidates = [
-                Candidate::Link(upload.repository.clone(), digest.0.clone()),
-                Candidate::Blob(digest.0.clone()),
+                Candidate::Link(upload.repository.clone(), digest.clone()),
+                Candidate::Blob(digest.clone()),
             ];
             self.garbage.note(self.records.now(), candidates);
-            return self.remove_closed(&upload, &digest.0.clone()).await;
+            if !self.settings.shared && upload.session.state == SessionState::Closed {
+                return self.remove_closed(&upload, digest).await;
+            }
         }
+        // The state is written first. After that, no request continues or publishes the upload.
         let aborting = self
             .advance(&upload, upload.session.clone().aborting())
             .await?
             .ok_or(Error::UploadUnknown)?;
-        self.bytes
-            .remove(aborting.id.as_str(), &aborting.session.resume)
-            .await?;
-        self.records
-            .delete(
-                &keys::upload(&aborting.repository, &aborting.id),
-                &aborting.base.version,
-            )
-            .await?;
-        self.open.ended(&aborting.id);
-        Ok(())
+        match &digest {
+            Some(digest) => self.hand_over(&aborting, digest).await?,
+            None => {
+                self.bytes
+                    .remove(aborting.id.as_str(), &aborting.session.resume)
+                    .await?;
+            }
+        }
+        self.forget_upload(&aborting).await
     }
 
-    /// Removes a closed upload, and its bytes if the blob has others.
+    /// Gives the bytes of a closed upload to the record of the blob, so that the collector removes them. On a shared
+    /// store they must not be removed here, because a request that was stopped between its last look at the session
+    /// and its write of the blob may still publish them. That write fails if this one comes first.
+    async fn hand_over(&self, upload: &Taken, digest: &Digest) -> Result<(), Error> {
+        let own = Own {
+            name: upload.id.to_string(),
+            size: upload.session.offset,
+        };
+        let hand_over = |found: Option<Found<BlobRecord>>| {
+            Ok(BlobRecord::take_over(found.map(|found| found.record), &own))
+        };
+        self.records
+            .change(&keys::blob(digest), hand_over)
+            .await
+            .map(drop)
+    }
+
+    /// Removes a closed upload, and its bytes if the blob has others. On a shared store only the request that closed
+    /// the upload may do so, because no other request publishes its bytes.
     pub(super) async fn remove_closed(&self, upload: &Taken, digest: &Digest) -> Result<(), Error> {
         let blob = self.records.read(&keys::blob(digest)).await?;
         if !blob.is_some_and(|blob| blob.record.has(upload.id.as_str())) {
@@ -134,6 +162,19 @@ impl Registry {
                 .remove(upload.id.as_str(), &upload.session.resume)
                 .await?;
         }
+        self.forget_upload(upload).await
+    }
+
+    /// Ends a closed upload whose blob is published, for a request that did not close it.
+    pub(super) async fn end_published(&self, upload: Taken) -> Result<(), Error> {
+        match self.remove_upload(upload).await {
+            // The request that closed it has ended it.
+            Err(Error::UploadUnknown) => Ok(()),
+            removed => removed,
+        }
+    }
+
+    pub(super) async fn forget_upload(&self, upload: &Taken) -> Result<(), Error> {
         self.records
             .delete(
                 &keys::upload(&upload.repository, &upload.id),

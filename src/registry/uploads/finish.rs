@@ -1,6 +1,7 @@
 //! Closing an upload: the last bytes, the check of the digest, and the blob's publication.
 
 use super::super::hashing::Hasher;
+use super::super::omitted::Step;
 use super::super::states::blob::Own;
 use super::super::states::session::SessionState;
 use super::super::suspecting::{Brought, part};
@@ -8,12 +9,12 @@ use super::super::typed_store::contended;
 use super::super::upload_id::UploadId;
 use super::super::usage::Adds;
 use super::super::{Body, Error, Registry, keys};
-use super::Upload;
 use super::append::{Begun, Compared, To, check_range};
+use super::claims::Claim;
 use super::taken::Taken;
 use crate::access::{Create, Permit, Read};
 use crate::oci::{Algorithm, ContentRange, Digest};
-use crate::storage::BlobFile;
+use crate::storage::{BlobFile, Failure};
 use std::sync::Arc;
 
 /// How much is read at once when bytes must be hashed again.
@@ -39,7 +40,22 @@ impl Registry {
         digest: &Digest,
         body: Body,
     ) -> Result<Digest, Error> {
-        let (claim, upload) = self.claim(&pusher.permit, id).await?;
+        let claimed = if body.is_empty() {
+            self.claim_without_bytes(&pusher.permit, id).await?
+        } else {
+            self.claim(&pusher.permit, id).await?
+        };
+        self.finish_claimed(pusher, claimed, range, digest, body).await
+    }
+
+    async fn finish_claimed(
+        &self,
+        pusher: &Pusher,
+        (claim, upload): (Claim, Taken),
+        range: Option<ContentRange>,
+        digest: &Digest,
+        body: Body,
+    ) -> Result<Digest, Error> {
         // Existing content is hashed, which proves that the client has it, and compared, but not written
         // again.
         let known = if upload.session.offset == 0 {
@@ -81,8 +97,10 @@ impl Registry {
             let adds = self.adds(permit.repository(), digest).await?;
             self.usage.check(permit.repository(), adds, body.least())?;
             let upload = self.start_for(permit, digest).await?;
-            let finished = self.finish(pusher, &upload.id, range, digest, body).await;
-            return self.unless_unfinished(permit, &upload.id, finished).await;
+            let id = upload.id.clone();
+            let claimed = self.claim_new(upload)?;
+            let finished = self.finish_claimed(pusher, claimed, range, digest, body).await;
+            return self.unless_unfinished(permit, &id, finished).await;
         };
         check_range(range, 0)?;
         let announced = range.map(ContentRange::len);
@@ -104,8 +122,9 @@ impl Registry {
                 Ok(found)
             }
             Compared::Differs(begun) => {
-                let id = self.start_for(permit, digest).await?.id;
-                let (claim, upload) = self.claim(permit, &id).await?;
+                let upload = self.start_for(permit, digest).await?;
+                let id = upload.id.clone();
+                let (claim, upload) = self.claim_new(upload)?;
                 let closing = Closing {
                     registry: self.clone(),
                     digest: digest.clone(),
@@ -121,7 +140,7 @@ impl Registry {
         }
     }
 
-    async fn start_for(&self, permit: &Permit<Create>, digest: &Digest) -> Result<Upload, Error> {
+    async fn start_for(&self, permit: &Permit<Create>, digest: &Digest) -> Result<Taken, Error> {
         self.start(permit, Some(digest.algorithm()), self.ids.next()?)
             .await
     }
@@ -191,7 +210,7 @@ impl Registry {
             let most = usize::try_from(size - offset).map_or(READ, |left| left.min(READ));
             let bytes = file.read(offset, most).await?;
             if bytes.is_empty() {
-                return Err(crate::storage::Failure::Missing.into());
+                return Err(Failure::Missing.into());
             }
             offset += bytes.len() as u64;
             hasher = self.absorb(None, hasher, vec![bytes]).await?;
@@ -330,11 +349,21 @@ impl Closing {
                 )
                 .await?;
         }
+        // On a shared store the record says first that the upload is closed. Otherwise a request that has lost its
+        // claim could seal the bytes again, without some of them, after they were published.
+        let upload = if registry.settings.shared && !registry.omitted.has(Step::ClosingFirst) {
+            self.closed(upload, size).await?
+        } else {
+            upload
+        };
         let sealed = registry
             .bytes
             .seal(upload.id.as_str(), size, &upload.session.resume)
             .await;
-        let (upload, ()) = registry.unless_full(upload, sealed).await?;
+        let upload = match (sealed, upload.session.state) {
+            (Err(why), SessionState::Closed) => return self.unsealed(upload, why).await,
+            (sealed, _) => registry.unless_full(upload, sealed).await?.0,
+        };
         let upload = if worth.useful {
             upload
         } else {
@@ -358,21 +387,50 @@ impl Closing {
         })
     }
 
+    /// Ends a closed upload whose bytes could not be sealed. No other request can continue it.
+    async fn unsealed(&self, upload: Taken, why: Failure) -> Result<Digest, Error> {
+        let repository = upload.repository.clone();
+        if let Err(why) = self.registry.discard(upload).await {
+            tracing::warn!(repo.name = %repository, "could not remove an upload that failed; it remains until it expires: {why}");
+        }
+        match why {
+            Failure::Missing => Err(Error::UploadUnknown),
+            why => Err(why.into()),
+        }
+    }
+
+    /// Writes that the upload is closed. From now on only this request may publish its bytes.
+    async fn closed(&self, upload: Taken, size: u64) -> Result<Taken, Error> {
+        let closed = upload.session.clone().closed(size, self.digest.clone());
+        self.registry.advance_claimed(&upload, closed).await
+    }
+
     async fn publish_sealed(self, upload: Taken, size: u64) -> Result<Digest, Error> {
-        let Self { registry, digest, .. } = self;
-        let closed = upload.session.clone().closed(size, digest.clone());
-        // Sealed bytes cannot be truncated, so the upload ends if there is no space for the records.
-        let upload = match registry.advance(&upload, closed).await {
-            Err(Error::Storage(failure)) => registry.unless_full(upload, Err::<Taken, _>(failure)).await?.1,
-            advanced => advanced?.ok_or_else(contended)?,
+        let upload = match upload.session.state {
+            SessionState::Closed => upload,
+            // Sealed bytes cannot be truncated, so the upload ends if there is no space for the records.
+            _ => match self.closed(upload.clone(), size).await {
+                Err(Error::Storage(failure)) => {
+                    self.registry
+                        .unless_full(upload, Err::<Taken, _>(failure))
+                        .await?
+                        .1
+                }
+                closed => closed?,
+            },
         };
-        let brought = Brought::new(Own {
-            name: upload.id.to_string(),
-            size,
-        });
+        let Self { registry, digest, .. } = self;
+        let brought = Brought::new(
+            Own {
+                name: upload.id.to_string(),
+                size,
+            },
+            registry.settings.shared.then(|| upload.clone()),
+        );
         let published = registry.publish(&upload.repository, &digest, Some(brought)).await;
-        match published {
-            Err(why) if !why.is_full() => return Err(why),
+        match &published {
+            Err(why) if !why.is_full() => {}
+            Ok(Some(name)) if name == upload.id.as_str() => registry.forget_upload(&upload).await?,
             _ => registry.remove_closed(&upload, &digest).await?,
         }
         published?;
@@ -399,7 +457,11 @@ impl Closing {
             .publish(&upload.repository, &digest, Some(brought))
             .await?
             .ok_or(Error::UploadUnknown)?;
-        registry.remove_closed(&upload, &digest).await?;
+        if registry.settings.shared {
+            registry.end_published(upload).await?;
+        } else {
+            registry.remove_closed(&upload, &digest).await?;
+        }
         Ok(digest)
     }
 }

@@ -2,7 +2,9 @@
 //! survives a restart with its hash state. Its session records bytes only after they are durable. It belongs
 //! to the principal that started it.
 //!
-//! Only one request at a time writes to an upload. The work runs in its own task, which holds the upload's
+//! Only one request at a time writes to an upload. On a shared store, a request of another process may take the
+//! upload over at any moment; the rules are in `docs/design/protocol.md`, "Upload sessions on a shared store". The
+//! work runs in its own task, which holds the upload's
 //! claim. A cancelled request leaves blocking work behind, and without the claim that work could write into
 //! bytes that another request has published meanwhile.
 
@@ -13,11 +15,13 @@ mod finish;
 mod open;
 mod taken;
 
-pub(super) use claims::{Claims, InProcess};
+pub(super) use claims::Claims;
 pub use finish::Pusher;
 pub(super) use open::OpenUploads;
+pub(super) use taken::Taken;
 
 use super::states::session::{Session, SessionState};
+use super::typed_store::{Base, contended};
 use super::upload_id::UploadId;
 use super::{Error, Registry, keys};
 use crate::access::{Create, Permit};
@@ -35,6 +39,15 @@ pub struct Upload {
     pub offset: u64,
 }
 
+impl From<Taken> for Upload {
+    fn from(upload: Taken) -> Self {
+        Self {
+            id: upload.id,
+            offset: upload.session.offset,
+        }
+    }
+}
+
 impl Registry {
     /// Starts an upload that is hashed with `algorithm`. The closing request may still use another one.
     pub async fn start_upload(
@@ -43,7 +56,7 @@ impl Registry {
         algorithm: Option<Algorithm>,
     ) -> Result<Upload, Error> {
         self.usage.check_begin(permit.repository())?;
-        self.start(permit, algorithm, self.ids.next()?).await
+        Ok(self.start(permit, algorithm, self.ids.next()?).await?.into())
     }
 
     /// The same, without asking the quotas.
@@ -52,24 +65,26 @@ impl Registry {
         permit: &Permit<Create>,
         algorithm: Option<Algorithm>,
         id: UploadId,
-    ) -> Result<Upload, Error> {
+    ) -> Result<Taken, Error> {
         let repository = permit.repository();
         let session = Session::new(
             permit.principal().to_string(),
             algorithm.unwrap_or(Algorithm::Sha256),
         );
         let key = keys::upload(repository, &id);
-        let version = self
-            .records
-            .create(&key, &session)
-            .await?
-            .ok_or_else(super::typed_store::contended)?;
+        let version = self.records.create(&key, &session).await?.ok_or_else(contended)?;
         if let Err(why) = self.enter(repository).await {
             // The client does not learn the upload's name, so the upload is removed.
             drop(self.records.delete(&key, &version).await);
             return Err(why);
         }
-        Ok(Upload { id, offset: 0 })
+        Ok(Taken {
+            repository: repository.clone(),
+            id,
+            base: Base::created(version),
+            written: self.records.now(),
+            session,
+        })
     }
 
     /// The size of the smallest chunk that costs the store no more than it must. Smaller ones are accepted.
@@ -90,7 +105,9 @@ impl Registry {
     }
 
     pub async fn cancel(&self, permit: &Permit<Create>, id: &UploadId) -> Result<(), Error> {
-        let (claim, upload) = self.claim(permit, id).await?;
+        self.upload(permit, id).await?;
+        let claimed = self.claim_to_end(permit.repository(), id).await?;
+        let (claim, upload) = claimed.ok_or(Error::UploadBusy)?;
         let registry = self.clone();
         self.detached(claim, async move { registry.discard(upload).await })
             .await

@@ -1,7 +1,8 @@
 //! An upload as a request works on it.
 
+use super::super::omitted::Step;
 use super::super::records::unless_unreadable;
-use super::super::states::session::Session;
+use super::super::states::session::{Session, SessionState};
 use super::super::typed_store::{Base, TypedStore};
 use super::super::upload_id::UploadId;
 use super::super::{Error, Registry, keys};
@@ -16,7 +17,7 @@ pub(in crate::registry) struct Taken {
     pub repository: RepositoryName,
     pub id: UploadId,
     pub base: Base,
-    /// When a request last wrote it. A claim does not change this.
+    /// When a request last wrote the record that was read.
     pub written: Timestamp,
     pub session: Session,
 }
@@ -63,6 +64,17 @@ impl Registry {
 
     pub(in crate::registry) fn has_expired(&self, written: Timestamp) -> bool {
         self.records.now().since(written) >= LIFETIME
+    }
+
+    /// Whether the upload is still closed, and no other request has ended it.
+    pub(in crate::registry) async fn is_still_closed(&self, upload: &Taken) -> Result<bool, Error> {
+        if self.omitted.has(Step::CheckingTheSession) {
+            return Ok(true);
+        }
+        match Taken::read(&self.records, &upload.repository, &upload.id).await {
+            Err(Error::UploadUnknown) => Ok(false),
+            now => Ok(now?.session.state == SessionState::Closed),
+        }
     }
 
     /// Writes the session's next state. `None` if the record has changed meanwhile.

@@ -18,12 +18,8 @@ pub(super) enum Step {
     Rescuing,
     /// An upload publishes its bytes at most once.
     PublishingOnce,
-    /// On a shared store, a request claims the record of an upload before it writes bytes.
-    Claiming,
     /// A request that lost its claim does not write the upload's record again.
     EndingWithoutAClaim,
-    /// The record of an upload says that it is closed before its bytes are sealed.
-    ClosingFirst,
     /// The record of an upload is read again before its bytes are published.
     CheckingTheSession,
 }

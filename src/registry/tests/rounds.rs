@@ -130,7 +130,7 @@ async fn the_requests_of_each_operation() {
     table.push(("HEAD of a manifest by tag, by a client that may push", keep));
     table.push((
         "GET of a blob",
-        counted.of(registry.pull_blob(&read, &layer)).await,
+        counted.of(registry.pull_blob(&read, &layer, None)).await,
     ));
     let keep = counted.of(registry.keep_blob(&read, &create, &layer)).await;
     table.push(("HEAD of a blob, by a client that may push", keep));
@@ -146,7 +146,10 @@ async fn the_requests_of_each_operation() {
     let documented = include_str!("../../../docs/reference/requests.md");
     for (what, (rounds, requests)) in table {
         let row = format!("| {what} | {rounds} | {requests} |");
-        assert!(documented.contains(&row), "docs/reference/requests.md lacks: {row}");
+        assert!(
+            documented.contains(&row),
+            "docs/reference/requests.md lacks: {row}"
+        );
     }
 }
 

@@ -1,7 +1,6 @@
 //! Closing an upload: the last bytes, the check of the digest, and the blob's publication.
 
 use super::super::hashing::Hasher;
-use super::super::omitted::Step;
 use super::super::states::blob::Own;
 use super::super::states::session::SessionState;
 use super::super::suspecting::{Brought, part};
@@ -351,7 +350,7 @@ impl Closing {
         }
         // On a shared store the record says first that the upload is closed. Otherwise a request that has lost its
         // claim could seal the bytes again, without some of them, after they were published.
-        let upload = if registry.settings.shared && !registry.omitted.has(Step::ClosingFirst) {
+        let upload = if registry.settings.shared {
             self.closed(upload, size).await?
         } else {
             upload

@@ -98,10 +98,12 @@ impl Crowd {
         fastrand::seed(seed);
         let mut scheduler = Random::new(seed, self.odds);
         let is_bucket = scheduler.roll(2) == 0;
+        let is_bucket = self.is_bucket.unwrap_or(is_bucket);
         let world = World::new(
             seed,
             Nature {
-                is_bucket: self.is_bucket.unwrap_or(is_bucket),
+                is_bucket,
+                is_shared: is_bucket,
                 has_plain_tombstones: self.conduct.fault == Some(Fault::PlainTombstones),
             },
         );

@@ -198,6 +198,7 @@ impl Trio {
         // In a folder several changes are one commit. That is one of the orders in a bucket.
         let nature = Nature {
             is_bucket: true,
+            is_shared: false,
             has_plain_tombstones: false,
         };
         let world = World::new(0, nature);

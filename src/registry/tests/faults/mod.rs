@@ -20,6 +20,7 @@ mod raw;
 mod runs;
 mod scheduler;
 mod search;
+mod sessions;
 mod setting;
 mod store;
 mod table;

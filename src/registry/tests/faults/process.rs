@@ -1,6 +1,7 @@
 //! The store as one process sees it. Each request waits in the table until a scheduler picks it.
 
 use super::super::super::upload_id::Ids;
+use super::super::parts::Writers;
 use super::super::*;
 use super::store::{Changed, Store, now};
 use super::table::{Cause, Fate, What};
@@ -8,7 +9,7 @@ use super::world::World;
 use crate::storage::{
     Answer, BlobFile, BlobStore, Change, Failure, Look, Record, RecordStore, Resume, Value, Version, Written,
 };
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use std::sync::Mutex;
 use tokio::sync::{Notify, oneshot};
 
@@ -26,6 +27,7 @@ pub(super) struct Process {
     died: Arc<Notify>,
     /// Decides what the process's actor does.
     dice: Mutex<fastrand::Rng>,
+    writers: Writers,
     cause: Mutex<Cause>,
 }
 
@@ -77,6 +79,7 @@ impl Process {
             line,
             died,
             dice,
+            writers: Writers::default(),
             cause: Mutex::default(),
         })
     }
@@ -143,6 +146,13 @@ impl Process {
         let what = What::Bytes(operation, name.to_owned());
         let name = name.to_owned();
         self.line.ask(what, move |store| work(&store.memory, &name)).await
+    }
+
+    /// Sends what was written since `resume`, as a bucket does.
+    async fn send_part(&self, name: &str, size: u64, resume: &Resume) -> Result<Resume, Failure> {
+        let sent = self.writers.take(name, size, resume)?;
+        let world = self.world().clone();
+        self.bytes("part", name, move |_, _| world.parts.put(sent)).await
     }
 
     fn opened(&self, name: &str, file: Arc<dyn BlobFile>) -> Arc<dyn BlobFile> {
@@ -246,6 +256,9 @@ impl BlobStore for Process {
         chunks: Vec<Bytes>,
         look: Look,
     ) -> Answer<'a, ()> {
+        if self.world().store.nature.is_shared {
+            return Box::pin(ready(self.writers.write(name, offset, resume, &chunks, look)));
+        }
         let resume = resume.clone();
         Box::pin(self.bytes("write", name, move |memory, name| {
             now(memory.write(name, offset, &resume, chunks, look))
@@ -253,6 +266,9 @@ impl BlobStore for Process {
     }
 
     fn keep<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume> {
+        if self.world().store.nature.is_shared {
+            return Box::pin(self.send_part(name, size, resume));
+        }
         let resume = resume.clone();
         Box::pin(self.bytes("keep", name, move |memory, name| {
             now(memory.keep(name, size, &resume))
@@ -260,6 +276,15 @@ impl BlobStore for Process {
     }
 
     fn seal<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, ()> {
+        if self.world().store.nature.is_shared {
+            return Box::pin(async move {
+                let resume = self.send_part(name, size, resume).await?;
+                let world = self.world().clone();
+                let complete =
+                    move |memory: &Memory, name: &str| world.parts.complete(memory, name, size, &resume);
+                self.bytes("complete", name, complete).await
+            });
+        }
         let resume = resume.clone();
         Box::pin(self.bytes("seal", name, move |memory, name| {
             now(memory.seal(name, size, &resume))
@@ -284,7 +309,12 @@ impl BlobStore for Process {
     fn remove<'a>(&'a self, name: &'a str, resume: &'a Resume) -> Answer<'a, ()> {
         let name = name.to_owned();
         let resume = resume.clone();
+        let world = self.world().clone();
         Box::pin(self.line.ask(What::Remove(name.clone()), move |store| {
+            if store.nature.is_shared {
+                world.parts.remove(&store.memory, &name);
+                return Ok(());
+            }
             now(store.memory.remove(&name, &resume))
         }))
     }

@@ -22,12 +22,21 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Checks that no seed of this many violates an invariant. `WHARFINGER_FAULT_SEEDS` sets another number, and
 /// `WHARFINGER_FAULT_FIRST` the first seed.
 fn hold(crowd: Crowd, count: u64) {
+    let run = |seed| {
+        crowd
+            .run(seed)
+            .map_err(|why| format!("{why}\n{}", crowd.trace(seed).join("\n")))
+    };
+    hold_seeds(count, run);
+}
+
+pub(super) fn hold_seeds(count: u64, run: impl Fn(u64) -> Result<(), String>) {
     let count = from_environment("WHARFINGER_FAULT_SEEDS", count);
     let first = from_environment("WHARFINGER_FAULT_FIRST", 0);
     let begun = Instant::now();
     for seed in first..first + count {
-        if let Err(why) = crowd.run(seed) {
-            panic!("{why}\n{}", crowd.trace(seed).join("\n"));
+        if let Err(why) = run(seed) {
+            panic!("{why}");
         }
         let done = seed - first + 1;
         if done.is_multiple_of(10_000) || done == count {
@@ -152,33 +161,33 @@ const FAULTS: &[(Fault, MakeActor, Option<Before>, u64)] = &[
         Fault::PendingIsIgnored,
         Actor::collecting,
         Some(Before::Untagged),
-        1000,
+        20_000,
     ),
     (
         Fault::CheckedBeforeMarked,
         Actor::listing,
         Some(Before::Untagged),
-        500,
+        4000,
     ),
-    (Fault::TagIsLeft, Actor::deleting, Some(Before::Tagged), 500),
+    (Fault::TagIsLeft, Actor::deleting, Some(Before::Tagged), 4000),
     (
         Fault::DyingIsNotHelped,
         Actor::deleting,
         Some(Before::Tagged),
-        500,
+        4000,
     ),
-    (Fault::SuspectIsMounted, Actor::scrubbing, None, 4000),
+    (Fault::SuspectIsMounted, Actor::scrubbing, None, 16_000),
     (
         Fault::MarksAreTakenBlindly,
         Actor::listing,
         Some(Before::Untagged),
-        500,
+        4000,
     ),
     (
         Fault::MarkerIsTakenBlindly,
         Actor::hiding,
         Some(Before::Tagged),
-        2000,
+        8000,
     ),
 ];
 

@@ -14,7 +14,7 @@ use super::process::Process;
 use super::raw;
 use super::runs::hold_seeds;
 use super::scheduler::{Odds, Random, drive};
-use super::setting::{say, simulate};
+use super::setting::{say, settings, simulate};
 use super::store::{Nature, now};
 use super::world::World;
 use crate::oci::ContentRange;
@@ -155,24 +155,27 @@ async fn meet(seed: u64, odds: Odds, omitted: Option<Step>) -> Result<(), String
     let mut scheduler = Random::new(seed, odds);
     let nature = Nature {
         is_bucket: true,
+        is_shared: true,
         has_plain_tombstones: false,
     };
     let world = World::new(seed, nature);
     let history = Arc::new(History::default());
     let told = Arc::new(Mutex::new(Told::default()));
-    let settings = || Settings {
-        shared: true,
-        ..any_sizes()
-    };
     let memory = world.store.memory.clone();
-    let quiet = Registry::new(memory.clone(), memory.clone()).with(settings());
-    let id = quiet.start_upload(&create(REPOSITORIES[0]), None).await.unwrap().id;
+    let quiet = Registry::new(memory.clone(), memory.clone()).with(settings(&world));
+    let id = quiet
+        .start_upload(&create(REPOSITORIES[0]), None)
+        .await
+        .unwrap()
+        .id;
     world.store.reload();
-    let acts: Vec<Act> = (0..2 + scheduler.roll(4)).map(|_| Act::random(&mut scheduler)).collect();
+    let acts: Vec<Act> = (0..2 + scheduler.roll(4))
+        .map(|_| Act::random(&mut scheduler))
+        .collect();
     let start = |act: &Act| {
         let process = Process::new(&world, true);
         let registry = Registry::new(process.clone(), process.clone())
-            .with(settings())
+            .with(settings(&world))
             .simulated(process.ids(), omitted);
         let replica = Replica {
             registry,
@@ -206,7 +209,10 @@ async fn meet(seed: u64, odds: Odds, omitted: Option<Step>) -> Result<(), String
     };
     world.end();
     held.map_err(|why| format!("seed {seed}: {why}\n{acts:?}"))?;
-    assert!(tasks.iter().all(tokio::task::JoinHandle::is_finished), "seed {seed}");
+    assert!(
+        tasks.iter().all(tokio::task::JoinHandle::is_finished),
+        "seed {seed}"
+    );
     Ok(())
 }
 

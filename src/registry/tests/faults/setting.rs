@@ -13,13 +13,21 @@ use super::world::World;
 pub(super) fn client(conduct: Conduct, process: Arc<Process>, history: &Arc<History>) -> Client {
     let omitted = conduct.fault.and_then(Fault::omitted);
     let registry = Registry::new(process.clone(), process.clone())
-        .with(any_sizes())
+        .with(settings(process.world()))
         .simulated(process.ids(), omitted);
     Client {
         registry,
         process,
         history: history.clone(),
         conduct,
+    }
+}
+
+/// Several processes share a bucket.
+pub(super) fn settings(world: &World) -> Settings {
+    Settings {
+        shared: world.store.nature.is_shared,
+        ..any_sizes()
     }
 }
 

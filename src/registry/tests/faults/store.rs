@@ -17,6 +17,8 @@ use std::sync::{Mutex, MutexGuard};
 pub(super) struct Nature {
     /// Several changes in one call are separate requests, as in a bucket. In a folder they are one commit.
     pub is_bucket: bool,
+    /// Uploads are claimed in their records, and their bytes are parts of a bucket.
+    pub is_shared: bool,
     /// The planted fault of a bucket: all tombstones are equal. So a late creation of a record succeeds
     /// although the record has existed since the request was sent.
     pub has_plain_tombstones: bool,
@@ -195,7 +197,7 @@ impl State {
             .blobs
             .get(digest)
             .is_some_and(|old| old.state != BlobState::Dying && old.generation == new.generation);
-        if new.state == BlobState::Live && !had_it {
+        if new.state != BlobState::Dying && !had_it {
             *self.published.entry(new.generation).or_default() += 1;
         }
     }

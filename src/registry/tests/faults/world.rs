@@ -1,5 +1,6 @@
 //! What all processes of a run share: the store, its clock, and the table of requests on their way to it.
 
+use super::super::parts::Parts;
 use super::super::*;
 use super::store::{Nature, Store};
 use super::table::{Entry, Fate, Table};
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 pub(super) struct World {
     pub store: Store,
+    /// The uploads that are not complete, if the store is a bucket.
+    pub parts: Parts,
     /// Advances the store's clock.
     pub hand: ManualClock,
     pub seed: u64,
@@ -31,6 +34,7 @@ impl World {
         let (clock, hand) = Clock::manual(Timestamp::from_secs(1_800_000_000));
         Arc::new(Self {
             store: Store::new(Memory::with_clock(clock), nature),
+            parts: Parts::default(),
             hand,
             seed,
             table: Mutex::default(),

@@ -3,7 +3,9 @@
 //! <https://github.com/opencontainers/distribution-spec/tree/main/conformance>
 
 use crate::harness::{AUDIENCE, Setup, TestApp, TestPki};
+use crate::replicas::Cluster;
 use serde_json::json;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
@@ -74,13 +76,31 @@ async fn the_official_suite_with_a_workloads_token_has_no_failure_and_skips_moun
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_suite_passes_through_a_round_robin_over_three_replicas_on_a_bucket() {
+    let sparse = |config: &mut serde_json::Value| config["storage"]["sparse"] = json!(["conformance/**"]);
+    let Some(cluster) = Cluster::on_a_bucket(3, sparse).await else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let host = cluster.address().to_string();
+    let Some(results) = run_on(&host, folder.path(), &[("OCI_TLS", "disabled")]).await else {
+        return;
+    };
+    assert_eq!(results.counts(), [0, 0, 0], "{}", results.all);
+}
+
 struct Results {
     text: String,
     all: String,
 }
 
-/// Runs the suite. Prints a message and returns `None` if it is not installed.
 async fn run(app: &TestApp, settings: &[(&str, &str)]) -> Option<Results> {
+    run_on(&app.host(), app.setup.folder.path(), settings).await
+}
+
+/// Runs the suite. Prints a message and returns `None` if it is not installed.
+async fn run_on(host: &str, folder: &Path, settings: &[(&str, &str)]) -> Option<Results> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if !std::env::split_paths(&path).any(|folder| folder.join("conformance").is_file()) {
         assert!(
@@ -91,12 +111,12 @@ async fn run(app: &TestApp, settings: &[(&str, &str)]) -> Option<Results> {
         return None;
     }
     let suite = Command::new("conformance")
-        .env("OCI_REGISTRY", app.host())
+        .env("OCI_REGISTRY", host)
         .env("OCI_VERSION", "dev")
         .env("OCI_DATA_SPARSE", "true")
-        .env("OCI_RESULTS_DIR", app.setup.path("results"))
+        .env("OCI_RESULTS_DIR", folder.join("results"))
         .envs(settings.iter().copied())
-        .current_dir(app.setup.folder.path())
+        .current_dir(folder)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

@@ -46,6 +46,7 @@ mod proxied;
 mod quotas;
 mod refusals;
 mod reload;
+mod replicas;
 mod restart;
 mod revoke;
 mod scrub;

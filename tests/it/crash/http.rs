@@ -7,12 +7,14 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha512};
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 #[derive(Clone)]
-pub(super) struct Http {
+pub(crate) struct Http {
     client: reqwest::Client,
     base: String,
     is_patient: bool,
+    gives_up: bool,
 }
 
 /// How often a request that lost to collectors is repeated.
@@ -20,7 +22,7 @@ const TRIES: usize = 50;
 
 /// The result of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// It was acknowledged.
     Done,
     /// It was rejected, and nothing changed.
@@ -30,27 +32,41 @@ pub(super) enum Outcome {
 }
 
 impl Http {
-    pub(super) fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self::with(
+            address,
+            reqwest::Client::builder().timeout(crate::harness::PATIENCE),
+        )
+    }
+
+    /// Opens a connection for each request, and gives up after a while: then it has no answer.
+    pub(crate) fn fickle(address: SocketAddr, patience: Duration) -> Self {
         let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(crate::harness::PATIENCE)
-            .build()
-            .unwrap();
+            .timeout(patience)
+            .pool_max_idle_per_host(0);
         Self {
-            client,
+            gives_up: true,
+            ..Self::with(address, client)
+        }
+    }
+
+    fn with(address: SocketAddr, client: reqwest::ClientBuilder) -> Self {
+        Self {
+            client: client.no_proxy().build().unwrap(),
             base: format!("http://{address}"),
             is_patient: false,
+            gives_up: false,
         }
     }
 
     /// Repeats requests that the registry tells to try again. Without a grace period, a push can lose to
     /// collectors several times in a row.
-    pub(super) fn patient(self, is_patient: bool) -> Self {
+    pub(crate) fn patient(self, is_patient: bool) -> Self {
         Self { is_patient, ..self }
     }
 
     /// `None` if the connection broke before the end of the answer, because the registry is dead.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &self,
         method: Method,
         path: &str,
@@ -60,7 +76,7 @@ impl Http {
     }
 
     /// Sends a chunk with the offsets of its first and last byte.
-    pub(super) async fn ask_with(
+    pub(crate) async fn ask_with(
         &self,
         method: Method,
         path: &str,
@@ -80,7 +96,7 @@ impl Http {
         }
         let silent = |why: reqwest::Error| {
             assert!(
-                !why.is_timeout(),
+                self.gives_up || !why.is_timeout(),
                 "{what}: neither an answer nor an end of the connection"
             )
         };
@@ -105,11 +121,11 @@ impl Http {
     }
 
     /// Whether the request lost to collectors and has to be sent again.
-    pub(super) fn must_repeat(&self, answer: &Answer) -> bool {
+    pub(crate) fn must_repeat(&self, answer: &Answer) -> bool {
         self.is_patient && answer.is(503, "UNKNOWN") && answer.to_string().contains("try again")
     }
 
-    pub(super) async fn change(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Outcome {
+    pub(crate) async fn change(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Outcome {
         match self.ask(method, path, body).await.map(|answer| answer.status) {
             None => Outcome::Unknown,
             Some(status) if status.is_success() => Outcome::Done,
@@ -118,7 +134,7 @@ impl Http {
         }
     }
 
-    pub(super) async fn status(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> u16 {
+    pub(crate) async fn status(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> u16 {
         self.ask(method, path, body)
             .await
             .expect("an answer")
@@ -127,7 +143,7 @@ impl Http {
     }
 
     /// Checks that the blob is complete. It was acknowledged by `before`.
-    pub(super) async fn must_have(&self, repository: &str, digest: &str, before: &str) -> Option<()> {
+    pub(crate) async fn must_have(&self, repository: &str, digest: &str, before: &str) -> Option<()> {
         let answer = self
             .ask(Method::GET, &format!("/v2/{repository}/blobs/{digest}"), "")
             .await?
@@ -137,7 +153,7 @@ impl Http {
     }
 
     /// The digest of the existing manifest.
-    pub(super) async fn manifest(&self, repository: &str, reference: &str) -> Option<Option<String>> {
+    pub(crate) async fn manifest(&self, repository: &str, reference: &str) -> Option<Option<String>> {
         let answer = self
             .ask(
                 Method::GET,
@@ -160,16 +176,16 @@ impl Http {
 
 /// An answer and its request.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     request: String,
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
     /// Fails for any other status, and names the answer `before` that acknowledged the object.
-    pub(super) fn must_be(self, status: u16, before: &str) -> Self {
+    pub(crate) fn must_be(self, status: u16, before: &str) -> Self {
         assert_eq!(
             self.status.as_u16(),
             status,
@@ -178,7 +194,7 @@ impl Answer {
         self
     }
 
-    pub(super) fn must_hold(&self, digest: &str, before: &str) {
+    pub(crate) fn must_hold(&self, digest: &str, before: &str) {
         assert_eq!(
             digest_as(digest, &self.body),
             digest,
@@ -192,22 +208,22 @@ impl Answer {
     }
 
     /// Whether this is the only error.
-    pub(super) fn is(&self, status: u16, code: &str) -> bool {
+    pub(crate) fn is(&self, status: u16, code: &str) -> bool {
         let codes = || self.errors().iter().all(|error| error["code"] == code);
         self.status.as_u16() == status && !self.errors().is_empty() && codes()
     }
 
-    pub(super) fn errors(&self) -> Vec<Value> {
+    pub(crate) fn errors(&self) -> Vec<Value> {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         body["errors"].as_array().cloned().unwrap_or_default()
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|why| panic!("{self}: {why}"))
     }
 
     /// Empty if the header is missing.
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
@@ -225,7 +241,7 @@ impl fmt::Display for Answer {
     }
 }
 
-pub(super) fn sha512(bytes: &[u8]) -> String {
+pub(crate) fn sha512(bytes: &[u8]) -> String {
     let hex: String = Sha512::digest(bytes)
         .iter()
         .map(|byte| format!("{byte:02x}"))

@@ -12,7 +12,7 @@ mod durability;
 mod failing;
 mod filling;
 pub(crate) mod full;
-mod http;
+pub(crate) mod http;
 mod left;
 mod passes;
 mod rounds;

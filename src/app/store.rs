@@ -12,6 +12,7 @@ use crate::storage::local::{self, Local};
 use crate::storage::{BlobStore, Failure, RecordStore, STORE_ID};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An open store. Clones share it.
 #[derive(Clone)]
@@ -55,7 +56,7 @@ impl Store {
             }
             StorePlace::Bucket(place) => {
                 let mistake = |why: String| Mistake::new("storage.storageDriver", why);
-                let bucket = Bucket::open(place.settings.clone()).await;
+                let bucket = open_bucket(place.settings.clone()).await;
                 let bucket = bucket.map_err(|why| mistake(why.to_string()))?;
                 bucket.probe().await.map_err(|why| mistake(why.to_string()))?;
                 Ok(Self::of_bucket(bucket))
@@ -70,7 +71,7 @@ impl Store {
             StorePlace::Folder(folder) => return Ok(Self::of_folder(Local::open_existing(folder)?)),
             StorePlace::Bucket(bucket) => bucket,
         };
-        let store = Self::of_bucket(Bucket::open(bucket.settings.clone()).await?);
+        let store = Self::of_bucket(open_bucket(bucket.settings.clone()).await?);
         match store.records.get(STORE_ID).await {
             Ok(Some(_)) => Ok(store),
             Ok(None) => Err(NotOpened::NoStore(place.to_string())),
@@ -113,6 +114,26 @@ impl Store {
 
     pub(super) fn records(&self) -> &dyn RecordStore {
         &*self.records
+    }
+}
+
+async fn open_bucket(settings: bucket::Settings) -> Result<Bucket, bucket::OpenError> {
+    let requests = bucket::Requests {
+        observer: Arc::new(Counted),
+        ..bucket::Requests::default()
+    };
+    Bucket::open_with(settings, &requests).await
+}
+
+/// Counts the requests to a bucket in the metrics.
+#[derive(Debug)]
+struct Counted;
+
+impl bucket::Observer for Counted {
+    fn request(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+        metrics::counter!("wharfinger_store_requests_total", "operation" => operation, "outcome" => outcome)
+            .increment(1);
+        metrics::histogram!("wharfinger_store_request_seconds", "operation" => operation).record(took);
     }
 }
 

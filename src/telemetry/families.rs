@@ -308,6 +308,16 @@ pub const FAMILIES: &[Family] = &[
         &["part"],
         "Number of files of the store's `blobs` and `values`",
     ),
+    histogram(
+        "wharfinger_store_request_seconds",
+        &["operation"],
+        "Time from a request to the bucket to the beginning of its answer",
+    ),
+    counter(
+        "wharfinger_store_requests_total",
+        &["operation", "outcome"],
+        "Requests to the bucket: `refused` ones had a condition that did not hold, and `slow_down` ones were too many",
+    ),
     counter(
         "wharfinger_streams_reset_total",
         &["reason"],

@@ -81,6 +81,8 @@ pub(super) struct Objects {
     http: object_store::client::HttpClient,
     clock: Arc<StoreClock>,
     keys: Keys,
+    /// Whether the service's conditions are on generations, as Google's are. They stand for entity tags then.
+    has_generations: bool,
     budget: Budget,
     /// The bucket and its service, for messages.
     name: String,
@@ -118,6 +120,7 @@ impl Objects {
             http,
             clock,
             keys,
+            has_generations: matches!(settings.provider, Provider::Gcs { .. }),
             budget: Budget::new(),
             name: match &settings.endpoint {
                 Some(endpoint) => format!("the bucket {} at {endpoint}", settings.bucket),
@@ -136,6 +139,17 @@ impl Objects {
 
     fn path(&self, key: &str) -> object_store::Result<Path> {
         Ok(Path::parse(format!("{}{key}", self.root))?)
+    }
+
+    /// What names the state of an object.
+    fn tag(&self, entity_tag: Option<String>, generation: Option<String>) -> Arc<str> {
+        if self.has_generations {
+            generation.map(|generation| format!("\"{generation}\""))
+        } else {
+            entity_tag
+        }
+        .unwrap_or_default()
+        .into()
     }
 
     pub(super) const fn budget(&self) -> &Budget {
@@ -184,13 +198,14 @@ impl Objects {
     pub(super) async fn get(&self, key: &str, known: Option<&str>) -> object_store::Result<Reading> {
         let path = self.path(key)?;
         let options = GetOptions {
-            if_none_match: known.map(str::to_owned),
+            // A read has no condition on a generation.
+            if_none_match: known.filter(|_| !self.has_generations).map(str::to_owned),
             ..GetOptions::default()
         };
         let (path, options) = (&path, &options);
         let read = self.retried(|| async move {
             let found = self.service.get_opts(path, options.clone()).await?;
-            let tag = found.meta.e_tag.clone().unwrap_or_default().into();
+            let tag = self.tag(found.meta.e_tag.clone(), found.meta.version.clone());
             let written = Timestamp::from_millis(found.meta.last_modified.timestamp_millis());
             Ok(Object {
                 tag,
@@ -277,7 +292,7 @@ impl Objects {
             Condition::None => PutMode::Overwrite,
             Condition::Tag(tag) => PutMode::Update(UpdateVersion {
                 e_tag: Some(tag.to_owned()),
-                version: None,
+                version: self.has_generations.then(|| tag.trim_matches('"').to_owned()),
             }),
         };
         let (path, bytes, options) = (self.path(key)?, bytes.into(), PutOptions::from(mode));
@@ -297,7 +312,7 @@ impl Objects {
                 put?
             }
         };
-        Ok(put.e_tag.unwrap_or_default().into())
+        Ok(self.tag(put.e_tag, put.version))
     }
 
     /// Replaces what is at `to`.

@@ -68,9 +68,13 @@ async fn a_list_holds_its_prefix_only(store: Arc<impl RecordStore>) {
 
 async fn a_list_continues_after_any_key(store: Arc<impl RecordStore>) {
     let keys: Vec<String> = (0..250).map(|i| format!("t/{i:03}")).collect();
-    for key in &keys {
-        store.create(key, Bytes::new().into()).await.unwrap();
-    }
+    let create = |key: &String| Change {
+        key: key.clone(),
+        expected: None,
+        value: Some(Bytes::new().into()),
+    };
+    let created = store.change_each(keys.iter().map(create).collect()).await;
+    assert!(created.iter().all(Result::is_ok));
     let mut listed = Vec::new();
     let mut after = String::new();
     loop {
@@ -205,7 +209,7 @@ async fn a_list_goes_past_many_hidden_records(store: Arc<impl RecordStore>) {
     };
     assert!(
         store
-            .change_all(keys.iter().map(create).collect())
+            .change_each(keys.iter().map(create).collect())
             .await
             .iter()
             .all(Result::is_ok)

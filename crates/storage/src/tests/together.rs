@@ -9,6 +9,7 @@ contract! {
         an_empty_call_changes_nothing,
         many_changes_and_large_ones_are_done_together,
         versions_are_never_used_twice,
+        changes_in_any_order_are_each_for_themselves,
     ],
     places: [],
     timed: [],
@@ -166,6 +167,36 @@ async fn versions_are_never_used_twice(store: Arc<impl RecordStore>) {
         );
     }
     assert_eq!(seen.len(), 75);
+}
+
+async fn changes_in_any_order_are_each_for_themselves(store: Arc<impl RecordStore>) {
+    let keys: Vec<String> = (0..60).map(|number| format!("{number:02}")).collect();
+    let create = |key: &String| change(key, None, Some(value_of("1")));
+    let created = store.change_each(keys.iter().map(create).collect()).await;
+    let created: Vec<_> = created.into_iter().map(|one| one.unwrap().unwrap()).collect();
+    assert_eq!(list(&*store, "", "", 100).await, keys);
+    // Every third is deleted, every third is swapped, and the others are in another state than expected.
+    let next = |(number, version): (usize, &Version)| match number % 3 {
+        0 => change(&keys[number], Some(version), None),
+        1 => change(&keys[number], Some(version), Some(value_of("2"))),
+        _ => change(&keys[number], None, Some(value_of("3"))),
+    };
+    let changed = store
+        .change_each(created.iter().enumerate().map(next).collect())
+        .await;
+    for (number, changed) in changed.into_iter().enumerate() {
+        let now = store.get(&keys[number]).await.unwrap();
+        let now = now.map(|record| (record.version, record.value));
+        match number % 3 {
+            0 => assert_eq!((changed.unwrap(), now), (None, None)),
+            1 => assert_eq!(now, Some((changed.unwrap().unwrap(), text("2")))),
+            _ => {
+                assert!(is_conflict(changed));
+                assert_eq!(now, Some((created[number].clone(), text("1"))));
+            }
+        }
+    }
+    assert!(store.change_each(Vec::new()).await.is_empty());
 }
 
 /// A full store that makes several changes one by one, as the contract's own `change_all` does. The test kit's

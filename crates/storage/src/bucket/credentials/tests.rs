@@ -49,8 +49,10 @@ fn the_configuration_precedes_the_environment_the_profile_the_token_and_the_role
     )
     .unwrap();
     let file = ("AWS_SHARED_CREDENTIALS_FILE", file.path().to_str().unwrap());
-    let (access, secret) = ((ACCESS_KEY, "ENVIRONMENT"), (SECRET_KEY, "x"));
-    let (token, role) = ((TOKEN_FILE, "/token"), (ROLE, "arn:aws:iam::1:role/r"));
+    let access = (ACCESS_KEY, "ENVIRONMENT");
+    let secret = (SECRET_KEY, "x");
+    let token = (TOKEN_FILE, "/token");
+    let role = (ROLE, "arn:aws:iam::1:role/r");
     let given = settings(Credentials::Given {
         access_key: "GIVEN".to_owned(),
         secret_key: Secret::new("x"),

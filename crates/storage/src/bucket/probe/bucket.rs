@@ -93,7 +93,8 @@ async fn clocks(objects: &Objects) -> Found {
     if let Err(why) = objects.list("", "", 1).await {
         return unknown(why.to_string());
     }
-    let (ours, theirs) = (Clock::system().now(), objects.now());
+    let ours = Clock::system().now();
+    let theirs = objects.now();
     let difference = ours.since(theirs).max(theirs.since(ours)).as_secs();
     match difference {
         // The store's time has whole seconds.

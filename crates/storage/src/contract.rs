@@ -410,7 +410,7 @@ pub trait BlobStore: Send + Sync {
     fn remove<'a>(&'a self, name: &'a str, resume: &'a Resume) -> Answer<'a, ()>;
     /// Lists up to `limit` names in order, starting behind `after` (empty for the beginning), with the
     /// store's time of their last change. Foreign files are skipped. For checkers and collectors. All sealed
-    /// bytes are listed. Unsealed ones may be, and rests are not. A failure that is [`Unlisted`] says how to
+    /// bytes are listed. Unsealed ones may be, even if only a part of them is there. A failure that is [`Unlisted`] says how to
     /// continue.
     fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>>;
     /// The size of the smallest chunk, unless it is the last, that the store need not write twice. `None` if

@@ -137,8 +137,13 @@ impl Objects {
         self.clock.now()
     }
 
+    /// The key with the root.
+    pub(super) fn whole_key(&self, key: &str) -> String {
+        format!("{}{key}", self.root)
+    }
+
     fn path(&self, key: &str) -> object_store::Result<Path> {
-        Ok(Path::parse(format!("{}{key}", self.root))?)
+        Ok(Path::parse(self.whole_key(key))?)
     }
 
     /// What names the state of an object.
@@ -348,10 +353,10 @@ impl Objects {
         let under = format!("{}{prefix}", self.root);
         let mut query = vec![("uploads", ""), ("prefix", &under)];
         if !after.key.is_empty() {
-            query.extend([
-                ("key-marker", after.key.as_str()),
-                ("upload-id-marker", &after.upload),
-            ]);
+            query.push(("key-marker", &after.key));
+        }
+        if !after.upload.is_empty() {
+            query.push(("upload-id-marker", &after.upload));
         }
         let options = SignedUrlOptions::new().with_query(query);
         let (path, options) = (&Path::default(), &options);

@@ -22,10 +22,22 @@ pub(super) fn rests(blob: &str) -> String {
     format!("{blob}.")
 }
 
-/// The name of the blob at this key. `None` for a rest, and for a key that is not of this store.
+/// The name of the blob that the object at this key belongs to: its bytes, or a rest of it. `None` for a key that
+/// is not of this store.
 pub(super) fn name_at(key: &str) -> Option<&str> {
-    let (_, name) = key.rsplit_once('/')?;
-    (blob(name).ok()? == key).then_some(name)
+    let blob_key = key.split_once('.').map_or(key, |(blob_key, _)| blob_key);
+    let (_, name) = blob_key.rsplit_once('/')?;
+    (blob(name).ok()? == blob_key).then_some(name)
+}
+
+/// The key behind which the keys of all names after this one are. A name may be cut off.
+pub(super) fn behind(name: &str) -> String {
+    match name.get(..2) {
+        // The rests of a whole name belong to it.
+        Some(folder) if name.len() == 32 => format!("{ALL}{folder}/{name}.~"),
+        Some(folder) if name.len() > 2 => format!("{ALL}{folder}/{name}"),
+        _ => format!("{ALL}{name}"),
+    }
 }
 
 #[cfg(test)]
@@ -37,13 +49,12 @@ mod tests {
         let key = blob("0123456789abcdef0123456789abcdef").unwrap();
         assert_eq!(key, "d/01/0123456789abcdef0123456789abcdef");
         assert_eq!(name_at(&key), Some("0123456789abcdef0123456789abcdef"));
-        for other in [
-            &*new_rest(&key),
-            "d/02/0123456789abcdef0123456789abcdef",
-            "d/01/x",
-            "d/01/",
-            "",
-        ] {
+        assert_eq!(name_at(&new_rest(&key)), name_at(&key));
+        assert!(behind("0123456789abcdef0123456789abcdef") > new_rest(&key));
+        assert!(
+            behind("0123456789abcdef0123456789abcdef") < blob("0123456789abcdef0123456789abcdeg").unwrap()
+        );
+        for other in ["d/02/0123456789abcdef0123456789abcdef", "d/01/x", "d/01/", ""] {
             assert_eq!(name_at(other), None, "{other}");
         }
         assert_ne!(new_rest(&key), new_rest(&key));

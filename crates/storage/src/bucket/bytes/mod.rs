@@ -6,6 +6,7 @@
 
 mod core;
 mod keys;
+mod listing;
 mod memory;
 mod plan;
 mod reading;
@@ -171,36 +172,6 @@ impl Blobs {
         self.core.remove(name, Saved::read(resume)).await
     }
 
-    async fn list(&self, after: &str, limit: usize) -> Result<Vec<Written>, Failure> {
-        let mut found: Vec<Written> = Vec::new();
-        let mut last = match (after.len(), after.get(..2)) {
-            (3.., Some(folder)) => format!("{}{folder}/{after}", keys::ALL),
-            _ => format!("{}{after}", keys::ALL),
-        };
-        while found.len() < limit {
-            let wanted = (limit - found.len()).min(1000);
-            let page = self
-                .core
-                .objects
-                .list(keys::ALL, &last, wanted)
-                .await
-                .map_err(|why| self.core.failed(why))?;
-            let Some(end) = page.last() else { break };
-            last.clone_from(&end.key);
-            let ended = page.len() < wanted;
-            found.extend(page.into_iter().filter_map(|entry| {
-                Some(Written {
-                    key: keys::name_at(&entry.key)?.to_owned(),
-                    written: entry.written,
-                })
-            }));
-            if ended {
-                break;
-            }
-        }
-        Ok(found)
-    }
-
     /// Runs `work`. While it waits for memory, takes that from uploads which do not use theirs.
     async fn relieving<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
@@ -243,12 +214,6 @@ impl Bucket {
     pub(crate) fn memory_in_use(&self) -> u64 {
         self.blobs.core.memory.used()
     }
-
-    /// Aborts up to `limit` multipart uploads that began so long ago, and returns how many. A process that
-    /// crashes may leave one that no record names. A rule of the bucket can do the same.
-    pub async fn abort_uploads(&self, older_than: Duration, limit: usize) -> Result<usize, Failure> {
-        self.blobs.core.sweep(older_than, limit).await
-    }
 }
 
 impl BlobStore for Bucket {
@@ -284,7 +249,7 @@ impl BlobStore for Bucket {
     }
 
     fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>> {
-        self.blobs.list(after, limit).boxed()
+        self.blobs.core.list(after, limit).boxed()
     }
 
     fn least_chunk(&self) -> Option<u64> {

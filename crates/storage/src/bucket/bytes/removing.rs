@@ -1,12 +1,11 @@
-//! Removing a blob with everything that belongs to it, and what crashed processes have left.
+//! Removing a blob with everything that belongs to it.
 
 use super::core::Core;
 use super::keys;
 use super::saved::Saved;
 use crate::Failure;
-use crate::bucket::uploads::{Marker, Unfinished};
+use crate::bucket::uploads::Marker;
 use futures_util::future::{join3, try_join_all};
-use std::time::Duration;
 
 /// How many rests are removed at once.
 const PAGE: usize = 100;
@@ -55,29 +54,5 @@ impl Core {
             next = page.next.filter(|next| *next != marker);
         }
         Ok(())
-    }
-
-    /// Aborts multipart uploads that began so long ago, up to `limit`. Returns how many.
-    pub(super) async fn sweep(&self, older_than: Duration, limit: usize) -> Result<usize, Failure> {
-        let now = self.objects.now();
-        let is_old = |found: &&Unfinished| found.begun.is_some_and(|begun| now.since(begun) >= older_than);
-        let mut swept = 0;
-        let mut next = Some(Marker::default());
-        while let Some(marker) = next {
-            let page = self
-                .objects
-                .uploads(keys::ALL, &marker)
-                .await
-                .map_err(|why| self.failed(why))?;
-            for found in page.found.iter().filter(is_old).take(limit - swept) {
-                self.objects
-                    .abort(&found.key, &found.upload)
-                    .await
-                    .map_err(|why| self.failed(why))?;
-                swept += 1;
-            }
-            next = page.next.filter(|next| *next != marker && swept < limit);
-        }
-        Ok(swept)
     }
 }

@@ -6,19 +6,17 @@ use super::large::{Turn, worked};
 use super::omitted::Step;
 use super::records::unless_unreadable;
 use super::states::manifest::{self, ManifestRecord};
-use super::tags::SeenTag;
 use super::typed_store::{Base, Found, Reading, until_settled};
 use super::{Error, Registry, keys, to_its_end};
 use crate::access::{Permit, Read, Write};
 use crate::limits::MANIFEST_BYTES;
 use crate::oci::{
-    Algorithm, Condition, Digest, Flaw, InvalidManifest, Manifest, Place, Reference, RepositoryName, Tag,
+    Algorithm, Condition, Digest, Flaw, InvalidManifest, Manifest, Reference, RepositoryName, Tag,
 };
 use crate::storage::Version;
 use bytes::Bytes;
-use futures_util::future::{join, join4, try_join_all};
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use futures_util::future::join4;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A manifest as it was pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,25 +38,22 @@ pub struct Pushed {
 }
 
 /// A manifest whose entries are written and whose content exists.
-struct Complete {
+pub(super) struct Complete {
     /// What is missing, if the repository is sparse.
-    missing: Vec<Digest>,
+    pub missing: Vec<Digest>,
     /// The back reference of the tag, as it was written.
-    back: Option<Version>,
+    pub back: Option<Version>,
 }
 
 /// A manifest that is being pushed.
-struct Pushing {
-    record: ManifestRecord,
-    manifest: Manifest,
+pub(super) struct Pushing {
+    pub record: ManifestRecord,
+    pub manifest: Manifest,
     /// Whether the sizes in its descriptors are checked.
-    checked: bool,
+    pub checked: bool,
     /// Held until the push ends, even if the client disconnects.
     _turn: Turn,
 }
-
-/// How many records are checked side by side. It bounds the memory of a push with many layers.
-const AT_ONCE: usize = 32;
 
 impl Registry {
     /// A manifest as it is stored now.
@@ -210,124 +205,6 @@ impl Registry {
         .await
     }
 
-    async fn commit_with_tag(
-        &self,
-        condition: &Condition,
-        permit: &Permit<Write>,
-        tag: &Tag,
-        digest: &Digest,
-        pushed: &Pushing,
-    ) -> Result<Vec<Digest>, Error> {
-        let met = Condition::default();
-        let written = AtomicBool::new(false);
-        let (mut seen, mut announced) = self.begin_tagged(condition, permit, tag, digest, pushed).await?;
-        until_settled(|| {
-            let (seen, announced) = (seen.take(), announced.take());
-            let (met, written) = (&met, &written);
-            async move {
-                // After the first write the tag is this push's own, so the condition must not be checked again.
-                let condition = if written.load(Ordering::SeqCst) {
-                    met
-                } else {
-                    condition
-                };
-                // The creation of an immutable tag has more steps.
-                let early = Some(tag).filter(|tag| seen.is_some() && !permit.is_immutable(tag));
-                let committed = self
-                    .commit(permit.repository(), digest, pushed, early, announced)
-                    .await?;
-                if let (Some(seen), Some(back)) = (seen, committed.back) {
-                    let placed = self.place_tag(condition, permit, tag, digest, seen).await?;
-                    let Some(previous) = placed else { return Ok(None) };
-                    written.store(true, Ordering::SeqCst);
-                    let stays = self.stays_tagged(permit.repository(), digest, tag, &back).await;
-                    self.leave_previous(permit.repository(), previous, tag).await?;
-                    return Ok(stays?.then_some(committed.missing));
-                }
-                if !self.write_tag(condition, permit, tag, digest).await? {
-                    return Ok(None);
-                }
-                written.store(true, Ordering::SeqCst);
-                // If the manifest was deleted meanwhile, the push starts again.
-                let stays = self.stays(permit.repository(), digest).await?;
-                Ok(stays.then_some(committed.missing))
-            }
-        })
-        .await
-    }
-
-    /// Checks whether the tag may be written, which rejects most pushes before the manifest is stored. The write of
-    /// the tag checks again. On a shared store each request takes long, so the manifest is announced meanwhile, on the
-    /// guess that it is new.
-    async fn begin_tagged(
-        &self,
-        condition: &Condition,
-        permit: &Permit<Write>,
-        tag: &Tag,
-        digest: &Digest,
-        pushed: &Pushing,
-    ) -> Result<(Option<SeenTag>, Option<Base>), Error> {
-        let check = self.check_tag(condition, permit, tag, digest);
-        if !self.settings.shared || self.omitted.has(Step::Announcing) {
-            return Ok((check.await?, None));
-        }
-        let key = keys::manifest(permit.repository(), digest);
-        let (checked, announced) = join(check, self.records.create(&key, &pushed.record)).await;
-        let announced = announced.map(|version| version.map(Base::created));
-        match (checked, announced) {
-            (Ok(seen), announced) => Ok((seen, announced?)),
-            (Err(refused), Ok(Some(base))) => {
-                let withdrawn = self.give_up(permit.repository(), digest, &base, &pushed.record);
-                if let Err(why) = Box::pin(withdrawn).await {
-                    tracing::warn!(repo.name = %permit.repository(), manifest.digest = %digest, "could not remove the announcement of a rejected push; the garbage collector removes it: {why}");
-                }
-                Err(refused)
-            }
-            (Err(refused), _) => Err(refused),
-        }
-    }
-
-    /// Whether the manifest of a tag that was just written still exists, and has the tag's back reference. The two
-    /// reads may run side by side, because a back reference that has not changed since it was written was there for
-    /// every deletion that may have hidden the manifest in between.
-    async fn stays_tagged(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        tag: &Tag,
-        back: &Version,
-    ) -> Result<bool, Error> {
-        let key = keys::back_reference(repository, digest, tag);
-        let (is_still, stays) = join(self.records.is_still(&key, back), self.stays(repository, digest)).await;
-        if unless_unreadable(is_still)? == Some(true) {
-            return stays;
-        }
-        // A clearing that began before the tag was written has condemned or deleted it since.
-        self.records.mark(&key).await?;
-        self.stays(repository, digest).await
-    }
-
-    /// Clears the back reference of the manifest at which the tag pointed before. It is only a hint, so on a shared
-    /// store the client does not wait for it.
-    async fn leave_previous(
-        &self,
-        repository: &RepositoryName,
-        previous: Option<Digest>,
-        tag: &Tag,
-    ) -> Result<(), Error> {
-        let Some(previous) = previous else { return Ok(()) };
-        if !self.settings.shared {
-            return self.is_off(repository, &previous, tag).await;
-        }
-        let (registry, repository, tag) = (self.clone(), repository.clone(), tag.clone());
-        tokio::spawn(async move {
-            if let Err(why) = registry.is_off(&repository, &previous, &tag).await {
-                tracing::debug!(repo.name = %repository, "an outdated entry of a tag remains until the garbage collector clears it: {why}");
-            }
-        });
-        Ok(())
-    }
-
     /// The error for a manifest that was not found: either the repository or only the manifest is unknown.
     pub(super) async fn unknown_manifest(&self, repository: &RepositoryName) -> Result<Error, Error> {
         let exists = self
@@ -389,7 +266,7 @@ impl Registry {
     /// Announces the manifest, which protects what it needs from collectors, then checks that all of it
     /// exists, and commits. A manifest that is already committed is checked as well. With a `tag`, also writes the
     /// tag's back reference. `announced` is an announcement that this push has already made.
-    async fn commit(
+    pub(super) async fn commit(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
@@ -574,168 +451,6 @@ impl Registry {
         Ok(Complete { missing, back: back? })
     }
 
-    /// Protects what the manifest needs. Returns what is missing if the repository is sparse. Otherwise
-    /// missing content is an error.
-    async fn missing(
-        &self,
-        repository: &RepositoryName,
-        record: &ManifestRecord,
-        pushed: &Pushing,
-    ) -> Result<Vec<Digest>, Error> {
-        let mut missing = Vec::new();
-        let mut held = HashMap::new();
-        for blobs in record.header.blobs.chunks(AT_ONCE) {
-            let sizes = try_join_all(blobs.iter().map(|blob| self.hold_blob(repository, &blob.0)));
-            for (blob, size) in blobs.iter().zip(sizes.await?) {
-                match size {
-                    Some(size) => drop(held.insert(&blob.0, size)),
-                    None => missing.push(blob.0.clone()),
-                }
-            }
-        }
-        for children in record.header.manifests.chunks(AT_ONCE) {
-            let sizes = try_join_all(
-                children
-                    .iter()
-                    .map(|child| self.hold_manifest(repository, &child.0)),
-            );
-            for (child, size) in children.iter().zip(sizes.await?) {
-                match size {
-                    Some(size) => drop(held.insert(&child.0, size)),
-                    None => missing.push(child.0.clone()),
-                }
-            }
-        }
-        if record.header.sparse {
-            return Ok(missing);
-        }
-        if !missing.is_empty() {
-            let other_kind = self
-                .of_another_kind(repository, &pushed.manifest, &missing)
-                .await?;
-            return Err(other_kind.map_or(Error::MissingReferences(missing), |flaw| {
-                InvalidManifest::from(flaw).into()
-            }));
-        }
-        if pushed.checked {
-            self.check_sizes(repository, &pushed.manifest, &held).await?;
-        }
-        Ok(missing)
-    }
-
-    /// Finds missing content that exists as the other kind: a manifest where a blob is needed, or a blob
-    /// where a manifest is needed. A client cannot fix this by pushing the content again.
-    async fn of_another_kind(
-        &self,
-        repository: &RepositoryName,
-        manifest: &Manifest,
-        missing: &[Digest],
-    ) -> Result<Option<Flaw>, Error> {
-        let missing: HashSet<&Digest> = missing.iter().collect();
-        for blob in manifest
-            .blobs
-            .iter()
-            .filter(|blob| missing.contains(&blob.digest))
-        {
-            if self.size_of_manifest(repository, &blob.digest).await?.is_some() {
-                return Ok(Some(Flaw::IsManifest {
-                    place: blob.place,
-                    digest: blob.digest.clone(),
-                }));
-            }
-        }
-        for child in manifest
-            .manifests
-            .iter()
-            .filter(|child| missing.contains(&child.digest))
-        {
-            if self.size_of_blob(repository, &child.digest).await?.is_some() {
-                return Ok(Some(Flaw::IsBlob {
-                    place: child.place,
-                    digest: child.digest.clone(),
-                }));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Compares the sizes in the descriptors with those of the content. `held` has the sizes that are already
-    /// known.
-    async fn check_sizes(
-        &self,
-        repository: &RepositoryName,
-        manifest: &Manifest,
-        held: &HashMap<&Digest, u64>,
-    ) -> Result<(), Error> {
-        let foreign = manifest
-            .foreign
-            .iter()
-            .map(|layer| &layer.digest)
-            .collect::<HashSet<_>>();
-        for referred in manifest.referred() {
-            let place = referred.place;
-            let digest = &referred.digest;
-            let found = match held.get(digest) {
-                Some(size) => Some(*size),
-                None if foreign.contains(digest) => self.size_of_blob(repository, digest).await?,
-                None => self.size_of_manifest(repository, digest).await?,
-            };
-            if let (Some(said), Some(held)) = (referred.size, found)
-                && said != held
-            {
-                return Err(InvalidManifest::from(Flaw::OtherSize {
-                    place,
-                    digest: digest.clone(),
-                    said,
-                    held,
-                })
-                .into());
-            }
-        }
-        Ok(())
-    }
-
-    /// A child of an index is treated as a blob if its media type is not a manifest's, unless the repository
-    /// has it only as a manifest.
-    async fn sort_children(&self, repository: &RepositoryName, manifest: &mut Manifest) -> Result<(), Error> {
-        let mut blobs = Vec::new();
-        let mut manifests = Vec::new();
-        for blob in std::mem::take(&mut manifest.blobs) {
-            let is_manifest = matches!(blob.place, Place::Manifest(_))
-                && self.size_of_blob(repository, &blob.digest).await?.is_none()
-                && self.size_of_manifest(repository, &blob.digest).await?.is_some();
-            if is_manifest {
-                manifests.push(blob)
-            } else {
-                blobs.push(blob)
-            }
-        }
-        manifest.blobs = blobs;
-        manifest.manifests.append(&mut manifests);
-        Ok(())
-    }
-
-    /// The size of a readable manifest.
-    async fn size_of_manifest(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<Option<u64>, Error> {
-        let found =
-            unless_unreadable(self.records.look_up(&keys::manifest(repository, digest)).await)?.flatten();
-        Ok(found
-            .filter(|found| found.record.is_readable())
-            .map(|found| found.record.bytes.len() as u64))
-    }
-
-    /// The size of a blob that the repository serves.
-    async fn size_of_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Error> {
-        let found = unless_unreadable(self.records.look_up(&keys::link(digest, repository)).await)?.flatten();
-        Ok(found
-            .filter(|found| found.record.generation.is_some())
-            .map(|found| found.record.size))
-    }
-
     /// Protects the manifest from collection and returns whether it exists. A condemned manifest is rescued.
     pub(super) async fn stays(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         self.hold_manifest(repository, digest)
@@ -744,7 +459,7 @@ impl Registry {
     }
 
     /// Like [`stays`](Self::stays), but returns the size.
-    async fn hold_manifest(
+    pub(super) async fn hold_manifest(
         &self,
         repository: &RepositoryName,
         digest: &Digest,

@@ -10,6 +10,7 @@
 mod backup;
 mod blobs;
 mod body;
+mod checking;
 pub mod collect;
 mod convert;
 mod deleting;
@@ -37,6 +38,7 @@ pub mod retention;
 pub mod scrub;
 mod states;
 mod suspecting;
+mod tagged;
 mod tags;
 #[cfg(test)]
 mod tests;

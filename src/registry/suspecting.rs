@@ -4,9 +4,9 @@
 
 use super::states::blob::{BlobRecord, Own};
 use super::typed_store::Found;
-use super::uploads::Taken;
+use super::upload_id::UploadId;
 use super::{Error, Registry, keys};
-use crate::oci::Digest;
+use crate::oci::{Digest, RepositoryName};
 use crate::secret::Secret;
 use crate::storage::{Answer, BlobFile, Failure};
 use bytes::Bytes;
@@ -214,6 +214,12 @@ impl Registry {
     }
 }
 
+/// Names the session of a closed upload.
+pub(super) struct ClosedUpload {
+    pub repository: RepositoryName,
+    pub id: UploadId,
+}
+
 /// The bytes that a push has written. They are published at most once, and compared with the bytes that the
 /// blob already has.
 pub(super) struct Brought {
@@ -224,13 +230,13 @@ pub(super) struct Brought {
     used_up: AtomicBool,
     guessed: AtomicBool,
     /// On a shared store, the closed upload. The bytes may be published while it stays closed.
-    upload: Option<Taken>,
+    upload: Option<ClosedUpload>,
     /// The name of bytes that turned out to be the same.
     same: Mutex<Option<String>>,
 }
 
 impl Brought {
-    pub(super) fn new(own: Own, upload: Option<Taken>) -> Self {
+    pub(super) fn new(own: Own, upload: Option<ClosedUpload>) -> Self {
         Self {
             own,
             new: true,
@@ -278,7 +284,7 @@ impl Brought {
         self.used_up.store(true, Ordering::SeqCst);
     }
 
-    pub(super) const fn upload(&self) -> Option<&Taken> {
+    pub(super) const fn upload(&self) -> Option<&ClosedUpload> {
         self.upload.as_ref()
     }
 

@@ -56,7 +56,8 @@ impl Counted {
 
     /// How many requests the client waits for one after the other, and how many there are in all.
     async fn of<T>(&self, work: impl Future<Output = Result<T, Error>>) -> (u64, usize) {
-        let (begun, before) = (Instant::now(), self.requests());
+        let begun = Instant::now();
+        let before = self.requests();
         Box::pin(work).await.unwrap();
         let rounds = begun.elapsed().as_secs();
         // Work that the client does not wait for.
@@ -70,7 +71,9 @@ async fn the_requests_of_each_operation() {
     let counted = Counted::new();
     let registry = &counted.registry;
     let mut table = Vec::new();
-    let (create, read, write) = (create(R), read(R), write(R));
+    let create = create(R);
+    let read = read(R);
+    let write = write(R);
     let other: Permit<Create> = super::create("other");
     let pusher = pusher(R);
     push_blob(registry, R, b"first").await;

@@ -3,7 +3,7 @@
 use super::super::hashing::Hasher;
 use super::super::states::blob::Own;
 use super::super::states::session::SessionState;
-use super::super::suspecting::{Brought, part};
+use super::super::suspecting::{Brought, ClosedUpload, part};
 use super::super::typed_store::contended;
 use super::super::upload_id::UploadId;
 use super::super::usage::Adds;
@@ -424,7 +424,10 @@ impl Closing {
                 name: upload.id.to_string(),
                 size,
             },
-            registry.settings.shared.then(|| upload.clone()),
+            registry.settings.shared.then(|| ClosedUpload {
+                repository: upload.repository.clone(),
+                id: upload.id.clone(),
+            }),
         );
         let published = registry.publish(&upload.repository, &digest, Some(brought)).await;
         match &published {

@@ -18,7 +18,6 @@ mod taken;
 pub(super) use claims::Claims;
 pub use finish::Pusher;
 pub(super) use open::OpenUploads;
-pub(super) use taken::Taken;
 
 use super::states::session::{Session, SessionState};
 use super::typed_store::{Base, contended};
@@ -27,6 +26,7 @@ use super::{Error, Registry, keys};
 use crate::access::{Create, Permit};
 use crate::oci::Algorithm;
 use std::time::Duration;
+use taken::Taken;
 
 /// How long an upload lives after its last chunk.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);

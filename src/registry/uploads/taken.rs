@@ -3,6 +3,7 @@
 use super::super::omitted::Step;
 use super::super::records::unless_unreadable;
 use super::super::states::session::{Session, SessionState};
+use super::super::suspecting::ClosedUpload;
 use super::super::typed_store::{Base, TypedStore};
 use super::super::upload_id::UploadId;
 use super::super::{Error, Registry, keys};
@@ -67,7 +68,7 @@ impl Registry {
     }
 
     /// Whether the upload is still closed, and no other request has ended it.
-    pub(in crate::registry) async fn is_still_closed(&self, upload: &Taken) -> Result<bool, Error> {
+    pub(in crate::registry) async fn is_still_closed(&self, upload: &ClosedUpload) -> Result<bool, Error> {
         if self.omitted.has(Step::CheckingTheSession) {
             return Ok(true);
         }

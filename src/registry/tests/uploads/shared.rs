@@ -111,7 +111,8 @@ async fn an_upload_is_closed_before_it_is_sealed_and_only_its_closer_publishes_i
     let bench = Bench::new();
     let [one, two] = replicas(&bench);
     let id = one.begin().await;
-    let (seen, other) = (bench.store.clone(), two.registry.clone());
+    let seen = bench.store.clone();
+    let other = two.registry.clone();
     let key = bench.keys("u/").await[0].clone();
     let again = id.clone();
     one.bytes.before_seal(Box::pin(async move {
@@ -144,7 +145,8 @@ async fn an_upload_that_ends_while_it_is_closed_is_not_published() {
             two.bytes.remove(&name, &Resume::default()).await.unwrap();
         }
         let id = one.begin().await;
-        let (other, ended) = (two.registry.clone(), id.clone());
+        let other = two.registry.clone();
+        let ended = id.clone();
         one.bytes.before_seal(Box::pin(async move {
             other.cancel(&create(R), &ended).await.unwrap();
         }));

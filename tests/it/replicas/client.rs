@@ -157,7 +157,8 @@ impl Client {
     }
 
     async fn read_tag(&mut self) {
-        let (repository, tag) = (self.repository(), self.tag());
+        let repository = self.repository();
+        let tag = self.tag();
         let method = self.dice.choice([Method::GET, Method::HEAD]).unwrap();
         let path = format!("/v2/{repository}/manifests/{tag}");
         let begun = self.known.history.now();
@@ -178,7 +179,8 @@ impl Client {
     }
 
     async fn delete_tag(&mut self) {
-        let (repository, tag) = (self.repository(), self.tag());
+        let repository = self.repository();
+        let tag = self.tag();
         let register = register(repository, tag);
         let begun = self.known.history.now();
         let ticket = self.known.history.begin(&register, Act::Write(None));

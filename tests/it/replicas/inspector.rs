@@ -112,7 +112,8 @@ fn escaped(text: &str, is_path: bool) -> String {
 
 /// The texts of all elements with this name.
 fn texts(xml: &str, name: &str) -> Vec<String> {
-    let (start, end) = (format!("<{name}>"), format!("</{name}>"));
+    let start = format!("<{name}>");
+    let end = format!("</{name}>");
     let parts = xml.split(&start).skip(1);
     parts
         .map(|part| part.split(&end).next().unwrap().replace("&amp;", "&"))

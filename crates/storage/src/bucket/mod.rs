@@ -17,6 +17,7 @@ mod others;
 pub mod probe;
 mod records;
 mod retry;
+mod service;
 mod settings;
 mod uploads;
 mod web_identity;

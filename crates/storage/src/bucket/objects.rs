@@ -4,8 +4,8 @@
 use super::OpenError;
 use super::clock::StoreClock;
 use super::credentials::{Environment, Keys};
-use super::others;
 use super::retry::{Attempts, Budget, Verdict, verdict};
+use super::service::{Service, client_options, service};
 use super::settings::{Provider, Settings};
 use super::uploads::{Marker, Uploads};
 use super::wire::{Requests, Wire};
@@ -13,15 +13,13 @@ use crate::Failure;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use http::header::IF_MATCH;
-use object_store::aws::AmazonS3Builder;
 use object_store::client::{HttpConnector, HttpRequestBody, HttpResponse};
-use object_store::list::{PaginatedListOptions, PaginatedListStore};
-use object_store::multipart::{MultipartStore, PartId};
+use object_store::list::PaginatedListOptions;
+use object_store::multipart::PartId;
 use object_store::path::Path;
-use object_store::signer::{SignedUrlOptions, Signer};
+use object_store::signer::SignedUrlOptions;
 use object_store::{
-    Certificate, ClientOptions, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-    RetryConfig, UpdateVersion,
+    GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion,
 };
 use std::fmt;
 use std::ops::Range;
@@ -66,10 +64,6 @@ pub(super) enum Condition<'a> {
     /// Only for names that are written once.
     None,
 }
-
-/// What this module needs of a service.
-trait Service: ObjectStore + PaginatedListStore + MultipartStore + Signer {}
-impl<T: ObjectStore + PaginatedListStore + MultipartStore + Signer> Service for T {}
 
 /// A bucket, seen from its root.
 pub(super) struct Objects {
@@ -207,7 +201,8 @@ impl Objects {
             if_none_match: known.filter(|_| !self.has_generations).map(str::to_owned),
             ..GetOptions::default()
         };
-        let (path, options) = (&path, &options);
+        let path = &path;
+        let options = &options;
         let read = self.retried(|| async move {
             let found = self.service.get_opts(path, options.clone()).await?;
             let tag = self.tag(found.meta.e_tag.clone(), found.meta.version.clone());
@@ -300,7 +295,9 @@ impl Objects {
                 version: self.has_generations.then(|| tag.trim_matches('"').to_owned()),
             }),
         };
-        let (path, bytes, options) = (self.path(key)?, bytes.into(), PutOptions::from(mode));
+        let path = self.path(key)?;
+        let bytes = bytes.into();
+        let options = PutOptions::from(mode);
         let put = match condition {
             Condition::None => {
                 let send = || self.sending.put_opts(&path, bytes.clone(), options.clone());
@@ -322,7 +319,8 @@ impl Objects {
 
     /// Replaces what is at `to`.
     pub(super) async fn copy(&self, from: &str, to: &str) -> object_store::Result<()> {
-        let (from, to) = (self.path(from)?, self.path(to)?);
+        let from = self.path(from)?;
+        let to = self.path(to)?;
         self.retried(|| self.service.copy(&from, &to)).await
     }
 
@@ -359,7 +357,8 @@ impl Objects {
             query.push(("upload-id-marker", &after.upload));
         }
         let options = SignedUrlOptions::new().with_query(query);
-        let (path, options) = (&Path::default(), &options);
+        let path = &Path::default();
+        let options = &options;
         let listed = self.retried(|| async move {
             let answer = self.signed(http::Method::GET, path, options).await?;
             match answer.status() {
@@ -456,7 +455,9 @@ impl Objects {
         number: usize,
         bytes: impl Into<PutPayload>,
     ) -> object_store::Result<String> {
-        let (path, upload, bytes) = (self.path(key)?, upload.to_owned(), bytes.into());
+        let path = self.path(key)?;
+        let upload = upload.to_owned();
+        let bytes = bytes.into();
         let part = self
             .retried(|| self.sending.put_part(&path, &upload, number, bytes.clone()))
             .await?;
@@ -476,7 +477,8 @@ impl Objects {
                 content_id: tag.clone(),
             })
             .collect();
-        let (path, upload) = (self.path(key)?, upload.to_owned());
+        let path = self.path(key)?;
+        let upload = upload.to_owned();
         self.retried(|| self.service.complete_multipart(&path, &upload, parts.clone()))
             .await?;
         Ok(())
@@ -484,7 +486,8 @@ impl Objects {
 
     /// Not an error if there is no such upload.
     pub(super) async fn abort(&self, key: &str, upload: &str) -> object_store::Result<()> {
-        let (path, upload) = (self.path(key)?, upload.to_owned());
+        let path = self.path(key)?;
+        let upload = upload.to_owned();
         let aborted = self
             .retried(|| self.service.abort_multipart(&path, &upload))
             .await;
@@ -506,79 +509,6 @@ fn unless_absent<T>(answer: object_store::Result<T>) -> object_store::Result<Opt
 const SENDING: Duration = Duration::from_secs(5 * 60);
 /// How long the signature of a request is valid that is sent at once. This process's clock may be slow.
 const SIGNED_FOR: Duration = Duration::from_secs(30 * 60);
-
-fn service(
-    settings: &Settings,
-    options: &ClientOptions,
-    wire: &Wire,
-    retry: RetryConfig,
-    keys: &Keys,
-    signs_bytes: bool,
-) -> object_store::Result<Arc<dyn Service>> {
-    match &settings.provider {
-        Provider::S3 => {
-            let builder = AmazonS3Builder::new()
-                .with_bucket_name(&settings.bucket)
-                .with_region(keys.region())
-                .with_credentials(keys.provider())
-                .with_virtual_hosted_style_request(!settings.path_style)
-                .with_client_options(options.clone())
-                .with_http_connector(wire.clone())
-                .with_disable_bulk_delete(true)
-                .with_unsigned_payload(!signs_bytes)
-                .with_retry(retry);
-            let builder = match bucket_url(settings) {
-                Some(url) => builder.with_endpoint(url),
-                None => builder,
-            };
-            Ok(Arc::new(builder.build()?))
-        }
-        Provider::Gcs { key_file } => {
-            let builder = others::gcs(settings, key_file.as_deref())
-                .with_client_options(options.clone())
-                .with_http_connector(wire.clone())
-                .with_retry(retry);
-            Ok(Arc::new(builder.build()?))
-        }
-        Provider::Azure { account, key } => {
-            let builder = others::azure(settings, account, key.as_ref())
-                .with_client_options(options.clone())
-                .with_http_connector(wire.clone())
-                .with_retry(retry);
-            Ok(Arc::new(builder.build()?))
-        }
-    }
-}
-
-/// The URL under which S3 finds the bucket, if it is not Amazon's.
-fn bucket_url(settings: &Settings) -> Option<String> {
-    let endpoint = settings.endpoint.as_ref()?;
-    match endpoint.split_once("://") {
-        Some((scheme, host)) if !settings.path_style => {
-            Some(format!("{scheme}://{}.{host}", settings.bucket))
-        }
-        _ => Some(endpoint.clone()),
-    }
-}
-
-fn client_options(settings: &Settings, requests: &Requests) -> Result<ClientOptions, OpenError> {
-    let failed = |why: String| OpenError::new(&settings.bucket, why);
-    let mut options = ClientOptions::new()
-        .with_allow_http(settings.tls.plain)
-        .with_allow_invalid_certificates(settings.tls.skip_verify)
-        .with_connect_timeout(requests.connect)
-        .with_read_timeout(requests.answer)
-        .with_timeout_disabled();
-    if let Some(file) = &settings.tls.authorities {
-        let pem = std::fs::read(file).map_err(|why| failed(format!("{}: {why}", file.display())))?;
-        let authorities =
-            Certificate::from_pem_bundle(&pem).map_err(|why| failed(format!("{}: {why}", file.display())))?;
-        for authority in authorities {
-            options = options.with_root_certificate(authority);
-        }
-    }
-    Ok(options)
-}
 
 #[derive(Debug, thiserror::Error)]
 #[error("{name}: {source}")]

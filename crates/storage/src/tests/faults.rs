@@ -1,6 +1,6 @@
 //! What a bucket does when its store fails in the middle of a request.
 
-use super::buckets::{BEFORE, InFake};
+use super::buckets::InFake;
 use super::*;
 use crate::bucket::Bucket;
 use futures_util::future::join_all;
@@ -9,25 +9,26 @@ use wharfinger_testkit::s3::{
     Chaos, Conditions, Fake, Fault, Gate, Listing, On, Operation, Refusal, Seen, When,
 };
 
-const KEY: &str = "r/app!/t/v1";
+pub(super) const KEY: &str = "r/app!/t/v1";
 /// The name of its object.
 const NAME_OF_KEY: &str = "records/r._app!._t._v1";
 
 /// A bucket and another client of it.
-struct Site {
-    place: InFake,
-    bucket: Arc<Bucket>,
-    other: Arc<Bucket>,
+pub(super) struct Site {
+    pub place: InFake,
+    pub bucket: Arc<Bucket>,
+    pub other: Arc<Bucket>,
 }
 
 impl Site {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let place = InFake::new().unwrap();
-        let [bucket, other] = [place.open().await, place.open().await];
+        let bucket = place.open().await;
+        let other = place.open().await;
         Self { place, bucket, other }
     }
 
-    async fn fake(&self) -> &Fake {
+    pub(super) async fn fake(&self) -> &Fake {
         self.place.fake().await
     }
 
@@ -49,7 +50,7 @@ impl Site {
     }
 }
 
-fn on(operation: Operation) -> On {
+pub(super) fn on(operation: Operation) -> On {
     On::operation(operation).under("records/")
 }
 
@@ -401,11 +402,8 @@ async fn a_list_whose_pages_are_out_of_step_has_each_record_once() {
     }
 }
 
-const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-const SECONDS: Duration = Duration::from_secs(30);
-
 /// Sweeps the whole store.
-async fn sweep(bucket: &Bucket) {
+pub(super) async fn sweep(bucket: &Bucket) {
     let mut position = Some(String::new());
     while let Some(from) = position {
         position = bucket.sweep(&from).await.unwrap();
@@ -413,7 +411,7 @@ async fn sweep(bucket: &Bucket) {
 }
 
 /// Creates these records and deletes those of them that are `gone`.
-async fn fill(bucket: &Bucket, count: usize, gone: impl Fn(usize) -> bool) {
+pub(super) async fn fill(bucket: &Bucket, count: usize, gone: impl Fn(usize) -> bool) {
     let create = |number: usize| Change {
         key: format!("t/{number:04}"),
         expected: None,
@@ -431,60 +429,6 @@ async fn fill(bucket: &Bucket, count: usize, gone: impl Fn(usize) -> bool) {
         .filter(|(number, _)| gone(*number));
     let deleted = bucket.change_each(deleting.map(delete).collect()).await;
     assert!(deleted.iter().all(Result::is_ok));
-}
-
-#[tokio::test]
-async fn old_tombstones_are_removed() {
-    let site = Site::new().await;
-    let fake = site.fake().await;
-    site.place.hand.advance(WEEK - SECONDS);
-    fill(&site.bucket, 1500, |number| number % 3 != 0).await;
-    site.place.hand.advance(WEEK - SECONDS);
-    site.bucket.get(KEY).await.unwrap();
-    sweep(&site.bucket).await;
-    assert_eq!(fake.objects().len(), 1500, "they are young");
-    site.place.hand.advance(2 * SECONDS);
-    site.bucket.get(KEY).await.unwrap();
-    sweep(&site.bucket).await;
-    assert_eq!(fake.objects().len(), 500);
-    assert_eq!(list(&*site.bucket, "t/", "", 2000).await.len(), 500);
-    site.bucket.create("t/0001", value_of("2")).await.unwrap();
-}
-
-#[tokio::test]
-async fn tombstones_stay_where_the_store_deletes_in_any_case() {
-    let site = Site::new().await;
-    let fake = site.fake().await;
-    fake.set_rules(|rules| rules.conditional_delete = false);
-    fill(&site.bucket, 10, |_| true).await;
-    site.place.hand.advance(BEFORE);
-    site.bucket.get(KEY).await.unwrap();
-    sweep(&site.bucket).await;
-    sweep(&site.bucket).await;
-    assert_eq!(fake.objects().len(), 10);
-    assert_eq!(
-        fake.count(Operation::Delete),
-        2,
-        "it is tried once, and what was tried is removed"
-    );
-}
-
-#[tokio::test]
-async fn a_record_created_over_an_old_tombstone_stays() {
-    let site = Site::new().await;
-    let fake = site.fake().await;
-    fill(&site.bucket, 1, |_| true).await;
-    site.place.hand.advance(BEFORE);
-    site.bucket.get(KEY).await.unwrap();
-    let gate = Gate::default();
-    fake.inject(on(Operation::Delete), Fault::Hold(When::Before, gate.clone()));
-    let create = async {
-        gate.arrived(1).await;
-        site.other.create("t/0000", value_of("2")).await.unwrap();
-        gate.open();
-    };
-    tokio::join!(sweep(&site.bucket), create);
-    assert_eq!(value(&*site.other, "t/0000").await, Some(text("2")));
 }
 
 #[tokio::test]

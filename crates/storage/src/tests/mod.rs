@@ -43,6 +43,7 @@ mod memory;
 mod parts;
 mod records;
 mod together;
+mod tombstones;
 
 use self::buckets::{InFake, InMoto, InSeaweedFs};
 use super::local::{Local, Settings};

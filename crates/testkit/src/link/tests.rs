@@ -1,3 +1,5 @@
+//! Connections through a link and through a round robin.
+
 use super::*;
 use crate::round_robin::RoundRobin;
 
@@ -56,7 +58,9 @@ async fn connections_are_spread_and_a_replica_that_refuses_is_skipped() {
     let balance = RoundRobin::over(3).await;
     let mut none = TcpStream::connect(balance.address()).await.unwrap();
     assert!(none.read_u8().await.is_err());
-    let [(a, first), (b, _second), (c, _third)] = [echo(b'a').await, echo(b'b').await, echo(b'c').await];
+    let (a, first) = echo(b'a').await;
+    let (b, _second) = echo(b'b').await;
+    let (c, _third) = echo(b'c').await;
     for (number, address) in [a, b, c].into_iter().enumerate() {
         balance.place(number, Some(address));
     }

@@ -122,7 +122,8 @@ mod tests {
         keys.sort();
         keys.dedup();
         for pair in keys.windows(2) {
-            let [one, two] = [object(&pair[0]), object(&pair[1])];
+            let one = object(&pair[0]);
+            let two = object(&pair[1]);
             assert!(one < two, "{one} {two}");
             assert!(by_folder(&one) < by_folder(&two), "{one} {two}");
             assert!(!two.starts_with(&format!("{one}/")), "{one} would be a folder");

@@ -28,7 +28,8 @@ async fn more_uploads_than_fit_the_memory_take_turns() {
     let store = small(&fake).await;
     let whole = content(20 * MIB);
     let uploads = names(12).into_iter().map(|name| {
-        let (store, whole) = (store.clone(), whole.clone());
+        let store = store.clone();
+        let whole = whole.clone();
         tokio::spawn(async move {
             let mut at = 0;
             while at < whole.len() {

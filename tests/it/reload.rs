@@ -337,7 +337,7 @@ async fn changes_that_need_a_restart_are_reported_and_the_others_take_effect() {
         })
         .await;
     assert_eq!(applied["config.generation"], 2);
-    for key in ["storage.rootDirectory", "http.address, http.port"] {
+    for key in ["storage.rootDirectory, storageDriver", "http.address, http.port"] {
         app.log
             .wait("it takes a restart", 0, |line| {
                 line["config.key"] == key && line["level"] == "WARN"

@@ -1,7 +1,7 @@
 //! What a store can do, found out by trying. Many services accept the conditions of a write and do not keep them,
 //! and two replicas on such a service would overwrite each other's records.
 //!
-//! [`at_start`] makes a few requests at each start. [`first`] adds the races at the first start of a bucket.
+//! `at_start` makes a few requests at each start. `first` adds the races at the first start of a bucket.
 //! [`full`] tries everything and is for people who choose a store. All objects are written below `probe/` and
 //! removed again. `probe/passed` stays, and says that the races were won.
 

@@ -17,6 +17,7 @@
 
 mod backup;
 mod bad_input;
+mod buckets;
 mod clients;
 mod clusters;
 mod collecting;

@@ -276,6 +276,7 @@ fn pages() -> Vec<PathBuf> {
         "SECURITY.md",
         "CHANGELOG.md",
         "examples/README.md",
+        "deploy/kubernetes/README.md",
     ]
     .map(|page| root.join(page))
     .into();
@@ -332,7 +333,7 @@ fn every_link_has_a_target() {
 fn files_that_pages_name_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = [
-        "src", "crates", "tests", "benches", "fuzz", "testdata", "docs", ".ci",
+        "src", "crates", "tests", "benches", "fuzz", "testdata", "docs", ".ci", "deploy",
     ];
     let names: BTreeSet<_> = folders[..5]
         .iter()

@@ -62,23 +62,31 @@ fn typed(lines: &str, folder: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The page, with commands that run this binary and with this port.
+fn page(name: &str, port: u16) -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("docs/tutorial")
+        .join(name);
+    let binary = format!("'{}'", env!("CARGO_BIN_EXE_wharfinger"));
+    fs::read_to_string(page)
+        .unwrap()
+        .replace("cargo run --release --manifest-path ../Cargo.toml --", &binary)
+        .replace("cargo run --release --", &binary)
+        .replace("8443", &port.to_string())
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
 #[test]
 fn the_tutorial_works_from_start_to_end() {
     if !is_installed("curl") {
         return;
     }
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tutorial/first-push.md"))
-        .unwrap();
-    let binary = format!("'{}'", env!("CARGO_BIN_EXE_wharfinger"));
-    let page = page
-        .replace("cargo run --release --manifest-path ../Cargo.toml --", &binary)
-        .replace("cargo run --release --", &binary);
-    let page = page.replace("8443", &port.to_string());
+    let port = free_port();
+    let page = page("first-push.md", port);
     let [
         dev,
         as_reader,
@@ -112,4 +120,49 @@ fn the_tutorial_works_from_start_to_end() {
     );
     assert_eq!(said.trim(), blocks(&page, "text")[0].trim());
     assert!(refused.contains("DENIED"), "{refused}");
+}
+
+/// Each line of the text that a page shows is among these lines, in this order.
+fn assert_shows(shown: &str, printed: &str) {
+    let mut lines = printed.lines().map(str::trim_end);
+    for line in shown.lines() {
+        assert!(
+            lines.any(|printed| printed == line.trim_end()),
+            "no line {line:?} where the page shows it: {printed}"
+        );
+    }
+}
+
+#[test]
+fn the_tutorial_of_access_control_works_from_start_to_end() {
+    if !is_installed("curl") || !is_installed("openssl") {
+        return;
+    }
+    let port = free_port();
+    let page = page("access-control.md", port);
+    let [dev, certificate, explain, rules, patterns, serve, push, missing] = &blocks(&page, "sh")[..] else {
+        panic!("the tutorial has other steps now")
+    };
+    let shown = blocks(&page, "text");
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("wharfinger-dev");
+    let dev = dev.lines().next().unwrap();
+    drop(Running::start(
+        &format!("{dev} --port {port}"),
+        home.path(),
+        "Ctrl-C",
+    ));
+
+    assert_shows(&shown[0], &typed(certificate, &folder));
+    assert_shows(&shown[1], &typed(explain, &folder));
+    typed(rules, &folder);
+    assert_eq!(typed(patterns, &folder).trim(), shown[2].trim());
+
+    let _running = Running::start(serve.trim(), &folder, "serving");
+    let said = typed(push, &folder);
+    assert!(said.starts_with("201\n201\n"), "{said}");
+    assert!(said.trim().ends_with("403"), "{said}");
+    assert!(said.contains(shown[3].trim()), "{said}");
+    let missing = typed(&format!("{} || echo exit $?", missing.trim()), &folder);
+    assert!(missing.trim().ends_with("exit 1"), "{missing}");
 }

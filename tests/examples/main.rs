@@ -13,4 +13,5 @@ mod harness;
 mod invalid;
 mod kinds;
 mod ours;
+mod recipes;
 mod zot;

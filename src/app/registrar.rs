@@ -203,6 +203,7 @@ impl Registrar {
             background,
             _state_lock,
         } = self;
+        let store = background.store.clone();
         let reload = &background.reload;
         let settings = server::Settings {
             tls: reload.tls.clone(),
@@ -220,6 +221,7 @@ impl Registrar {
         }
         write_last_pulls(&app.registry).await;
         write_usage(&app.registry).await;
+        store.leave().await;
     }
 }
 

@@ -85,6 +85,7 @@ impl Starting<'_> {
             repositories: fixed.max_repos,
             quotas: fixed.quotas.clone(),
             shared: fixed.storage.is_shared(),
+            ..registry::Settings::default()
         };
         let registry = store.registry(settings);
         finish_what_a_crash_left(&registry).await;

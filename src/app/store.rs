@@ -9,10 +9,13 @@ use crate::config::{FixedSettings, Mistake, StorePlace};
 use crate::registry::{self, Registry};
 use crate::storage::bucket::{self, Bucket};
 use crate::storage::local::{self, Local};
+use crate::storage::replicas::{self, Guarded, Member, NotUpgraded, NotUsable, Replica, Upgraded};
 use crate::storage::{BlobStore, Failure, RecordStore, STORE_ID};
+use rustix::system::uname;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// An open store. Clones share it.
 #[derive(Clone)]
@@ -21,6 +24,28 @@ pub struct Store {
     bytes: Arc<dyn BlobStore>,
     /// Absent if the store is a bucket.
     folder: Option<Arc<Local>>,
+    /// This process as one of those that share a bucket.
+    membership: Option<Arc<Membership>>,
+}
+
+/// Renews the process's record in the store until it is dropped.
+struct Membership {
+    member: Arc<Member>,
+    renewing: JoinHandle<()>,
+}
+
+impl Membership {
+    fn of(member: Arc<Member>) -> Self {
+        let kept = member.clone();
+        let renewing = tokio::spawn(async move { kept.keep().await });
+        Self { member, renewing }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.renewing.abort();
+    }
 }
 
 /// Why a command could not open the store.
@@ -36,6 +61,17 @@ pub enum NotOpened {
     NoStore(String),
     #[error("the store in {place} cannot be read: {why}")]
     Unreadable { place: String, why: Failure },
+    #[error("{place}: {why}")]
+    NotUsable { place: String, why: NotUsable },
+}
+
+/// Why a bucket was not upgraded.
+#[derive(Debug, thiserror::Error)]
+pub enum NotUpgradedHere {
+    #[error(transparent)]
+    Bucket(#[from] bucket::OpenError),
+    #[error(transparent)]
+    Store(#[from] NotUpgraded),
 }
 
 impl Store {
@@ -59,21 +95,29 @@ impl Store {
                 let bucket = open_bucket(place.settings.clone()).await;
                 let bucket = bucket.map_err(|why| mistake(why.to_string()))?;
                 bucket.probe().await.map_err(|why| mistake(why.to_string()))?;
-                Ok(Self::of_bucket(bucket))
+                let store = Self::of_bucket(bucket);
+                let joined = store.join("serve", true).await;
+                joined.map_err(|why| mistake(format!("{}: {why}", fixed.storage)))
             }
         }
     }
 
-    /// Opens the store for a command and never creates one. No other process may have a folder open. Others may
-    /// use a bucket meanwhile.
-    pub async fn open_existing(place: &StorePlace) -> Result<Self, NotOpened> {
+    /// Opens the store for this command and never creates one. No other process may have a folder open. Others
+    /// may use a bucket meanwhile.
+    pub async fn open_existing(place: &StorePlace, command: &str) -> Result<Self, NotOpened> {
         let bucket = match place {
             StorePlace::Folder(folder) => return Ok(Self::of_folder(Local::open_existing(folder)?)),
             StorePlace::Bucket(bucket) => bucket,
         };
         let store = Self::of_bucket(open_bucket(bucket.settings.clone()).await?);
         match store.records.get(STORE_ID).await {
-            Ok(Some(_)) => Ok(store),
+            Ok(Some(_)) => {
+                let joined = store.join(command, false).await;
+                joined.map_err(|why| NotOpened::NotUsable {
+                    place: place.to_string(),
+                    why,
+                })
+            }
             Ok(None) => Err(NotOpened::NoStore(place.to_string())),
             Err(why) => Err(NotOpened::Unreadable {
                 place: place.to_string(),
@@ -88,6 +132,39 @@ impl Store {
             records: bucket.clone(),
             bytes: bucket,
             folder: None,
+            membership: None,
+        }
+    }
+
+    /// Enters this process among those that share the store. It makes no change before that.
+    async fn join(self, command: &str, creates: bool) -> Result<Self, NotUsable> {
+        let replica = Replica {
+            command: command.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: uname().nodename().to_string_lossy().into_owned(),
+            process: std::process::id(),
+            newest: replicas::newest(),
+        };
+        let member = Arc::new(Member::join(self.records.clone(), replica, creates).await?);
+        let format = member.format().get();
+        let newest = replicas::newest();
+        if format < newest {
+            tracing::info!(
+                "the store is written in format {format}, and this version also knows format {newest}: run `wharfinger upgrade` when no older version uses the store"
+            );
+        }
+        Ok(Self {
+            records: Arc::new(Guarded::new(self.records.clone(), member.clone())),
+            membership: Some(Arc::new(Membership::of(member))),
+            ..self
+        })
+    }
+
+    /// Removes the record of this process. Call it last.
+    pub async fn leave(&self) {
+        if let Some(membership) = &self.membership {
+            membership.renewing.abort();
+            membership.member.leave().await;
         }
     }
 
@@ -97,13 +174,18 @@ impl Store {
             records: local.clone(),
             bytes: local.clone(),
             folder: Some(local),
+            membership: None,
         }
     }
 
     /// The registry core on this store.
     #[must_use]
     pub fn registry(&self, settings: registry::Settings) -> Registry {
-        Registry::new(self.records.clone(), self.bytes.clone()).with(settings)
+        let format = self.membership.as_ref().map(|one| one.member.format().clone());
+        Registry::new(self.records.clone(), self.bytes.clone()).with(registry::Settings {
+            format: format.unwrap_or_default(),
+            ..settings
+        })
     }
 
     /// The store as a folder, for what only a folder has.
@@ -115,6 +197,12 @@ impl Store {
     pub(super) fn records(&self) -> &dyn RecordStore {
         &*self.records
     }
+}
+
+/// Upgrades the bucket to the newest format that this version knows.
+pub async fn upgrade(settings: &bucket::Settings) -> Result<Upgraded, NotUpgradedHere> {
+    let bucket = open_bucket(settings.clone()).await?;
+    Ok(replicas::upgrade(&bucket, replicas::newest()).await?)
 }
 
 async fn open_bucket(settings: bucket::Settings) -> Result<Bucket, bucket::OpenError> {

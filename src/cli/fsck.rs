@@ -18,7 +18,7 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let store = match Store::open_existing(&config.fixed.storage).await {
+    let store = match Store::open_existing(&config.fixed.storage, "fsck").await {
         Ok(store) => store,
         Err(why) => return fail(&why.to_string()),
     };
@@ -46,6 +46,7 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
     };
     report.bar.end();
     let collectable = collectable(&registry, &config, &owner).await;
+    store.leave().await;
     match checked {
         Ok(checked) => report.end(&config.fixed.storage, checked, collectable.as_ref()),
         Err(why) => fail(&format!("the check failed before it was complete: {why}")),

@@ -16,6 +16,7 @@ mod man;
 mod probe;
 mod serve;
 mod trust;
+mod upgrade;
 mod verify;
 
 use crate::app::{self, Store};
@@ -84,6 +85,14 @@ enum Command {
         after_help = "Examples:\n  wharfinger probe /etc/wharfinger/config.yaml\n  wharfinger probe config.yaml --endpoint https://s3-b.example.org --output json\n\nIt writes small objects below probe/ and removes them. Registries may use the bucket meanwhile. docs/reference/stores.md explains the report.\n\nExit codes: 0 the store is fit for the configuration, 1 it is not or could not be probed, 2 the configuration is wrong."
     )]
     Probe(probe::Options),
+    /// Let replicas write a bucket in the newest format. Only when no older version uses the bucket
+    #[command(
+        after_help = "Example:\n  wharfinger upgrade /etc/wharfinger/config.yaml\n\nRegistries of this version may use the bucket meanwhile. Older versions cannot use it afterwards. A store in a folder needs no command: `wharfinger serve` converts it when it starts.\n\nExit codes: 0 the store has the newest format, 1 it was not upgraded, 2 the configuration is wrong."
+    )]
+    Upgrade {
+        /// The configuration, in YAML or JSON
+        file: PathBuf,
+    },
     /// Try the registry: serve it with a temporary trust domain, then push and pull an image
     #[command(
         after_help = "Examples:\n  wharfinger dev\n  wharfinger dev --folder /tmp/registry --port 0 --once"
@@ -154,6 +163,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Gc(options) => gc::run(&options).await,
             Command::Backup(options) => backup::run(&options).await,
             Command::Probe(options) => probe::run(&options).await,
+            Command::Upgrade { file } => upgrade::run(&file).await,
             Command::Dev(options) => dev::run(&options).await,
             Command::Explain(options) => explain::run(options).await,
             Command::LoginCheck(options) => login_check::run(options).await,

@@ -18,7 +18,7 @@ use super::records::unless_unreadable;
 use super::states::Condemnable;
 use super::states::manifest::ManifestRecord;
 use super::states::mark::Mark;
-use super::typed_store::{Base, Changed, Found, Judged, change, until_settled};
+use super::typed_store::{Base, Changed, Found, Judged, until_settled};
 use super::{Error, Registry, keys, to_its_end};
 use crate::access::{Delete, Permit};
 use crate::oci::{Condition, Digest, Reference, RepositoryName, Tag};
@@ -352,7 +352,7 @@ impl Registry {
             .clear_alike(&entries, || self.protects_references(&key))
             .await?;
         // This fails if the manifest was pushed again meanwhile.
-        let mut gone = vec![change(&key, Some(&base), None)?];
+        let mut gone = vec![self.records.planned(&key, Some(&base), None)?];
         gone.extend(self.forgetting_pulls(repository, digest).await?);
         // A failed push also clears the marker, because it may have started on top of a deletion that had set
         // one.
@@ -401,7 +401,7 @@ impl Registry {
             return Ok(Some(base.clone()));
         }
         // The order matters: a marker is cleared if its manifest is not dying.
-        let mut changes = vec![change(&key, Some(base), Some(&record.dying()))?];
+        let mut changes = vec![self.records.planned(&key, Some(base), Some(&record.dying()))?];
         if record.is_readable() {
             changes.push(self.records.renewed(&marker).await?);
         }
@@ -457,7 +457,7 @@ impl Registry {
             // An unreadable tag is skipped, so that it does not prevent the deletion of the others.
             let found = unless_unreadable(self.records.read(&key).await)?.flatten();
             if let Some(found) = found.filter(|found| found.record.target() == Some(digest)) {
-                changes.push(change(&key, Some(&found.base()), None)?);
+                changes.push(self.records.planned(&key, Some(&found.base()), None)?);
             }
         }
         // The order of the reads matters: a push commits the manifest before it writes the tag.

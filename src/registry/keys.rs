@@ -23,6 +23,8 @@
 //! | `g/scrub` | the position of a walk of the scrubber |
 //! | `h/probe` | an empty record for the readiness probe |
 //! | [`STORE_ID`] | the store's own ID |
+//! | `i/format` | the format in which a shared store is written |
+//! | `i/replica/<32 hex>` | a process that has a shared store open |
 
 use super::states::blob::BlobRecord;
 use super::states::link::LinkRecord;
@@ -37,7 +39,7 @@ use super::states::tag::TagRecord;
 use super::states::usage::UsageRecord;
 use super::upload_id::UploadId;
 use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
-use crate::storage::STORE_ID;
+use crate::storage::{STORE_ID, replicas};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -356,14 +358,15 @@ pub(super) enum Entry {
     Scrub,
     /// The usage of the whole store.
     StoreUsage,
-    /// The probe's record, the one about pulls, or the store's ID.
+    /// The probe's record, the one about pulls, the store's ID and format, or a process that has it open.
     Own,
 }
 
 impl Entry {
     /// `None` if no record has such a key.
     pub(super) fn parse(key: &str) -> Option<Self> {
-        if [PROBE, PULLS_BEGAN, STORE_ID].contains(&key) {
+        let own = [PROBE, PULLS_BEGAN, STORE_ID, replicas::FORMAT_KEY];
+        if own.contains(&key) || key.starts_with(replicas::REPLICAS) {
             return Some(Self::Own);
         }
         match key {
@@ -538,7 +541,7 @@ mod tests {
                 (std::mem::discriminant(&entry), key)
             );
         }
-        for key in [PROBE, PULLS_BEGAN, STORE_ID] {
+        for key in [PROBE, PULLS_BEGAN, STORE_ID, "i/format", "i/replica/0"] {
             assert!(matches!(Entry::parse(key), Some(Entry::Own)), "{key}");
         }
         let short = format!("r/a!/m/sha256/{}", &hex[1..]);

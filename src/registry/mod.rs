@@ -92,6 +92,8 @@ pub struct Settings {
     /// Whether several processes may serve the store at the same time. Uploads are then claimed in their records,
     /// and what another process may still be doing is left alone.
     pub shared: bool,
+    /// The format in which the store is written.
+    pub format: crate::storage::replicas::InUse,
 }
 
 /// Cheap to clone.
@@ -152,7 +154,10 @@ impl Registry {
     #[must_use]
     pub fn with(self, settings: Settings) -> Self {
         Self {
-            records: self.records.with_grace(settings.grace),
+            records: self
+                .records
+                .with_grace(settings.grace)
+                .with_format(&settings.format),
             usage: usage::Usage::new(&settings.quotas),
             settings: Arc::new(settings),
             ..self

@@ -3,7 +3,7 @@
 
 use super::keys;
 use super::states::pulls::{PullRecord, PullsBegan};
-use super::typed_store::{Changed, Found, change};
+use super::typed_store::{Changed, Found};
 use super::{Error, Registry};
 use crate::access::{Maintenance, Permit, Read};
 use crate::clock::Timestamp;
@@ -209,7 +209,7 @@ impl Registry {
             };
             match PullRecord::pulled(found.as_ref().map(|found| &found.record), *last, apart) {
                 Some(record) => {
-                    changes.push(change(
+                    changes.push(self.records.planned(
                         &key,
                         found.as_ref().map(Found::base).as_ref(),
                         Some(&record),
@@ -255,7 +255,7 @@ impl Registry {
             // A later version wrote the record, and nothing depends on it.
             Err(Error::Unreadable { .. }) => Ok(None),
             found => found?
-                .map(|found| change(&key, Some(&found.base()), None))
+                .map(|found| self.records.planned(&key, Some(&found.base()), None))
                 .transpose(),
         }
     }

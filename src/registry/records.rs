@@ -22,10 +22,10 @@ use super::states::tag::{TagRecord, TagState};
 use super::states::usage::UsageRecord;
 use crate::clock::Timestamp;
 use crate::oci::{Algorithm, Digest};
-use crate::storage::{Failure, Value};
+use crate::storage::{Failure, Value, replicas};
 use bytes::Bytes;
 use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -157,22 +157,25 @@ impl More {
     }
 }
 
-/// The format's number, which is always 2. Other numbers are rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Format;
+/// The format's number. This version reads every format from the first one of shared stores to the newest that
+/// it knows, because after an upgrade a store has records of both. Other numbers are rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+struct Format(u8);
 
-impl Serialize for Format {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u8(2)
-    }
+/// Whether this version reads records of this format.
+fn is_known(format: u64) -> bool {
+    (u64::from(replicas::FIRST)..=u64::from(replicas::newest())).contains(&format)
 }
 
 impl<'de> Deserialize<'de> for Format {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match u64::deserialize(deserializer)? {
-            2 => Ok(Self),
-            other => Err(D::Error::custom(format_args!(
-                "expected record format 2, found {other}"
+        let number = u64::deserialize(deserializer)?;
+        match u8::try_from(number) {
+            Ok(format) if is_known(number) => Ok(Self(format)),
+            _ => Err(D::Error::custom(format_args!(
+                "expected record format {}, found {number}",
+                replicas::newest()
             ))),
         }
     }
@@ -206,10 +209,15 @@ fn unwritable(why: serde_json::Error) -> Error {
     Error::Storage(Failure::Io(Arc::new(why)))
 }
 
+/// Encodes a record with a new nonce, in the first format.
+pub(super) fn encode<T: Stored>(key: &Key<T>, record: &T, more: &More) -> Result<Value, Error> {
+    encode_in(replicas::FIRST, key, record, more)
+}
+
 /// Encodes a record with a new nonce.
-pub(super) fn encode<T: Stored>(_: &Key<T>, record: &T, more: &More) -> Result<Value, Error> {
+pub(super) fn encode_in<T: Stored>(format: u8, _: &Key<T>, record: &T, more: &More) -> Result<Value, Error> {
     let head = Head {
-        format: Format,
+        format: Format(format),
         nonce: format!("{:016x}", fastrand::u64(..)),
         critical: Vec::new(),
         more: more.clone(),
@@ -280,7 +288,7 @@ fn is_newer(value: &Bytes) -> bool {
     let said = first_line(value)
         .ok()
         .and_then(|(head, _)| serde_json::from_slice::<FirstLine>(&head).ok());
-    said.is_some_and(|said| said.format != 2 || !said.critical.is_empty())
+    said.is_some_and(|said| !is_known(said.format) || !said.critical.is_empty())
 }
 
 fn read<T: Stored>(value: &Bytes) -> Result<(T, More), serde_json::Error> {

@@ -5,7 +5,7 @@
 use super::garbage::Candidate;
 use super::states::Next;
 use super::states::tag::{Event, TagRecord};
-use super::typed_store::{Found, change, until_settled};
+use super::typed_store::{Found, until_settled};
 use super::{Error, Registry, keys, records, to_its_end};
 use crate::access::{Delete, Permit, Unmovable, Write};
 use crate::oci::{Condition, Digest, RepositoryName, Tag};
@@ -225,7 +225,7 @@ impl Registry {
             return Ok(());
         };
         let back = keys::back_reference(permit.repository(), digest, tag);
-        let changes = [change(&key, None, Some(&announced))?];
+        let changes = [self.records.planned(&key, None, Some(&announced))?];
         let changes = changes.into_iter().chain(self.records.wanted(&back).await?);
         self.records.change_all(changes.collect()).await.map(drop)
     }

@@ -14,6 +14,7 @@ use super::large::{LARGE, Turn, Turns, worked};
 use super::records::{self, More, Stored};
 use super::states::{Condemnable, FRESH, Next};
 use crate::clock::Timestamp;
+use crate::storage::replicas::InUse;
 use crate::storage::{self, Failure, Range, RecordStore, Show, Version};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -44,6 +45,8 @@ pub(super) struct TypedStore {
     frees: bool,
     /// An older record is written again before a client may rely on it.
     fresh: Duration,
+    /// The format of what is written.
+    format: InUse,
 }
 
 /// A record as it was read.
@@ -70,24 +73,6 @@ struct Decoded<D> {
 pub(super) struct Base {
     pub version: Version,
     more: More,
-}
-
-/// A change for [`TypedStore::change_all`] from the state `base` to `record`. Without `base` it creates the
-/// record. Without `record` it deletes it.
-pub(super) fn change<T: Stored>(
-    key: &Key<T>,
-    base: Option<&Base>,
-    record: Option<&T>,
-) -> Result<storage::Change, Error> {
-    let more = base.map(|base| base.more.clone()).unwrap_or_default();
-    let value = record
-        .map(|record| records::encode(key, record, &more))
-        .transpose()?;
-    Ok(storage::Change {
-        key: key.to_string(),
-        expected: base.map(|base| base.version.clone()),
-        value,
-    })
 }
 
 impl Base {
@@ -179,6 +164,15 @@ impl TypedStore {
             decoding: Turns::new(),
             frees: false,
             fresh: FRESH,
+            format: InUse::default(),
+        }
+    }
+
+    /// The same records, written in this format.
+    pub(super) fn with_format(&self, format: &InUse) -> Self {
+        Self {
+            format: format.clone(),
+            ..self.clone()
         }
     }
 
@@ -204,7 +198,24 @@ impl TypedStore {
     fn encode<T: Stored>(&self, key: &Key<T>, record: &T, more: &More) -> Result<storage::Value, Error> {
         Ok(storage::Value {
             frees: self.frees,
-            ..records::encode(key, record, more)?
+            ..records::encode_in(self.format.get(), key, record, more)?
+        })
+    }
+
+    /// A change for [`change_all`](Self::change_all) from the state `base` to `record`. Without `base` it creates
+    /// the record. Without `record` it deletes it.
+    pub(super) fn planned<T: Stored>(
+        &self,
+        key: &Key<T>,
+        base: Option<&Base>,
+        record: Option<&T>,
+    ) -> Result<storage::Change, Error> {
+        let more = base.map(|base| base.more.clone()).unwrap_or_default();
+        let value = record.map(|record| self.encode(key, record, &more)).transpose()?;
+        Ok(storage::Change {
+            key: key.to_string(),
+            expected: base.map(|base| base.version.clone()),
+            value,
         })
     }
 

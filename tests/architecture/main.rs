@@ -80,6 +80,8 @@ const FENCES: &[(&str, &[&str])] = &[
 const OWN_JSON: &[&str] = &[
     "crates/base/src/object.rs",
     "crates/storage/src/bucket/bytes/saved.rs",
+    "crates/storage/src/replicas/format.rs",
+    "crates/storage/src/replicas/upgrade.rs",
     "crates/workload/src/clients.rs",
     "crates/workload/src/token.rs",
     "src/client/answer.rs", // into a `Value`

@@ -56,5 +56,6 @@ mod trust;
 mod tutorial;
 mod upgrade;
 mod verify;
+mod versions;
 mod words;
 mod workloads;

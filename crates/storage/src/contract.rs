@@ -126,6 +126,9 @@ pub enum Failure {
     /// A disk failure stopped all writing. Only a restart can find out what is on the disk.
     #[error("the store stopped writing after a disk failure: check the disk, then restart the registry")]
     Stopped,
+    /// This process must not change the shared store now. Nothing was written.
+    #[error("this process makes no changes to the store: {0}")]
+    Barred(Arc<str>),
 }
 
 /// A list of names stopped early, because a folder that may hold some of them cannot be read. The names

@@ -7,6 +7,7 @@ pub mod bucket;
 mod contract;
 pub mod local;
 pub mod memory;
+pub mod replicas;
 #[cfg(test)]
 mod tests;
 

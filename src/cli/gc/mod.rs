@@ -114,7 +114,7 @@ async fn make(
         why,
         report: Box::default(),
     };
-    match Store::open_existing(&fixed.storage).await {
+    match Store::open_existing(&fixed.storage, "gc").await {
         Ok(store) => {
             let registry = registry_on(&store, fixed);
             let options = collect::Options {
@@ -125,6 +125,7 @@ async fn make(
                 folder.remove_leftovers().map_err(|why| failed(why.to_string()))?;
             }
             let made = app::collect(registry, options, stop, show).await;
+            store.leave().await;
             made.map_err(Cut::from)
         }
         Err(NotOpened::Folder(why @ OpenError::InUse { .. })) => {

@@ -186,6 +186,10 @@ fn storage_failed(failure: &storage::Failure) -> Fault {
             StatusCode::SERVICE_UNAVAILABLE,
             "the registry's storage accepts no changes until the registry is restarted",
         ),
+        storage::Failure::Barred(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "this replica of the registry makes no changes now: its log has the reason",
+        ),
     };
     let fault = Fault::new(status, None, message).log(failure);
     if status == StatusCode::SERVICE_UNAVAILABLE {

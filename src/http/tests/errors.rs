@@ -65,6 +65,11 @@ async fn every_error_of_the_core_has_its_status_and_code() {
         (Error::Storage(storage::Failure::Full), 507, "UNKNOWN"),
         (Error::Storage(storage::Failure::Missing), 500, "UNKNOWN"),
         (Error::Storage(storage::Failure::Stopped), 503, "UNKNOWN"),
+        (
+            Error::Storage(storage::Failure::Barred("upgraded".into())),
+            503,
+            "UNKNOWN",
+        ),
         (Error::Storage(io), 500, "UNKNOWN"),
     ] {
         let what = format!("{error:?}");

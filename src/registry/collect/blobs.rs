@@ -5,7 +5,7 @@ use super::super::garbage::Candidate;
 use super::super::keys::{self, Key};
 use super::super::omitted::Step;
 use super::super::states::blob::{BlobRecord, BlobState};
-use super::super::typed_store::{Base, Changed, Found, change};
+use super::super::typed_store::{Base, Changed, Found};
 use super::Collector;
 use super::references::is_unknown;
 use super::report::{Goes, Item, Notes, Stays};
@@ -109,7 +109,7 @@ impl Collector {
             for one in page {
                 let names = one.record.trash.iter().chain([&one.record.generation]);
                 if self.remove_all(names, &one.digest).await? {
-                    changes.push(change(&one.key, Some(&one.base), None)?);
+                    changes.push(self.registry.records.planned(&one.key, Some(&one.base), None)?);
                     removed.push(one);
                 } else {
                     notes.stays(&item(&one.digest, one.record.size), Stays::NotRemoved);

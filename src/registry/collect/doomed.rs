@@ -5,7 +5,7 @@ use super::super::keys::Key;
 use super::super::omitted::Step;
 use super::super::records::Stored;
 use super::super::states::Condemnable;
-use super::super::typed_store::{Base, Changed, Found, change};
+use super::super::typed_store::{Base, Changed, Found};
 use super::Collector;
 
 /// How many records are changed in one commit. Other writers wait for that commit.
@@ -57,7 +57,11 @@ impl Collector {
             let page: Vec<_> = condemning.drain(..condemning.len().min(AT_ONCE)).collect();
             let changes: Result<Vec<_>, Error> = page
                 .iter()
-                .map(|one| change(&one.key, Some(&one.base), Some(&one.record.condemned())))
+                .map(|one| {
+                    self.registry
+                        .records
+                        .planned(&one.key, Some(&one.base), Some(&one.record.condemned()))
+                })
                 .collect();
             let done = self.registry.records.change_each(changes?).await?;
             for (one, done) in page.into_iter().zip(done) {
@@ -85,7 +89,11 @@ impl Collector {
         for page in condemned.chunks(AT_ONCE) {
             let changes: Result<Vec<_>, Error> = page
                 .iter()
-                .map(|one| change(&one.key, Some(&one.base), Some(&one.record.rescued())))
+                .map(|one| {
+                    self.registry
+                        .records
+                        .planned(&one.key, Some(&one.base), Some(&one.record.rescued()))
+                })
                 .collect();
             self.breath.take().await;
             self.registry.records.change_each(changes?).await?;
@@ -107,7 +115,11 @@ impl Collector {
         for page in doomed.chunks(AT_ONCE) {
             let changes: Result<Vec<_>, Error> = page
                 .iter()
-                .map(|one| change(&one.key, Some(&one.base), next(&one.record).as_ref()))
+                .map(|one| {
+                    self.registry
+                        .records
+                        .planned(&one.key, Some(&one.base), next(&one.record).as_ref())
+                })
                 .collect();
             self.breath.take().await;
             let done = self.registry.records.change_each(changes?).await?;

@@ -4,7 +4,7 @@
 use super::super::keys::{self, Entry, Key};
 use super::super::records::unless_unreadable;
 use super::super::states::usage::UsageRecord;
-use super::super::typed_store::{Changed, change};
+use super::super::typed_store::Changed;
 use super::super::{Error, Registry};
 use crate::access::Maintenance;
 use crate::oci::RepositoryName;
@@ -66,7 +66,10 @@ impl Registry {
                 };
                 let is_needed = repository.is_none() || !record.is_empty();
                 if is_needed || base.is_some() {
-                    changes.push(change(&key, base.as_ref(), is_needed.then_some(record))?);
+                    changes.push(
+                        self.records
+                            .planned(&key, base.as_ref(), is_needed.then_some(record))?,
+                    );
                 }
             }
             let done = self.records.freeing().change_each(changes).await?;
@@ -92,7 +95,11 @@ impl Registry {
                 Err(why) if why.is_damage() => drop(self.records.delete_damaged(&key).await?),
                 found => {
                     if let Some(found) = found? {
-                        changes.push(change(&key, Some(&found.base()), None::<&UsageRecord>)?);
+                        changes.push(self.records.planned(
+                            &key,
+                            Some(&found.base()),
+                            None::<&UsageRecord>,
+                        )?);
                     }
                 }
             }

@@ -6,7 +6,7 @@ use super::super::keys::Key;
 use super::super::records;
 use super::super::states::mark::Mark;
 use super::super::states::{Condemnable, Next};
-use super::{Base, Changed, Found, LISTED, TypedStore, change, until_settled};
+use super::{Base, Changed, Found, LISTED, TypedStore, until_settled};
 use crate::storage::{self, Version};
 use std::future::ready;
 
@@ -64,7 +64,7 @@ impl TypedStore {
     ) -> Result<Option<storage::Change>, Error> {
         let (found, base) = self.read_mark(key).await?;
         match Mark::wanted(found) {
-            Next::Write(mark, ()) => change(key, base.as_ref(), Some(&mark)).map(Some),
+            Next::Write(mark, ()) => self.planned(key, base.as_ref(), Some(&mark)).map(Some),
             _ => Ok(None),
         }
     }
@@ -73,7 +73,7 @@ impl TypedStore {
     /// fails.
     pub(in crate::registry) async fn renewed(&self, key: &Key<Mark>) -> Result<storage::Change, Error> {
         let (_, base) = self.read_mark(key).await?;
-        change(key, base.as_ref(), Some(&Mark::LIVE))
+        self.planned(key, base.as_ref(), Some(&Mark::LIVE))
     }
 
     /// Makes several entries live, up to a thousand in one commit.
@@ -168,7 +168,7 @@ impl TypedStore {
                 };
                 let decided: Result<Vec<_>, Error> = condemned
                     .into_iter()
-                    .map(|(_, key, base)| change(key, Some(&base), record.as_ref()))
+                    .map(|(_, key, base)| freeing.planned(key, Some(&base), record.as_ref()))
                     .collect();
                 settled &= freeing
                     .change_each(decided?)
@@ -200,7 +200,7 @@ impl TypedStore {
         let mut decided = Vec::with_capacity(condemned.len());
         for (place, key, base) in condemned {
             let record = needed(place).await?.then_some(Mark::LIVE);
-            decided.push(change(key, Some(&base), record.as_ref())?);
+            decided.push(self.planned(key, Some(&base), record.as_ref())?);
         }
         settled &= self
             .change_each(decided)
@@ -226,7 +226,7 @@ impl TypedStore {
             if found.record.is_condemned() {
                 condemned.push((place, key, found.base()));
             } else {
-                changes.push(change(key, Some(&found.base()), Some(&found.record.condemned()))?);
+                changes.push(self.planned(key, Some(&found.base()), Some(&found.record.condemned()))?);
                 condemning.push((place, key, found.base()));
             }
         }

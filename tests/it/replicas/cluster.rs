@@ -142,7 +142,7 @@ impl Cluster {
     }
 }
 
-fn on(place: &Place, endpoint: SocketAddr) -> Setup {
+pub(crate) fn on(place: &Place, endpoint: SocketAddr) -> Setup {
     let mut setup = Setup::plain();
     setup.config["storage"] = json!({"storageDriver": {
         "name": "s3",

@@ -14,7 +14,7 @@ mod left;
 mod replica;
 mod trouble;
 
-pub(crate) use cluster::Cluster;
+pub(crate) use cluster::{Cluster, on};
 
 use crate::crash::http::Http;
 use client::{Client, Done};

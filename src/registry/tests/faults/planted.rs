@@ -9,7 +9,7 @@ use super::super::super::states::link::LinkRecord;
 use super::super::super::states::manifest::{self, ManifestRecord};
 use super::super::super::states::mark::Mark;
 use super::super::super::states::{Condemnable, Next};
-use super::super::super::typed_store::{Changed, Found, change, until_settled};
+use super::super::super::typed_store::{Changed, Found, until_settled};
 use super::super::*;
 use crate::oci::{Condition, Manifest, RepositoryName, Tag};
 
@@ -170,7 +170,7 @@ pub(super) async fn delete(
         .await?
         .filter(|found| found.record.is_readable())
         .ok_or(Error::ManifestUnknown)?;
-    let dying = [change(&key, Some(&found.base()), Some(&found.record.dying()))?]
+    let dying = [records.planned(&key, Some(&found.base()), Some(&found.record.dying()))?]
         .into_iter()
         .chain(records.wanted(&marker).await?);
     let Some(Changed::Written(version)) = records.change_all(dying.collect()).await?.into_iter().next()

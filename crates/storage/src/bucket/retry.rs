@@ -15,6 +15,8 @@ const LONGEST: Duration = Duration::from_secs(40);
 /// The pause before the first repetition is up to this long, and each further one up to twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The same after a conflict with a request that was still in progress. It ends soon.
+const FIRST_PAUSE_OF_CONFLICT: Duration = Duration::from_millis(10);
 /// The pause after an answer that asks for fewer requests, where it does not say how long.
 const SLOWER: Duration = Duration::from_millis(500);
 
@@ -102,12 +104,22 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Waits until the next attempt is due. `false` if there must be none.
+    /// Waits until the next attempt is due after a failure. `false` if there must be none.
     pub(super) async fn again(&mut self, wait: Option<Duration>) -> bool {
+        let pause = (FIRST_PAUSE * 2_u32.pow(self.made - 1)).max(wait.unwrap_or_default());
+        self.after(pause).await
+    }
+
+    /// The same after another request for the same object was in progress.
+    pub(super) async fn again_soon(&mut self) -> bool {
+        self.after(FIRST_PAUSE_OF_CONFLICT * 3_u32.pow(self.made - 1))
+            .await
+    }
+
+    async fn after(&mut self, pause: Duration) -> bool {
         if self.made >= MOST || self.begun.elapsed() >= LONGEST || !self.budget.spend() {
             return false;
         }
-        let pause = (FIRST_PAUSE * 2_u32.pow(self.made - 1)).max(wait.unwrap_or_default());
         self.made += 1;
         tokio::time::sleep(pause.min(LONGEST_PAUSE).mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         true
@@ -133,6 +145,20 @@ mod tests {
         assert!(
             pauses[0] >= FIRST_PAUSE / 2 && pauses[4] <= LONGEST_PAUSE,
             "{pauses:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_conflict_with_a_request_in_progress_is_repeated_almost_at_once() {
+        let budget = Budget::new();
+        let mut attempts = Attempts::new(&budget);
+        let begun = Instant::now();
+        assert!(attempts.again_soon().await);
+        assert!(begun.elapsed() <= FIRST_PAUSE_OF_CONFLICT);
+        while attempts.again_soon().await {}
+        assert!(
+            begun.elapsed() >= Duration::from_millis(600),
+            "a slow request has time to end"
         );
     }
 

@@ -1,4 +1,5 @@
-//! Buckets on several stores. Each test has a root of its own in a store that all tests share.
+//! Buckets on several stores. Each test has a root of its own in a store that all tests share, and on moto a bucket
+//! of its own.
 
 use super::Place;
 use crate::bucket::{Bucket, Credentials, Parts, Provider, Requests, Settings, Tls};
@@ -63,7 +64,7 @@ impl Place for InFake {
 
 impl InMoto {
     pub(super) fn new() -> Option<Self> {
-        MOTO.as_ref().map(|moto| Self(settings(moto.place())))
+        MOTO.as_ref().map(|moto| Self(settings(&moto.new_place())))
     }
 }
 

@@ -147,9 +147,9 @@ async fn make(store: &impl RecordStore, key: &str, hidden: bool) -> Version {
 }
 
 async fn a_list_shows_what_it_is_asked_for(store: Arc<impl RecordStore>) {
-    let is_hidden = |number: usize| number.is_multiple_of(3) || (40..60).contains(&number);
+    let is_hidden = |number: usize| number.is_multiple_of(3) || (20..40).contains(&number);
     let key = |number: usize| format!("t/{number:03}");
-    for number in 0..100 {
+    for number in 0..61 {
         make(&*store, &key(number), is_hidden(number)).await;
     }
     // Neighbours of the prefix, of both kinds.
@@ -168,8 +168,8 @@ async fn a_list_shows_what_it_is_asked_for(store: Arc<impl RecordStore>) {
             Show::Hidden => is_hidden(*number),
             Show::All => true,
         };
-        let expected: Vec<_> = (0..100).filter(shown).map(key).collect();
-        for limit in [1, 2, 7, 33, 34, 100, 1000] {
+        let expected: Vec<_> = (0..61).filter(shown).map(key).collect();
+        for limit in [1, 7, 33, 34, 61, 1000] {
             assert_eq!(
                 paged(&*store, "t/", show, limit).await,
                 expected,
@@ -187,14 +187,14 @@ async fn a_list_shows_what_it_is_asked_for(store: Arc<impl RecordStore>) {
         );
         let behind = Range {
             prefix: "t/",
-            after: &key(98),
+            after: &key(59),
             limit: 10,
             show,
         };
         let found = store.list(behind).await.unwrap();
         assert_eq!(
             found.first().map(String::as_str),
-            (show != Show::Visible).then_some("t/099"),
+            (show != Show::Visible).then_some("t/060"),
             "{show:?}"
         );
     }
@@ -216,6 +216,8 @@ async fn a_list_goes_past_many_hidden_records(store: Arc<impl RecordStore>) {
     );
     for limit in [1, 10, 499, 500, 501] {
         assert_eq!(paged(&*store, "t/", Show::Visible, limit).await, [""; 0]);
+    }
+    for limit in [100, 499, 500, 501] {
         assert_eq!(paged(&*store, "t/", Show::Hidden, limit).await, keys);
     }
     for visible in ["t/499x", "t/499y", "t/499z", "u"] {

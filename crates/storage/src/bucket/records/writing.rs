@@ -7,7 +7,6 @@ use super::{NoEntityTag, is_strong};
 use crate::Failure;
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Writes `body`, which no other writer has, over the state `expected`, and returns its entity tag. Without
 /// `expected` there must be no record: no object, or a tombstone.
@@ -68,12 +67,13 @@ impl Writing<'_> {
     async fn attempt(&mut self) -> Option<Result<Arc<str>, Failure>> {
         let condition = self.expected.as_deref().map_or(Condition::Absent, Condition::Tag);
         let mut wait = None;
+        let mut in_progress = false;
         match self.objects.put(self.name, self.body.clone(), condition).await {
             Ok(tag) if is_strong(&tag) => return Some(Ok(tag)),
             // Some stores leave it out here and have it in the answer to a read.
             Ok(_) => {}
             Err(why) => match verdict(&why) {
-                Verdict::Refused => {}
+                Verdict::Refused => in_progress = true,
                 Verdict::Passing { wait: asked } => {
                     wait = asked;
                     self.unknown = Some(why);
@@ -85,7 +85,14 @@ impl Writing<'_> {
         match self.look().await {
             Err(failure) => Some(Err(failure)),
             Ok(After::Written(tag)) => Some(Ok(tag)),
-            Ok(After::Expected) => self.again(wait).await,
+            Ok(After::Expected) => {
+                let again = if in_progress {
+                    self.attempts.again_soon().await
+                } else {
+                    self.attempts.again(wait).await
+                };
+                if again { None } else { Some(Err(self.failure())) }
+            }
             // An attempt may have created the record, and someone may have deleted it since. It must not be
             // created twice.
             Ok(After::NoRecord(_) | After::Changed) if self.unknown.is_some() => Some(Err(self.failure())),
@@ -95,14 +102,6 @@ impl Writing<'_> {
                 None
             }
             Ok(After::NoRecord(_) | After::Changed) => Some(Err(Failure::Conflict)),
-        }
-    }
-
-    async fn again(&mut self, wait: Option<Duration>) -> Option<Result<Arc<str>, Failure>> {
-        if self.attempts.again(wait).await {
-            None
-        } else {
-            Some(Err(self.failure()))
         }
     }
 

@@ -3,12 +3,16 @@
 use super::super::Place;
 use super::program::{Program, ask, free};
 use crate::programs::is_installed;
+use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 
 /// It serves until it is dropped. It accepts any key.
 pub struct Moto {
     place: Place,
+    address: SocketAddr,
+    buckets: AtomicU32,
     _program: Program,
     _folder: TempDir,
 }
@@ -26,9 +30,11 @@ impl Moto {
         command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
         let mut program = Program::start(command, &log);
         program.wait(address, "/moto-api/data.json", &log);
-        assert_eq!(ask(address, "PUT", &format!("/{}", Place::BUCKET)), Some(200));
+        make(address, Place::BUCKET);
         Some(Self {
             place: Place::first(format!("http://{address}")),
+            address,
+            buckets: AtomicU32::new(1),
             _program: program,
             _folder: folder,
         })
@@ -37,4 +43,19 @@ impl Moto {
     pub fn place(&self) -> &Place {
         &self.place
     }
+
+    /// Another empty bucket. moto looks at every object of a bucket for each page of a list.
+    pub fn new_place(&self) -> Place {
+        let number = self.buckets.fetch_add(1, Ordering::Relaxed);
+        let bucket = format!("{}-{number}", Place::BUCKET);
+        make(self.address, &bucket);
+        Place {
+            bucket,
+            ..self.place.clone()
+        }
+    }
+}
+
+fn make(address: SocketAddr, bucket: &str) {
+    assert_eq!(ask(address, "PUT", &format!("/{bucket}")), Some(200));
 }

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+/// A wait without an answer fails with a message.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A request to send.
 #[derive(Clone)]
 pub(crate) struct Ask {
@@ -101,6 +104,7 @@ impl Ask {
     /// The number of bytes that arrived before the server closed the connection.
     fn throw_away(&self) -> usize {
         let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let stream = match &self.tls {
             Some(tls) => {
                 let mut shaken = tls.shake(stream);
@@ -127,8 +131,7 @@ impl Ask {
     fn connect(&self, last: bool) -> Connection {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_nodelay(true).unwrap();
-        // A wait without an answer fails with a message.
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let wire = match &self.tls {
             Some(tls) => Wire::Tls {
                 stream: Box::new(tls.shake(stream)),

@@ -8,8 +8,11 @@ use sha2::{Digest as _, Sha256};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 const TAIL: usize = 32;
+/// The end of a push may copy a large blob.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The beginning of large blobs.
 pub(crate) struct Beginning {
@@ -74,7 +77,7 @@ pub(crate) fn push_images(address: SocketAddr, count: usize, connections: usize)
 }
 
 /// Runs the work `count` times on `workers` threads. Each thread prepares itself first.
-fn in_parallel<W: FnMut()>(count: usize, workers: usize, ready: impl Fn() -> W + Sync) {
+pub(crate) fn in_parallel<W: FnMut()>(count: usize, workers: usize, ready: impl Fn() -> W + Sync) {
     let left = AtomicUsize::new(count);
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -127,9 +130,11 @@ pub(crate) fn half_an_upload(address: SocketAddr, repository: &str, bytes: &[u8]
     stream
 }
 
-fn connect(address: SocketAddr) -> TcpStream {
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
+    // A wait without an answer fails with a message.
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
@@ -145,7 +150,7 @@ fn push_on(stream: &mut TcpStream, repository: &str, digest: &str, parts: &[&[u8
     assert!(done.starts_with("HTTP/1.1 201"), "{done}");
 }
 
-fn push_manifest_on(stream: &mut TcpStream, repository: &str, tag: &str, manifest: &str) {
+pub(crate) fn push_manifest_on(stream: &mut TcpStream, repository: &str, tag: &str, manifest: &str) {
     let kind = "Content-Type: application/vnd.oci.image.manifest.v1+json\r\n";
     let done = send(
         stream,

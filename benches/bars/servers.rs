@@ -153,19 +153,9 @@ impl Server {
         }
     }
 
-    /// CPU seconds so far, of user and system (`proc_pid_stat(5)`, 14 and 15).
+    /// CPU seconds so far.
     pub(crate) fn cpu(&self) -> f64 {
-        let ticks = |pid: u32| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-            let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
-            fields
-                .skip(11)
-                .take(2)
-                .map(|field| field.parse::<u64>().unwrap())
-                .sum::<u64>()
-        };
-        let ticks: u64 = self.program.pids().into_iter().map(ticks).sum();
-        ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+        self.program.cpu()
     }
 
     /// Its own memory and its share of shared memory, in KiB.

@@ -62,6 +62,19 @@ impl ServerProcess {
         pids
     }
 
+    /// CPU seconds so far, of user and system (`proc_pid_stat(5)`, 14 and 15).
+    #[expect(clippy::cast_precision_loss, reason = "a figure to be read")]
+    pub fn cpu(&self) -> f64 {
+        let ticks = |pid: u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+            let times = fields.skip(11).take(2);
+            times.map(|field| field.parse::<u64>().unwrap()).sum::<u64>()
+        };
+        let ticks: u64 = self.pids().into_iter().map(ticks).sum();
+        ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+    }
+
     /// The seconds from its start to its first `200` for `path` at `address`, which may be another listener of
     /// the process. Call it right after the start.
     pub fn first_answer(&self, address: SocketAddr, path: &str) -> f64 {

@@ -12,7 +12,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The bucket that every store of this module has from its start.
+    /// The bucket that every store has.
     pub(super) fn first(endpoint: String) -> Self {
         Self {
             endpoint,
@@ -23,7 +23,8 @@ impl Place {
         }
     }
 
-    pub(super) const BUCKET: &str = "wharfinger";
+    /// The bucket that every store of this module has from its start.
+    pub const BUCKET: &str = "wharfinger";
     pub(super) const REGION: &str = "us-east-1";
     pub(super) const ACCESS_KEY: &str = "AKIATESTKIT";
     pub(super) const SECRET_KEY: &str = "not-a-secret";

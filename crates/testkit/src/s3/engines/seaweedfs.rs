@@ -13,6 +13,7 @@ use tempfile::TempDir;
 pub struct SeaweedFs {
     gateways: Vec<Gateway>,
     engine: Option<Program>,
+    volumes: usize,
     ports: Ports,
     folder: TempDir,
 }
@@ -29,6 +30,9 @@ struct Ports {
     filer: [SocketAddr; 2],
 }
 
+/// How many volumes of 64 MiB a store has room for, unless it is told.
+const VOLUMES: usize = 20;
+
 const LIMITED_KEY: &str = "AKIALIMITED";
 
 impl SeaweedFs {
@@ -38,6 +42,15 @@ impl SeaweedFs {
     }
 
     pub fn with_gateways(count: usize) -> Option<Self> {
+        Self::with(count, VOLUMES)
+    }
+
+    /// One gateway, and room for this many volumes of 64 MiB.
+    pub fn with_volumes(volumes: usize) -> Option<Self> {
+        Self::with(1, volumes)
+    }
+
+    fn with(count: usize, volumes: usize) -> Option<Self> {
         if !is_installed("weed") {
             return None;
         }
@@ -53,6 +66,7 @@ impl SeaweedFs {
         let mut store = Self {
             gateways: gateways.collect(),
             engine: None,
+            volumes,
             ports: Ports {
                 master: [m, mg],
                 volume: [v, vg],
@@ -67,17 +81,18 @@ impl SeaweedFs {
             store.launch_gateway(number);
         }
         store.await_engine();
-        // To the engine, a bucket is a folder.
-        let made = ask(
-            store.ports.filer[0],
-            "POST",
-            &format!("/buckets/{}/", Place::BUCKET),
-        );
-        assert_eq!(made, Some(201));
+        store.make_bucket(Place::BUCKET);
         for number in 0..count {
             store.await_gateway(number);
         }
         Some(store)
+    }
+
+    /// Makes another bucket.
+    pub fn make_bucket(&self, name: &str) {
+        // To the engine, a bucket is a folder.
+        let made = ask(self.ports.filer[0], "POST", &format!("/buckets/{name}/"));
+        assert_eq!(made, Some(201));
     }
 
     /// The bucket through the first gateway.
@@ -130,11 +145,8 @@ impl SeaweedFs {
         command
             .args(["-logtostderr", "server", "-filer"])
             .args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1"])
-            .args([
-                "-volume.max=20",
-                "-master.volumeSizeLimitMB=64",
-                "-master.telemetry=false",
-            ])
+            .args(["-master.volumeSizeLimitMB=64", "-master.telemetry=false"])
+            .arg(format!("-volume.max={}", self.volumes))
             .arg(format!("-dir={}", self.path("data").display()));
         let Ports {
             master,

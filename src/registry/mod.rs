@@ -174,12 +174,18 @@ impl Registry {
 }
 
 impl Registry {
+    /// Checks that the store can be read, with one request.
+    pub async fn check_reading(&self) -> Result<(), Error> {
+        self.records.read(&keys::probe()).await?;
+        Ok(())
+    }
+
     /// Checks that the store can be read and accepts changes and bytes. Returns the reason if the disk is
     /// full and the store accepts only deletions. The first call writes a record; later calls change nothing.
     pub async fn check_storage(&self) -> Result<Option<Failure>, Error> {
         let key = keys::probe();
         let record = states::probe::Probe {};
-        self.records.read(&key).await?;
+        self.check_reading().await?;
         self.records.freeing().create(&key, &record).await?;
         self.bytes.probe().await?;
         match self.records.create(&key, &record).await {

@@ -13,9 +13,20 @@ pub(super) async fn watch_storage(registry: Registry, ready: Arc<Readiness>, pat
     let mut failures: u32 = 0;
     let mut worked = true;
     let mut had_room = true;
+    let mut checks: u32 = 0;
     loop {
         ticks.tick().await;
-        let checked = tokio::time::timeout(patience.answers_within, registry.check_storage()).await;
+        // A read that succeeds proves nothing about a write that has failed.
+        let writes = failures > 0 || checks.is_multiple_of(patience.writes_every);
+        checks = checks.wrapping_add(1);
+        let check = async {
+            if writes {
+                registry.check_storage().await
+            } else {
+                registry.check_reading().await.map(|()| None)
+            }
+        };
+        let checked = tokio::time::timeout(patience.answers_within, check).await;
         let (standing, why) = match checked {
             Ok(Ok(None)) => (StorageStanding::Works, None),
             Ok(Ok(Some(full))) => {
@@ -64,6 +75,8 @@ pub(super) async fn watch_storage(registry: Registry, ready: Arc<Readiness>, pat
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
     every: Duration,
+    /// One in this many checks also writes. The others only read.
+    writes_every: u32,
     /// A check that takes longer has failed.
     answers_within: Duration,
     /// How many checks must fail one after the other.
@@ -81,13 +94,15 @@ impl Patience {
     /// A disk that fails once has failed.
     const FOLDER: Self = Self {
         every: Duration::from_secs(2),
+        writes_every: 1,
         answers_within: Duration::from_secs(20),
         failures: 1,
     };
     /// A service on the network may lose or delay a request. All replicas use the same one, so a single lost
-    /// request must not take a replica out.
+    /// request must not take a replica out. A cloud charges for each request, and ten times as much for writes.
     const BUCKET: Self = Self {
         every: Duration::from_secs(5),
+        writes_every: 12,
         answers_within: Duration::from_secs(10),
         failures: 3,
     };
@@ -97,9 +112,10 @@ impl Patience {
 mod tests {
     use super::*;
     use crate::storage::memory::Memory;
-    use crate::storage::{BlobStore, Failure};
+    use crate::storage::{BlobStore, Failure, RecordStore};
     use std::collections::VecDeque;
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::time::timeout;
     use wharfinger_testkit::{Hook, Hooked, Request};
 
@@ -151,6 +167,45 @@ mod tests {
         assert_eq!(ready_after(Patience::FOLDER, &[true, false]).await, [false, true]);
         let fails = [true, true, false, true, true, true, true, false];
         let ready = [true, true, true, true, true, false, false, true];
-        assert_eq!(ready_after(Patience::BUCKET, &fails).await, ready);
+        let always_writes = Patience {
+            writes_every: 1,
+            ..Patience::BUCKET
+        };
+        assert_eq!(ready_after(always_writes, &fails).await, ready);
+        // After a failure, each check writes until one succeeds.
+        assert_eq!(ready_after(Patience::BUCKET, &fails[3..7]).await, ready[3..7]);
+    }
+
+    /// Counts reads and changes of records.
+    #[derive(Default)]
+    struct Counted {
+        reads: AtomicUsize,
+        changes: AtomicUsize,
+    }
+
+    impl Hook for Counted {
+        async fn before(&self, request: Request<'_>) -> Result<(), Failure> {
+            let counter = match request {
+                Request::Get(_) => &self.reads,
+                Request::Change(_) => &self.changes,
+                _ => return Ok(()),
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bucket_is_read_every_five_seconds_and_written_once_a_minute() {
+        let memory = Arc::new(Memory::new());
+        let records = Hooked::over(memory.clone() as Arc<dyn RecordStore>, Counted::default());
+        let registry = Registry::new(records.clone(), memory);
+        let ready = Arc::new(Readiness::default());
+        let two_minutes = Duration::from_secs(119);
+        let watching = watch_storage(registry, ready, Patience::BUCKET);
+        assert!(timeout(two_minutes, watching).await.is_err());
+        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        let Counted { reads, changes } = &*records.hook;
+        assert_eq!((count(reads), count(changes)), (24, 2 * 2));
     }
 }

@@ -5,8 +5,10 @@ use super::objects::{Objects, helm, list, render};
 use super::restricted::violations;
 use super::{is_installed, repository, run};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 /// The files of a folder.
 fn files(folder: &str) -> Vec<PathBuf> {
@@ -19,19 +21,20 @@ fn files(folder: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Calls the check with each rendering and the name of its values.
-fn each(check: impl Fn(&str, &Objects)) {
-    if !is_installed("helm") {
-        return;
-    }
-    for file in files("tests/deploy/values") {
+/// The renderings by the names of their values.
+static RENDERED: LazyLock<BTreeMap<String, Objects>> = LazyLock::new(|| {
+    let rendered = files("tests/deploy/values").into_iter().map(|file| {
         let objects = render(&file).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
-        check(file.file_stem().unwrap().to_str().unwrap(), &objects);
-    }
-}
+        (file.file_stem().unwrap().to_str().unwrap().to_owned(), objects)
+    });
+    rendered.collect()
+});
 
-fn rendered(name: &str) -> Objects {
-    render(&repository(&format!("tests/deploy/values/{name}.yaml"))).unwrap()
+/// Calls the check with each rendering and its name.
+fn each(check: impl Fn(&str, &Objects)) {
+    if is_installed("helm") {
+        RENDERED.iter().for_each(|(name, objects)| check(name, objects));
+    }
 }
 
 #[test]
@@ -123,9 +126,9 @@ fn a_registry_with_the_configuration_answers_the_probes() {
         return;
     }
     for name in ["folder", "mtls"] {
-        let objects = rendered(name);
+        let objects = &RENDERED[name];
         let paths = PROBES.map(|(_, path)| path.to_owned());
-        let answers = Configured::new(&objects).probe(&paths);
+        let answers = Configured::new(objects).probe(&paths);
         for answer in answers {
             // It is not ready before its issuers have answered.
             assert!(
@@ -301,7 +304,7 @@ fn a_change_that_takes_a_restart_rolls_the_pods() {
         Objects::parse(&output)
     };
     let annotation = |objects: &Objects| objects.template()["metadata"]["annotations"].clone();
-    let before = rendered("folder");
+    let before = &RENDERED["folder"];
     for (change, rolls) in [
         ("config.accessControl.adminPolicy.users[0]=ann", false),
         ("config.http.auth.failDelay=1", false),
@@ -315,7 +318,7 @@ fn a_change_that_takes_a_restart_rolls_the_pods() {
     ] {
         let after = with(change);
         assert_ne!(before.config().0, after.config().0, "{change}");
-        assert_eq!(annotation(&before) != annotation(&after), rolls, "{change}");
+        assert_eq!(annotation(before) != annotation(&after), rolls, "{change}");
     }
 }
 

@@ -13,10 +13,12 @@
 )]
 
 mod chart;
+mod cluster;
 mod configured;
 mod manifests;
 mod objects;
 mod pages;
+mod release;
 mod restricted;
 mod systemd;
 

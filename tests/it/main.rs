@@ -22,6 +22,7 @@ mod clients;
 mod clusters;
 mod collecting;
 mod commands;
+mod compatibility;
 mod conformance;
 mod costs;
 mod crash;

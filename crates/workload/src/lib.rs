@@ -3,7 +3,7 @@
 //!
 //! [`Surroundings`] are the process's environment, [`Settings`] are the settings file, and
 //! [`Workload::token`] fetches the token for one registry. [`docker`] and [`kubelet`] implement the two
-//! protocols. Nothing is ever written to disk.
+//! protocols. No token is ever written to disk.
 
 mod clients;
 pub mod docker;
@@ -11,6 +11,7 @@ mod fetch;
 mod github;
 mod handed;
 mod host;
+mod install;
 pub mod kubelet;
 mod printable;
 pub mod programs;

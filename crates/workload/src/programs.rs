@@ -2,9 +2,11 @@
 //! ran and failed. 2: the arguments are wrong.
 
 use super::docker::{self, Reply, Verb};
+use super::install::install;
 use super::{Surroundings, Workload, kubelet};
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use wharfinger_base::clock::Clock;
 
@@ -37,6 +39,12 @@ pub fn docker_credential(arguments: impl IntoIterator<Item = OsString>) -> ExitC
 /// `wharfinger-credential-provider`, for the kubelet.
 #[must_use]
 pub fn credential_provider(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let [_, option, folder] = &arguments[..]
+        && option == "--install"
+    {
+        return installed(Path::new(folder));
+    }
     match only(arguments).as_deref() {
         Some(NONE) => {}
         Some("--version" | "-V") => {
@@ -51,6 +59,19 @@ pub fn credential_provider(arguments: impl IntoIterator<Item = OsString>) -> Exi
     match run(provider()).and_then(|response| response) {
         Ok(response) => {
             say(&response);
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            say_error(&format!("error: {why}"));
+            FAILED
+        }
+    }
+}
+
+fn installed(folder: &Path) -> ExitCode {
+    match install(folder) {
+        Ok(program) => {
+            say(&format!("installed {}", program.display()));
             ExitCode::SUCCESS
         }
         Err(why) => {
@@ -171,10 +192,15 @@ Exit codes: 0 success, 1 there is no token or the helper failed, 2 the arguments
 const PROVIDER_USAGE: &str = "\
 Give a pod's or the node's own token to the kubelet.
 
-Usage: wharfinger-credential-provider [--help | --version]
+Usage: wharfinger-credential-provider [--help | --version | --install FOLDER]
 
 Reads a CredentialProviderRequest on standard input and prints a CredentialProviderResponse. Put the program
 into the folder that --image-credential-provider-bin-dir of the kubelet names.
+
+  --install FOLDER  Copy this program into the folder, or replace the one there
+
+Example:
+  wharfinger-credential-provider --install /usr/local/lib/kubelet-credential-providers
 
 Exit codes: 0 success, 1 a token was withheld or the program failed, 2 the arguments are wrong.";
 

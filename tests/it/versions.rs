@@ -1,8 +1,8 @@
 //! Two versions of the program on one bucket. The debug binary can run as the next version, which knows one
 //! format more.
 
-use crate::harness::{Client, Setup, TestApp, TestPki, eventually, sha256};
-use crate::replicas::on;
+use crate::harness::{Client, Setup, TestApp, eventually, sha256};
+use crate::replicas::{on, signing_keys};
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::json;
@@ -16,9 +16,7 @@ const FORMAT: &str = "records/i._format";
 
 fn setup(fake: &Fake) -> Setup {
     let place = fake.place();
-    let endpoint = place.endpoint.trim_start_matches("http://").parse().unwrap();
-    let mut setup = on(place, endpoint);
-    setup.write("keys.pem", &TestPki::new().servers.server().key);
+    let mut setup = on(place, &place.endpoint, &signing_keys());
     setup.config["http"]["health"] = json!({"address": "127.0.0.1", "port": 0});
     setup
 }

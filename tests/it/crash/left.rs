@@ -13,7 +13,7 @@ const TABLE: u64 = 8 << 20;
 
 /// Manifests and tags.
 #[derive(Default)]
-pub(super) struct Left {
+pub(crate) struct Left {
     manifests: BTreeMap<(String, String), Manifest>,
 }
 
@@ -25,13 +25,13 @@ struct Manifest {
 }
 
 impl Left {
-    pub(super) fn add(&mut self, repository: &str, digest: &str, bytes: &str, blobs: &[String]) {
+    pub(crate) fn add(&mut self, repository: &str, digest: &str, bytes: &str, blobs: &[String]) {
         let manifest = self.of(repository, digest);
         manifest.bytes = bytes.to_owned();
         manifest.blobs = blobs.to_vec();
     }
 
-    pub(super) fn tag(&mut self, repository: &str, tag: &str, digest: &str) {
+    pub(crate) fn tag(&mut self, repository: &str, tag: &str, digest: &str) {
         self.of(repository, digest).tags.insert(tag.to_owned());
     }
 
@@ -72,7 +72,7 @@ impl Left {
     }
 
     /// Pushes all of it to another registry.
-    pub(super) async fn copy(&self, from: &Http, to: &Http) -> Option<()> {
+    pub(crate) async fn copy(&self, from: &Http, to: &Http) -> Option<()> {
         // An index is accepted after its children.
         let is_index = |manifest: &Manifest| manifest.blobs.is_empty();
         let (indexes, images): (Vec<_>, Vec<_>) = self
@@ -103,7 +103,7 @@ fn digests(descriptors: &Value) -> Vec<String> {
 }
 
 /// A registry whose clients may push manifests with wrong sizes, as those of the loop do.
-pub(super) fn lenient() -> Setup {
+pub(crate) fn lenient() -> Setup {
     let mut setup = Setup::plain();
     setup.config["storage"]["uncheckedDescriptors"] = json!(["**"]);
     setup

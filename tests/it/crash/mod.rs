@@ -13,7 +13,7 @@ mod failing;
 mod filling;
 pub(crate) mod full;
 pub(crate) mod http;
-mod left;
+pub(crate) mod left;
 mod passes;
 mod rounds;
 mod server;

@@ -142,6 +142,7 @@ impl Client {
     /// acknowledged it, too.
     async fn put(&mut self, repository: &'static str, image: &Image) -> Option<String> {
         let digest = sha256(image.bytes.as_bytes());
+        self.known.send(repository, &digest);
         let tag = (self.dice.u32(0..8) > 0).then(|| self.tag());
         let ticket = tag.map(|tag| {
             let act = Act::Write(Some(digest.clone()));

@@ -3,12 +3,14 @@
 use super::cluster::Cluster;
 use crate::crash::http::Http;
 use crate::harness::Docker;
+use http::Method;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-const SECONDS: u64 = 45;
+/// How many of the pushed images docker pulls at the end. All of them are read without it.
+const PULLED: usize = 5;
 /// How long one push or pull may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -21,7 +23,7 @@ async fn every_push_of_docker_that_exits_with_0_is_there_while_replicas_are_kill
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let end = Instant::now() + Duration::from_secs(SECONDS);
+    let end = Instant::now() + Duration::from_secs(super::seconds(25));
     let killing = async {
         for replica in (0..3).cycle() {
             sleep(Duration::from_secs(10)).await;
@@ -61,14 +63,28 @@ async fn every_push_of_docker_that_exits_with_0_is_there_while_replicas_are_kill
         failed.len()
     );
     assert!(!pushed.is_empty(), "{failed:#?}");
-    for (image, tag) in pushed {
-        run(&docker, &["pull", &image]).await.unwrap();
-        run(&docker, &["rmi", "--force", &image]).await.unwrap();
-        for replica in 0..3 {
-            let http = Http::new(cluster.address_of(replica));
-            let found = http.manifest("docker/app", &tag).await.unwrap();
-            assert!(found.is_some(), "{image} is not at replica {replica}");
+    for (image, _) in pushed.iter().rev().take(PULLED) {
+        run(&docker, &["pull", image]).await.unwrap();
+        run(&docker, &["rmi", "--force", image]).await.unwrap();
+    }
+    for replica in 0..3 {
+        let http = Http::new(cluster.address_of(replica));
+        for (_, tag) in &pushed {
+            is_whole(&http, tag).await;
         }
+    }
+}
+
+/// Checks that the image and all its blobs are there.
+async fn is_whole(http: &Http, tag: &str) {
+    let path = format!("/v2/docker/app/manifests/{tag}");
+    let answer = http.ask(Method::GET, &path, "").await.expect("an answer");
+    let image = answer.must_be(200, "docker's push exited with 0").json();
+    let layers = image["layers"].as_array().unwrap();
+    for blob in layers.iter().chain([&image["config"]]) {
+        let digest = blob["digest"].as_str().unwrap();
+        let read = http.must_have("docker/app", digest, "docker's push exited with 0");
+        read.await.expect("an answer");
     }
 }
 

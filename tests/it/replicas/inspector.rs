@@ -1,18 +1,19 @@
-//! What is in a bucket, by the S3 API alone.
+//! Reads and writes a bucket by the S3 API alone.
 
 use aws_lc_rs::{digest, hmac};
+use http::Method;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use wharfinger_testkit::s3::Place;
 
-pub(super) struct Inspector {
+pub(crate) struct Inspector {
     place: Place,
     client: reqwest::Client,
 }
 
 impl Inspector {
-    pub(super) fn new(place: Place) -> Self {
+    pub(crate) fn new(place: Place) -> Self {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { place, client }
     }
@@ -44,8 +45,22 @@ impl Inspector {
         self.get(key, &BTreeMap::new()).await
     }
 
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html>
+    pub(super) async fn put(&self, key: &str, body: &'static str) {
+        self.send(Method::PUT, key, &BTreeMap::new(), body).await;
+    }
+
     async fn get(&self, key: &str, query: &BTreeMap<&str, String>) -> String {
+        self.send(Method::GET, key, query, "").await
+    }
+
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html>
+    async fn send(
+        &self,
+        method: Method,
+        key: &str,
+        query: &BTreeMap<&str, String>,
+        body: &'static str,
+    ) -> String {
         let now = OffsetDateTime::from_unix_timestamp(wharfinger_testkit::now()).unwrap();
         let date = now.format(&Rfc3339).unwrap().replace(['-', ':'], "");
         let day = &date[..8];
@@ -58,7 +73,7 @@ impl Inspector {
         let query = query.join("&");
         let names = "host;x-amz-content-sha256;x-amz-date";
         let canonical = format!(
-            "GET\n{path}\n{query}\nhost:{host}\nx-amz-content-sha256:UNSIGNED-PAYLOAD\nx-amz-date:{date}\n\n{names}\nUNSIGNED-PAYLOAD"
+            "{method}\n{path}\n{query}\nhost:{host}\nx-amz-content-sha256:UNSIGNED-PAYLOAD\nx-amz-date:{date}\n\n{names}\nUNSIGNED-PAYLOAD"
         );
         let scope = format!("{day}/{}/s3/aws4_request", self.place.region);
         let hashed = hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
@@ -75,7 +90,8 @@ impl Inspector {
             format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signature}");
         let answer = self
             .client
-            .get(format!("{}{path}?{query}", self.place.endpoint))
+            .request(method, format!("{}{path}?{query}", self.place.endpoint))
+            .body(body)
             .header("x-amz-date", date)
             .header("x-amz-content-sha256", "UNSIGNED-PAYLOAD")
             .header("authorization", authorization)

@@ -125,6 +125,22 @@ impl SeaweedFs {
         self.await_engine();
     }
 
+    /// Ends all processes of the store as a power failure would.
+    pub fn kill(&mut self) {
+        for number in 0..self.gateways.len() {
+            self.kill_gateway(number);
+        }
+        self.kill_engine();
+    }
+
+    /// Returns when the whole store serves again, with what it wrote before.
+    pub fn restart(&mut self) {
+        self.restart_engine();
+        for number in 0..self.gateways.len() {
+            self.restart_gateway(number);
+        }
+    }
+
     pub fn kill_gateway(&mut self, number: usize) {
         self.gateways[number].program = None;
     }
@@ -146,6 +162,8 @@ impl SeaweedFs {
             .args(["-logtostderr", "server", "-filer"])
             .args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1"])
             .args(["-master.volumeSizeLimitMB=64", "-master.telemetry=false"])
+            // A master that starts again waits for this long before it serves.
+            .args(["-master.electionTimeout=1s", "-master.heartbeatInterval=100ms"])
             .arg(format!("-volume.max={}", self.volumes))
             .arg(format!("-dir={}", self.path("data").display()));
         let Ports {

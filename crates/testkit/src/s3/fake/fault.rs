@@ -2,6 +2,8 @@
 
 use super::operation::{Call, Operation};
 use super::refusal::Refusal;
+use http::header::{IF_MATCH, IF_NONE_MATCH};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -25,6 +27,23 @@ pub enum Fault {
     OldPage,
     /// The request waits at the gate.
     Hold(When, Gate),
+}
+
+impl Fault {
+    /// Whether a store may do this with such a request.
+    fn suits(&self, call: &Call) -> bool {
+        let is_conditional = || call.header(IF_MATCH).is_some() || call.header(IF_NONE_MATCH).is_some();
+        let is_read = || matches!(call.operation, Operation::Get | Operation::Head);
+        match self {
+            Self::Refuse(_, Refusal::CONFLICT | Refusal::PRECONDITION) => is_conditional() && !is_read(),
+            Self::Refuse(_, Refusal::INTERNAL_AFTER_200) => {
+                matches!(call.operation, Operation::CompleteUpload | Operation::Copy)
+            }
+            Self::Torn => matches!(call.operation, Operation::Get | Operation::List),
+            Self::OldPage => call.operation == Operation::List,
+            _ => true,
+        }
+    }
 }
 
 /// On which side of the effect a fault comes.
@@ -115,7 +134,7 @@ impl On {
     }
 }
 
-/// Faults at random. The same seed and the same requests for a key have the same faults, however the requests
+/// Faults at random, each only where a store may have it, and none at STS. The same seed and the same requests for a key have the same faults, however the requests
 /// for other keys are mixed with them.
 #[derive(Clone, Debug)]
 pub struct Chaos {
@@ -135,9 +154,13 @@ impl Chaos {
         );
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, of.as_bytes());
         let dice = |part: usize| u64::from_be_bytes(digest.as_ref()[part * 8..][..8].try_into().unwrap());
-        let count = u64::try_from(self.faults.len()).unwrap();
-        (dice(0) % 1000 < self.per_mille && count > 0)
-            .then(|| self.faults[usize::try_from(dice(1) % count).unwrap()].clone())
+        if dice(0) % 1000 >= self.per_mille || call.operation == Operation::AssumeRole {
+            return None;
+        }
+        let faults: Vec<&Fault> = self.faults.iter().filter(|fault| fault.suits(call)).collect();
+        let count = u64::try_from(faults.len()).unwrap();
+        let chosen = dice(1).checked_rem(count)?;
+        Some(faults[usize::try_from(chosen).unwrap()].clone())
     }
 }
 
@@ -177,10 +200,13 @@ impl Gate {
     }
 }
 
+/// What goes wrong, and what went wrong.
 #[derive(Default)]
 pub(super) struct Faults {
     pub(super) rules: Vec<(On, Fault)>,
     pub(super) chaos: Option<Chaos>,
+    /// How many requests had each fault.
+    pub(super) struck: BTreeMap<String, usize>,
 }
 
 impl Faults {
@@ -188,9 +214,11 @@ impl Faults {
     /// how many requests of its operation for its key came before.
     pub(super) fn of(&mut self, call: &Call, repetition: impl FnOnce() -> usize) -> Option<Fault> {
         let ruled = self.rules.iter_mut().find(|(on, _)| on.concerns(call));
-        match ruled {
+        let fault = match ruled {
             Some((on, fault)) => on.strikes().then(|| fault.clone()),
             None => self.chaos.as_ref()?.strikes(call, repetition()),
-        }
+        }?;
+        *self.struck.entry(format!("{fault:?}")).or_default() += 1;
+        Some(fault)
     }
 }

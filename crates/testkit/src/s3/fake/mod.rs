@@ -102,7 +102,16 @@ impl Fake {
 
     /// Removes all faults that were injected.
     pub fn heal(&self) {
-        self.state().faults = fault::Faults::default();
+        let mut state = self.state();
+        state.faults.rules.clear();
+        state.faults.chaos = None;
+    }
+
+    /// How many requests had this fault.
+    pub fn struck(&self, fault: &Fault) -> usize {
+        let state = self.state();
+        let count = state.faults.struck.get(&format!("{fault:?}"));
+        count.copied().unwrap_or_default()
     }
 
     /// Has the effects of all requests that [`Fault::Late`] holds back.

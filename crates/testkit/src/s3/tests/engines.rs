@@ -39,4 +39,9 @@ async fn seaweedfs_keeps_conditions_through_two_gateways_and_objects_when_it_is_
     store.restart_engine();
     store.restart_gateway(0);
     assert_eq!(read(&first, &key).await, "3");
+    store.kill();
+    assert!(second.get(&key).await.is_err());
+    store.restart();
+    assert_eq!(read(&first, &key).await, "3");
+    assert_eq!(read(&second, &key).await, "3");
 }

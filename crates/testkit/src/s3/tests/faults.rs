@@ -301,6 +301,28 @@ async fn a_seed_repeats_its_faults() {
 }
 
 #[tokio::test]
+async fn faults_at_random_come_only_where_a_store_may_have_them() {
+    let store = Fake::start().await;
+    let conflict = Fault::Refuse(When::Before, Refusal::CONFLICT);
+    store.inject_at_random(Chaos {
+        seed: 1,
+        per_mille: 1000,
+        faults: vec![conflict.clone(), Fault::Torn],
+    });
+    let client = client(store.place());
+    let key = Path::from("a");
+    client.put(&key, "01".into()).await.unwrap();
+    assert_eq!(store.struck(&conflict), 0);
+    assert!(client.get(&key).await.unwrap().bytes().await.is_err());
+    let create = client.put_opts(&key, "2".into(), PutMode::Create.into());
+    assert!(create.await.is_err());
+    assert_eq!((store.struck(&conflict), store.struck(&Fault::Torn)), (1, 1));
+    store.heal();
+    assert_eq!(read(&client, &key).await, "01");
+    assert_eq!(store.struck(&conflict), 1);
+}
+
+#[tokio::test]
 async fn an_unreachable_store_answers_again_later() {
     let store = Fake::start().await;
     let client = client(store.place());

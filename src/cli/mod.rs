@@ -190,6 +190,7 @@ fn registry_on(store: &Store, fixed: &FixedSettings) -> Registry {
         unchecked_descriptors: fixed.unchecked_descriptors.clone(),
         grace: Some(fixed.collecting.delay),
         shared: fixed.storage.is_shared(),
+        scratch: Some(fixed.state_directory.clone()),
         ..Settings::default()
     })
 }

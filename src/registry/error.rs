@@ -2,9 +2,11 @@
 
 use super::usage::QuotaExceeded;
 use crate::access::{ImmutableTag, Unmovable};
+use crate::file_error::FileError;
 use crate::oci::{Digest, InvalidManifest};
 use crate::storage;
 use std::fmt;
+use std::path::PathBuf;
 
 /// An error lists this many missing digests and gives the number of the rest, because a manifest can refer to
 /// tens of thousands.
@@ -109,6 +111,9 @@ pub enum Error {
         "the record {key} could not be read: {why}; check that the registry's user may read all files of the store"
     )]
     Unread { key: String, why: storage::Failure },
+    /// Only a check of the store needs such files.
+    #[error("cannot keep temporary files in stateDirectory ({}): {why}", .folder.display())]
+    Scratch { folder: PathBuf, why: FileError },
     #[error(transparent)]
     Storage(#[from] storage::Failure),
 }

@@ -92,6 +92,8 @@ pub struct Settings {
     /// Whether several processes may serve the store at the same time. Uploads are then claimed in their records,
     /// and what another process may still be doing is left alone.
     pub shared: bool,
+    /// A folder for temporary files. Without it a check of the store keeps everything in memory.
+    pub scratch: Option<std::path::PathBuf>,
     /// The format in which the store is written.
     pub format: crate::storage::replicas::InUse,
 }

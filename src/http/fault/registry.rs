@@ -100,7 +100,7 @@ impl From<registry::Error> for Fault {
             // As in zot.
             SeveralTags => (StatusCode::CONFLICT, ErrorCode::ManifestInvalid),
             Interrupted => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
-            BlobDamaged(_) | Unreadable { .. } | Unread { .. } => {
+            BlobDamaged(_) | Unreadable { .. } | Unread { .. } | Scratch { .. } => {
                 return Self::new(StatusCode::INTERNAL_SERVER_ERROR, None, error.to_string()).log(&error);
             }
             Internal => return Self::new(StatusCode::INTERNAL_SERVER_ERROR, None, error.to_string()),

@@ -30,15 +30,7 @@ impl Check<'_> {
             };
             self.checked.blobs += 1;
             for name in blob.trash.iter().chain([&blob.generation]) {
-                // If two records name the same bytes, deleting one blob destroys both.
-                if !self.named.insert(name.clone()) {
-                    self.damage(
-                        key.as_str(),
-                        format!(
-                            "its bytes {name} are also those of another blob, and deleting one destroys both"
-                        ),
-                    );
-                }
+                self.names(name, key.as_str())?;
             }
             if blob.state == BlobState::Dying {
                 self.leftover(key.as_str(), "waits for the collector");
@@ -109,16 +101,27 @@ impl Check<'_> {
             let Some(Entry::Link(digest, repository)) = Entry::parse(key.as_str()) else {
                 continue;
             };
-            self.link(&key, &digest, &repository).await;
+            self.link(&key, &digest, &repository).await?;
         }
         Ok(())
     }
 
-    async fn link(&mut self, key: &Key<LinkRecord>, digest: &Digest, repository: &RepositoryName) {
-        let Some(link) = self.read(key).await else { return };
-        let key = key.as_str();
+    async fn link(
+        &mut self,
+        key: &Key<LinkRecord>,
+        digest: &Digest,
+        repository: &RepositoryName,
+    ) -> Result<(), Error> {
+        let Some(link) = self.read(key).await else {
+            return Ok(());
+        };
+        self.in_use.push(&format!("{repository}!"))?;
+        self.linked(key.as_str(), link, digest).await;
+        Ok(())
+    }
+
+    async fn linked(&mut self, key: &str, link: LinkRecord, digest: &Digest) {
         self.checked.links += 1;
-        self.in_use.insert(repository.to_string());
         let Some(name) = link.generation else {
             if link.state == LinkState::Live {
                 self.damage(key, "is live but names no bytes");

@@ -7,6 +7,7 @@ mod blobs;
 mod bytes;
 mod images;
 mod repositories;
+mod sorter;
 mod uploads;
 
 pub use images::BrokenImage;
@@ -17,6 +18,7 @@ use super::{Error, Marking, Registry};
 use crate::access::Maintenance;
 use crate::oci::Digest;
 use serde::Serialize;
+use sorter::Sorter;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -96,8 +98,8 @@ impl Registry {
             checked: Checked::default(),
             hashed: 0,
             to_hash: 0,
-            named: HashSet::new(),
-            in_use: HashSet::new(),
+            named: Sorter::new(self.settings.scratch.clone()),
+            in_use: Sorter::new(self.settings.scratch.clone()),
             damaged_blobs: HashSet::new(),
             damaged_manifests: HashSet::new(),
         };
@@ -107,7 +109,7 @@ impl Registry {
         check.links().await?;
         check.uploads().await?;
         check.catalogue().await?;
-        check.bytes().await;
+        check.bytes().await?;
         check.images().await?;
         Ok(check.checked)
     }
@@ -123,10 +125,10 @@ struct Check<'a> {
     /// How many bytes have been hashed, and how many there are to hash.
     hashed: u64,
     to_hash: u64,
-    /// Names of bytes that something refers to.
-    named: HashSet<String>,
-    /// Repositories with a link or an open upload.
-    in_use: HashSet<String>,
+    /// Names of bytes, each with the key of a record that has it.
+    named: Sorter,
+    /// Repositories with a link or an open upload, as in their keys. A repository may occur many times.
+    in_use: Sorter,
     damaged_blobs: HashSet<Digest>,
     /// The keys of the manifests that are damaged or lack something.
     damaged_manifests: HashSet<String>,

@@ -47,13 +47,19 @@ impl Check<'_> {
 
     /// Call this after links and uploads have been checked.
     pub(super) async fn catalogue(&mut self) -> Result<(), Error> {
+        let mut in_use = self.in_use.take().sorted()?;
+        let mut next = in_use.next()?;
         let mut keys = self.registry.records.keys(keys::catalog(), Show::All);
         while let Some(key) = keys.next().await? {
-            let Some(repository) = keys::repository_of(keys.prefix().rest(&key)) else {
+            let rest = keys.prefix().rest(&key);
+            while next.as_deref().is_some_and(|next| next < rest) {
+                next = in_use.next()?;
+            }
+            let Some(repository) = keys::repository_of(rest) else {
                 continue;
             };
             if self.read(&key).await.is_some()
-                && !self.in_use.contains(repository.as_str())
+                && next.as_deref() != Some(rest)
                 && self
                     .registry
                     .records

@@ -181,9 +181,10 @@ impl Store {
     /// The registry core on this store.
     #[must_use]
     pub fn registry(&self, settings: registry::Settings) -> Registry {
-        let format = self.membership.as_ref().map(|one| one.member.format().clone());
+        let member = self.membership.as_ref().map(|one| &one.member);
         Registry::new(self.records.clone(), self.bytes.clone()).with(registry::Settings {
-            format: format.unwrap_or_default(),
+            format: member.map(|member| member.format().clone()).unwrap_or_default(),
+            process: member.map(|member| member.name()).unwrap_or_default(),
             ..settings
         })
     }

@@ -21,12 +21,15 @@
 //! | `h/pulls` | when pulls began to be recorded |
 //! | `g/usage` | the usage of the whole store |
 //! | `g/scrub` | the position of a walk of the scrubber |
+//! | `g/collecting` | on a shared store: which process makes a pass of the collector |
+//! | `g/scrubbing` | on a shared store: which process makes a walk of the scrubber |
 //! | `h/probe` | an empty record for the readiness probe |
 //! | [`STORE_ID`] | the store's own ID |
 //! | `i/format` | the format in which a shared store is written |
 //! | `i/replica/<32 hex>` | a process that has a shared store open |
 
 use super::states::blob::BlobRecord;
+use super::states::lease::LeaseRecord;
 use super::states::link::LinkRecord;
 use super::states::manifest::ManifestRecord;
 use super::states::mark::Mark;
@@ -124,6 +127,8 @@ const REPOSITORIES: &str = "r/";
 const PASS: &str = "g/pass";
 const STORE_USAGE: &str = "g/usage";
 const SCRUB: &str = "g/scrub";
+const COLLECTING: &str = "g/collecting";
+const SCRUBBING: &str = "g/scrubbing";
 const PROBE: &str = "h/probe";
 const PULLS_BEGAN: &str = "h/pulls";
 
@@ -139,6 +144,16 @@ pub(super) fn pass() -> Key<PassRecord> {
 /// Since when pulls are recorded.
 pub(super) fn pulls_began() -> Key<PullsBegan> {
     Key::new(PULLS_BEGAN.to_owned())
+}
+
+/// Which process of a shared store makes a pass of the collector.
+pub(super) fn collecting() -> Key<LeaseRecord> {
+    Key::new(COLLECTING.to_owned())
+}
+
+/// Which process of a shared store makes a walk of the scrubber.
+pub(super) fn scrubbing() -> Key<LeaseRecord> {
+    Key::new(SCRUBBING.to_owned())
 }
 
 /// How far a walk of the scrubber is.
@@ -358,14 +373,22 @@ pub(super) enum Entry {
     Scrub,
     /// The usage of the whole store.
     StoreUsage,
-    /// The probe's record, the one about pulls, the store's ID and format, or a process that has it open.
+    /// The probe's record, the one about pulls, the store's ID and format, a lease, or a process that has the
+    /// store open.
     Own,
 }
 
 impl Entry {
     /// `None` if no record has such a key.
     pub(super) fn parse(key: &str) -> Option<Self> {
-        let own = [PROBE, PULLS_BEGAN, STORE_ID, replicas::FORMAT_KEY];
+        let own = [
+            PROBE,
+            PULLS_BEGAN,
+            STORE_ID,
+            COLLECTING,
+            SCRUBBING,
+            replicas::FORMAT_KEY,
+        ];
         if own.contains(&key) || key.starts_with(replicas::REPLICAS) {
             return Some(Self::Own);
         }
@@ -541,7 +564,15 @@ mod tests {
                 (std::mem::discriminant(&entry), key)
             );
         }
-        for key in [PROBE, PULLS_BEGAN, STORE_ID, "i/format", "i/replica/0"] {
+        for key in [
+            PROBE,
+            PULLS_BEGAN,
+            STORE_ID,
+            COLLECTING,
+            SCRUBBING,
+            "i/format",
+            "i/replica/0",
+        ] {
             assert!(matches!(Entry::parse(key), Some(Entry::Own)), "{key}");
         }
         let short = format!("r/a!/m/sha256/{}", &hex[1..]);

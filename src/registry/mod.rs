@@ -22,6 +22,7 @@ mod hashing;
 mod holders;
 mod keys;
 mod large;
+mod leases;
 mod listed;
 mod listing;
 mod manifests;
@@ -56,6 +57,7 @@ pub use error::{BodyError, Error, NAMED_DIGESTS};
 pub use fsck::{BrokenImage, Checked, Finding, Progress, Severity};
 #[doc(hidden)]
 pub use fuzzing::{hash_state_rewritten, key_rewritten, records_read};
+pub use leases::{Lease, Leased, Work};
 pub use listing::Page;
 pub use manifests::{Pushed, StoredManifest};
 pub use referrers::Referrers;
@@ -94,6 +96,8 @@ pub struct Settings {
     pub shared: bool,
     /// A folder for temporary files. Without it a check of the store keeps everything in memory.
     pub scratch: Option<std::path::PathBuf>,
+    /// What the other processes of the store call this one.
+    pub process: String,
     /// The format in which the store is written.
     pub format: crate::storage::replicas::InUse,
 }

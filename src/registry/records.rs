@@ -10,6 +10,7 @@ use super::error::Error;
 use super::hashing;
 use super::keys::{self, Key};
 use super::states::blob::BlobRecord;
+use super::states::lease::LeaseRecord;
 use super::states::link::LinkRecord;
 use super::states::manifest::{BriefHeader, ManifestRecord, ManifestState};
 use super::states::mark::Mark;
@@ -119,6 +120,7 @@ impl Stored for ManifestRecord {
 }
 
 impl Json for BlobRecord {}
+impl Json for LeaseRecord {}
 impl Json for LinkRecord {}
 impl Json for Mark {}
 impl Json for PassRecord {}

@@ -7,7 +7,7 @@ use crate::access::Maintenance;
 use crate::clock::Clock;
 use crate::config::{Collecting, Window};
 use crate::registry::collect::{Report, Rules};
-use crate::registry::{Error, Registry};
+use crate::registry::{Error, Lease, Leased, Registry, Work};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -74,6 +74,7 @@ impl Collector {
         sleep(FIRST_AFTER.min(self.settings.delay)).await;
         loop {
             self.opens().await;
+            let lease = self.turn().await;
             let began = Instant::now();
             let mut observer = ();
             let options = self.settings.options(rules.borrow_and_update().clone());
@@ -98,11 +99,39 @@ impl Collector {
                 sleep(AGAIN_AFTER.min(self.settings.delay.max(SHORTEST))).await;
                 continue;
             }
+            lease.complete().await;
             metrics::gauge!("wharfinger_collection_seconds").set(began.elapsed().as_secs_f64());
             if self.settings.interval.is_zero() {
                 return;
             }
             sleep(self.settings.interval.saturating_sub(began.elapsed())).await;
+        }
+    }
+
+    /// Waits until the next pass is due and no other process of a shared store makes one. If the window closes
+    /// meanwhile, the pass stops at once and continues in the next one.
+    async fn turn(&self) -> Lease {
+        let owner = Maintenance::by_the_stores_owner();
+        let mut said = false;
+        loop {
+            let age = self.registry.since_completed(&owner, Work::Collection).await;
+            let due = age.map_or(Duration::ZERO, |age| self.settings.interval.saturating_sub(age));
+            if !due.is_zero() {
+                sleep(due).await;
+                continue;
+            }
+            match self.registry.lease(&owner, Work::Collection).await {
+                Ok(Leased::Granted(lease)) => return lease,
+                Ok(Leased::Held { by }) if !said => {
+                    tracing::info!("another process makes a pass of the collector, so this one waits: {by}");
+                    said = true;
+                }
+                Ok(Leased::Held { .. }) => {}
+                Err(why) => tracing::warn!(
+                    "cannot find out whether another process makes a pass of the collector, and will try again: {why}"
+                ),
+            }
+            sleep(AGAIN_AFTER).await;
         }
     }
 
@@ -218,6 +247,55 @@ const SHORTEST: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::Settings;
+    use crate::registry::collect::Pace;
+    use crate::storage::memory::Memory;
+    use std::sync::Arc;
+
+    fn replica(store: &Arc<Memory>, name: &str) -> Registry {
+        Registry::new(store.clone(), store.clone()).with(Settings {
+            shared: true,
+            process: name.to_owned(),
+            ..Settings::default()
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_waits_for_the_pass_of_another_and_takes_over_when_that_is_killed() {
+        let (clock, hand) = Clock::manual(Clock::system().now());
+        let store = Arc::new(Memory::with_clock(clock.clone()));
+        let [one, two] = ["one", "two"].map(|name| replica(&store, name));
+        let owner = Maintenance::by_the_stores_owner();
+        let Leased::Granted(held) = one.lease(&owner, Work::Collection).await.unwrap() else {
+            panic!("nobody holds it");
+        };
+        let settings = Collecting {
+            runs: true,
+            delay: Duration::ZERO,
+            interval: Duration::from_secs(24 * 60 * 60),
+            window: None,
+            pace: Pace::UNBOUNDED,
+        };
+        let (_rules, rules) = watch::channel(Rules::default());
+        let collecting = tokio::spawn(collect(two.clone(), (settings, rules), clock));
+        let passes = async |minutes: u32| {
+            for _ in 0..minutes * 6 {
+                hand.advance(Duration::from_secs(10));
+                sleep(Duration::from_secs(10)).await;
+            }
+        };
+        passes(10).await;
+        assert_eq!(two.since_completed(&owner, Work::Collection).await, None);
+        held.die();
+        passes(4).await;
+        let first = two.since_completed(&owner, Work::Collection).await.unwrap();
+        assert!(first < Duration::from_secs(4 * 60), "{first:?}");
+        // The next pass of any replica is due a day after the last one.
+        passes(60).await;
+        let age = two.since_completed(&owner, Work::Collection).await.unwrap();
+        assert_eq!(age, first + Duration::from_secs(60 * 60));
+        collecting.abort();
+    }
 
     #[test]
     fn a_window_without_progress_is_noticed_from_the_second_on() {

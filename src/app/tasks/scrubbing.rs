@@ -4,7 +4,7 @@ use super::every;
 use crate::access::Maintenance;
 use crate::config::Scrubbing;
 use crate::registry::scrub::Scrubbed;
-use crate::registry::{Error, Registry};
+use crate::registry::{Error, Leased, Registry, Work};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -38,8 +38,22 @@ async fn walk_again_and_again(registry: &Registry, settings: Option<Scrubbing>) 
     let mut failed = None;
     loop {
         sleep(registry.next_scrub(&owner, period).await).await;
+        let lease = match registry.lease(&owner, Work::Scrub).await {
+            Ok(Leased::Granted(lease)) => lease,
+            // The other process keeps the position of its walk in the store.
+            Ok(Leased::Held { .. }) => {
+                sleep(AGAIN_AFTER).await;
+                continue;
+            }
+            Err(why) => {
+                fail(&mut failed, &why);
+                sleep(AGAIN_AFTER).await;
+                continue;
+            }
+        };
         match registry.scrub(&owner, rate).await {
             Ok(done) => {
+                lease.complete().await;
                 failed = None;
                 report(&done, period);
             }

@@ -19,6 +19,9 @@ pub(super) async fn keep_usage(registry: Registry, pace: Pace) {
 
 async fn count_usage(registry: &Registry, pace: Pace) {
     let owner = Maintenance::by_the_stores_owner();
+    if registry.shares_known_usage(&owner) {
+        return;
+    }
     loop {
         match registry.count_usage(&owner, pace).await {
             Ok(true) => break,

@@ -1,21 +1,25 @@
 //! `wharfinger gc FILE`: makes one pass of the collector. If a registry has the store's folder open, it makes
-//! the pass; otherwise this process does. On a bucket this process always does, because several collectors at
-//! once are safe.
+//! the pass; otherwise this process does. On a bucket this process always does. It waits for the pass of another
+//! process, although several collectors at once are safe.
 
 mod table;
 
 use super::bar::Bar;
 use super::holder::Holder;
 use super::{FAILED, SUCCESS, fail, interrupted, load, registry_on, say, say_error};
+use crate::access::Maintenance;
 use crate::app::{self, NotCollected, NotOpened, Store};
 use crate::config::{Config, StorePlace};
 use crate::control::{CollectRequest, Collected};
 use crate::registry::collect::{self, Phase, Reached, Report};
+use crate::registry::{Error, Lease, Leased, Registry, Work};
 use crate::storage::local::OpenError;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::sleep;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -24,6 +28,9 @@ pub(super) struct Options {
     /// Change nothing, and report what a pass would do
     #[arg(long)]
     dry_run: bool,
+    /// Do not wait for the pass of another process on the same bucket
+    #[arg(long)]
+    now: bool,
     /// How to print the report
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     output: Output,
@@ -96,7 +103,9 @@ pub(super) async fn run(options: &Options) -> u8 {
 
 async fn make(
     config: &Config,
-    Options { file, dry_run, .. }: &Options,
+    Options {
+        file, dry_run, now, ..
+    }: &Options,
     stop: impl Future<Output = ()>,
     bar: &mut Bar,
 ) -> Result<Report, Cut> {
@@ -124,7 +133,20 @@ async fn make(
             if let Some(folder) = store.folder().filter(|_| !dry_run) {
                 folder.remove_leftovers().map_err(|why| failed(why.to_string()))?;
             }
+            tokio::pin!(stop);
+            // A dry run changes nothing, so it waits for nobody.
+            let lease = if dry_run {
+                None
+            } else {
+                tokio::select! {
+                    lease = lease(&registry, *now) => lease.map_err(|why| failed(why.to_string()))?,
+                    () = &mut stop => return Err(failed(NotCollected::Stopped.to_string())),
+                }
+            };
             let made = app::collect(registry, options, stop, show).await;
+            if let (Some(lease), Ok(_)) = (lease, &made) {
+                lease.complete().await;
+            }
             store.leave().await;
             made.map_err(Cut::from)
         }
@@ -163,6 +185,31 @@ async fn make(
         Err(why) => Err(failed(why.to_string())),
     }
 }
+
+/// Waits until no other process of a shared store makes a pass, or only says so if it should not wait.
+async fn lease(registry: &Registry, now: bool) -> Result<Option<Lease>, Error> {
+    let owner = Maintenance::by_the_stores_owner();
+    let mut waits = false;
+    loop {
+        match registry.lease(&owner, Work::Collection).await? {
+            Leased::Granted(lease) => return Ok(Some(lease)),
+            Leased::Held { by } if now => {
+                say_error(&format!("note: {by} makes a pass too; two at once are safe"));
+                return Ok(None);
+            }
+            Leased::Held { by } => {
+                if !std::mem::replace(&mut waits, true) {
+                    say_error(&format!(
+                        "{by} makes a pass; this one waits until it ends (--now does not wait). If that process was killed, this takes 90 seconds"
+                    ));
+                }
+                sleep(ASK_EVERY).await;
+            }
+        }
+    }
+}
+
+const ASK_EVERY: Duration = Duration::from_secs(2);
 
 /// Prints the report. `is_complete` says whether everything could be checked and removed.
 fn print(report: &Report, is_complete: bool, store: &StorePlace, output: Output) -> Result<(), String> {

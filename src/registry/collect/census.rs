@@ -47,7 +47,11 @@ impl Collector {
             })
             .await?;
         }
-        self.registry.usage.end_census(counting);
+        if self.registry.settings.shared {
+            self.registry.usage.end_shared_census(counting);
+        } else {
+            self.registry.usage.end_census(counting);
+        }
         Ok(true)
     }
 

@@ -278,6 +278,11 @@ impl Check<'_> {
         } else if key == pulls_began.as_str() {
             self.is_readable(&pulls_began).await;
         }
+        for lease in [keys::collecting(), keys::scrubbing()] {
+            if key == lease.as_str() {
+                self.is_readable(&lease).await;
+            }
+        }
     }
 
     async fn is_readable<T: Stored>(&mut self, key: &Key<T>) {

@@ -1,10 +1,12 @@
 //! Keeps the counters over a restart. Only the next start reads their records. It counts everything again.
-//! Until that count ends, the quotas use the counters that the last process wrote.
+//! Until that count ends, the quotas use the counters that the last process wrote. On a shared store every
+//! process reads them: see `sharing.rs`.
 
 use super::super::keys::{self, Entry, Key};
 use super::super::records::unless_unreadable;
 use super::super::states::usage::UsageRecord;
 use super::super::typed_store::Changed;
+use super::super::usage::Taken;
 use super::super::{Error, Registry};
 use crate::access::Maintenance;
 use crate::oci::RepositoryName;
@@ -36,8 +38,11 @@ impl Registry {
     /// Writes the counters that have changed. Without quotas, removes records of earlier ones, which would be
     /// outdated when there are quotas again.
     pub async fn keep_usage(&self, _: &Maintenance) -> Result<(), Error> {
-        if !self.usage.is_kept() {
+        let Some(_exchange) = self.usage.exchange().await else {
             return self.forget_usage().await;
+        };
+        if self.settings.shared {
+            return self.share_usage().await;
         }
         let taken = self.usage.take_new();
         let kept = self.write_usage(&taken).await;
@@ -48,15 +53,15 @@ impl Registry {
     }
 
     /// Returns whether all were written.
-    async fn write_usage(&self, taken: &[(Option<RepositoryName>, UsageRecord)]) -> Result<bool, Error> {
+    async fn write_usage(&self, taken: &[Taken]) -> Result<bool, Error> {
         let mut all = true;
         for page in taken.chunks(AT_ONCE) {
             let mut changes = Vec::new();
-            for (repository, record) in page {
-                let key = match repository {
-                    Some(repository) => keys::usage(repository.as_str()),
-                    None => keys::usage_of_store(),
-                };
+            for Taken {
+                repository, record, ..
+            } in page
+            {
+                let key = key_of(repository.as_ref());
                 let base = match self.records.read(&key).await {
                     Err(why) if why.is_damage() => {
                         self.records.freeing().replace_damaged(&key, record).await?;
@@ -105,6 +110,13 @@ impl Registry {
             }
         }
         self.records.freeing().change_each(changes).await.map(drop)
+    }
+}
+
+pub(super) fn key_of(repository: Option<&RepositoryName>) -> Key<UsageRecord> {
+    match repository {
+        Some(repository) => keys::usage(repository.as_str()),
+        None => keys::usage_of_store(),
     }
 }
 

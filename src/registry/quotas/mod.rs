@@ -2,6 +2,7 @@
 //! published. Deletions are never limited.
 
 mod keeping;
+mod sharing;
 
 use super::keys::Key;
 use super::records::unless_unreadable;

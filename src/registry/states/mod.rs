@@ -5,6 +5,7 @@
 //! a record (`cond`) before it checks and decides. A writer that meets a condemned record rescues it.
 
 pub(super) mod blob;
+pub(super) mod lease;
 pub(super) mod link;
 pub(super) mod manifest;
 pub(super) mod mark;

@@ -1,11 +1,11 @@
 //! The counters, the reservations of pushes, and the quotas that both count towards.
 
-use super::super::states::usage::{Part, UsageRecord};
+use super::super::states::usage::{Change, Difference, Part, UsageRecord};
 use super::census::Census;
 use super::exceeded::QuotaExceeded;
 use super::standing::Standing;
 use crate::oci::{Digest, RepositoryName};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 #[derive(Debug)]
 pub(super) struct Book {
@@ -22,12 +22,24 @@ pub(super) struct Book {
 #[derive(Debug)]
 struct Counter {
     record: UsageRecord,
+    /// What this process has added since it last wrote the counter.
+    added: Difference,
     /// The sum of all changes since the current count of everything began.
     moved: u64,
     /// Whether it differs from the record in the store.
     is_new: bool,
     /// The places of the quotas that it counts towards.
     quotas: Vec<usize>,
+}
+
+/// A counter that is to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::registry) struct Taken {
+    /// `None` is the store.
+    pub repository: Option<RepositoryName>,
+    pub record: UsageRecord,
+    /// What this process has added since it last wrote the counter.
+    pub added: Difference,
 }
 
 /// What a push is about to add. Two pushes of the same content need room for it only once.
@@ -81,27 +93,70 @@ impl Adds {
 impl Counter {
     const fn new(quotas: Vec<usize>) -> Self {
         Self {
-            record: UsageRecord {
-                bytes: 0,
-                blobs: 0,
-                manifests: 0,
-            },
+            record: UsageRecord::EMPTY,
+            added: Difference::between(&UsageRecord::EMPTY, &UsageRecord::EMPTY),
             moved: 0,
             is_new: false,
             quotas,
         }
     }
 
-    /// Corrects the counter by a count. It is unknown which of the changes during the count it has seen. So a
-    /// difference that these changes explain does not correct a counter that was right before.
-    fn correct(&mut self, counted: UsageRecord, was_known: bool) {
-        let difference = self.record.bytes.abs_diff(counted.bytes);
-        let is_better = if was_known {
+    fn change(&mut self, part: Part, bytes: u64, change: Change) {
+        let difference = change.of(part, bytes);
+        self.record = self.record.plus(difference);
+        self.added = self.added.and(difference);
+        self.moved = self.moved.saturating_add(bytes);
+        self.is_new = true;
+    }
+
+    /// It is regarded as written from now on.
+    fn take(&mut self, repository: Option<&RepositoryName>) -> Taken {
+        self.is_new = false;
+        Taken {
+            repository: repository.cloned(),
+            record: self.record.clone(),
+            added: std::mem::take(&mut self.added),
+        }
+    }
+
+    /// Corrects the counter of a shared store by a count. Returns what must be added to the stored one.
+    fn corrected(&mut self, counted: &UsageRecord, was_known: bool) -> Option<Taken> {
+        if !self.is_corrected_by(counted, was_known) || self.record == *counted {
+            return None;
+        }
+        let added = Difference::between(&self.record, counted);
+        self.record = counted.clone();
+        Some(Taken {
+            repository: None,
+            record: counted.clone(),
+            added,
+        })
+    }
+
+    /// Another process may have changed the stored counter.
+    fn learn(&mut self, stored: &UsageRecord) {
+        let record = stored.plus(self.added);
+        self.moved = self
+            .moved
+            .saturating_add(record.bytes.abs_diff(self.record.bytes));
+        self.record = record;
+    }
+
+    /// Whether a count is more likely to be right than the counter. It is unknown which of the changes during
+    /// the count it has seen. So a difference that these changes explain does not correct a counter that was
+    /// right before.
+    const fn is_corrected_by(&self, counted: &UsageRecord, was_known: bool) -> bool {
+        if was_known {
+            let difference = self.record.bytes.abs_diff(counted.bytes);
             difference > self.moved || self.moved == 0
         } else {
             counted.bytes >= self.record.bytes
-        };
-        if is_better && self.record != counted {
+        }
+    }
+
+    /// Corrects the counter by a count.
+    fn correct(&mut self, counted: UsageRecord, was_known: bool) {
+        if self.is_corrected_by(&counted, was_known) && self.record != counted {
             self.record = counted;
             self.is_new = true;
         }
@@ -248,14 +303,14 @@ impl Book {
     /// The reserved bytes of the item are now used.
     pub(super) fn gained(&mut self, item: &Item, bytes: u64) {
         self.settle(item);
-        self.changed(item, bytes, UsageRecord::add);
+        self.changed(item, bytes, Change::Gain);
     }
 
     pub(super) fn lost(&mut self, item: &Item, bytes: u64) {
-        self.changed(item, bytes, UsageRecord::subtract);
+        self.changed(item, bytes, Change::Loss);
     }
 
-    fn changed(&mut self, item: &Item, bytes: u64, change: fn(&mut UsageRecord, Part, u64)) {
+    fn changed(&mut self, item: &Item, bytes: u64, change: Change) {
         match item {
             Item::Link(repository, _) => self.change_of(repository, Part::Blob, bytes, change),
             Item::Blob(_) => self.change_of_store(Part::Blob, bytes, change),
@@ -266,25 +321,24 @@ impl Book {
         }
     }
 
-    fn change_of(
-        &mut self,
-        repository: &RepositoryName,
-        part: Part,
-        bytes: u64,
-        change: fn(&mut UsageRecord, Part, u64),
-    ) {
-        self.adjust(repository, |counter| {
-            change(&mut counter.record, part, bytes);
-            counter.moved = counter.moved.saturating_add(bytes);
-            counter.is_new = true;
-        });
+    fn change_of(&mut self, repository: &RepositoryName, part: Part, bytes: u64, change: Change) {
+        self.adjust(repository, |counter| counter.change(part, bytes, change));
     }
 
-    fn change_of_store(&mut self, part: Part, bytes: u64, change: fn(&mut UsageRecord, Part, u64)) {
-        change(&mut self.store.record, part, bytes);
-        self.store.moved = self.store.moved.saturating_add(bytes);
-        self.store.is_new = true;
+    fn change_of_store(&mut self, part: Part, bytes: u64, change: Change) {
+        self.store.change(part, bytes, change);
         self.update_quotas_of_the_store();
+    }
+
+    /// Changes a counter, and with it the use of its quotas. `None` is the store.
+    fn adjust_any(&mut self, repository: Option<&RepositoryName>, change: impl FnOnce(&mut Counter)) {
+        match repository {
+            Some(repository) => self.adjust(repository, change),
+            None => {
+                change(&mut self.store);
+                self.update_quotas_of_the_store();
+            }
+        }
     }
 
     fn update_quotas_of_the_store(&mut self) {
@@ -334,19 +388,16 @@ impl Book {
 
     /// The counters that differ from their records, which are regarded as written from now on. `None` is the
     /// store.
-    pub(super) fn take_new(&mut self) -> Vec<(Option<RepositoryName>, UsageRecord)> {
+    pub(super) fn take_new(&mut self) -> Vec<Taken> {
         // A start that finds the store's record trusts the others.
         if !self.is_known {
             return Vec::new();
         }
         let changed = self.repositories.iter_mut().filter(|(_, counter)| counter.is_new);
-        let taken = changed.map(|(repository, counter)| {
-            counter.is_new = false;
-            (Some(repository.clone()), counter.record.clone())
-        });
+        let taken = changed.map(|(repository, counter)| counter.take(Some(repository)));
         let mut taken: Vec<_> = taken.collect();
-        if std::mem::take(&mut self.store.is_new) {
-            taken.push((None, self.store.record.clone()));
+        if self.store.is_new {
+            taken.push(self.store.take(None));
         }
         self.repositories
             .retain(|_, counter| counter.moved > 0 || !counter.record.is_empty());
@@ -354,13 +405,65 @@ impl Book {
     }
 
     /// Takes back counters that could not be written.
-    pub(super) fn put_back(&mut self, taken: Vec<(Option<RepositoryName>, UsageRecord)>) {
-        for (repository, _) in taken {
-            match repository {
-                Some(repository) => self.adjust(&repository, |counter| counter.is_new = true),
-                None => self.store.is_new = true,
-            }
+    pub(super) fn put_back(&mut self, taken: Vec<Taken>) {
+        for Taken {
+            repository, added, ..
+        } in taken
+        {
+            self.adjust_any(repository.as_ref(), |counter| {
+                counter.added = counter.added.and(added);
+                counter.is_new = true;
+            });
         }
+    }
+
+    /// The stored counter, to which other processes add as well. `None` is the store.
+    pub(super) fn learn(&mut self, repository: Option<&RepositoryName>, stored: &UsageRecord) {
+        self.adjust_any(repository, |counter| counter.learn(stored));
+    }
+
+    /// The counters of repositories that have a use, apart from these.
+    pub(super) fn in_use_apart_from(&self, listed: &HashSet<RepositoryName>) -> Vec<RepositoryName> {
+        let used = self
+            .repositories
+            .iter()
+            .filter(|(_, counter)| !counter.record.is_empty());
+        let names = used.map(|(name, _)| name);
+        names.filter(|name| !listed.contains(*name)).cloned().collect()
+    }
+
+    /// What a count adds to the stored counters. Others write them too, so they are not replaced.
+    pub(super) fn corrections(&mut self, census: Census) -> Vec<Taken> {
+        let Census {
+            mut repositories,
+            stored,
+        } = census;
+        for known in self.repositories.keys() {
+            repositories.entry(known.clone()).or_default();
+        }
+        let was_known = std::mem::replace(&mut self.is_known, true);
+        let mut corrections = Vec::new();
+        for (repository, counted) in repositories {
+            let mut found = None;
+            self.adjust(&repository, |counter| {
+                found = counter.corrected(&counted, was_known)
+            });
+            corrections.extend(found.map(|found| Taken {
+                repository: Some(repository),
+                ..found
+            }));
+        }
+        // The store's record says that the others were counted, so it comes last, and even if it is empty.
+        let of_store = self.store.corrected(&stored, was_known);
+        self.update_quotas_of_the_store();
+        if !was_known || of_store.is_some() {
+            corrections.push(of_store.unwrap_or_else(|| self.store.take(None)));
+        }
+        corrections
+    }
+
+    pub(super) const fn is_known(&self) -> bool {
+        self.is_known
     }
 
     /// From now on changes are summed up. Their sum shows whether a count differs by more than they explain.

@@ -4,8 +4,8 @@
 //! or goes changes them, so they are exact in a process that has the store to itself. A push reserves its
 //! bytes before it publishes them, so pushes that end together stay within a quota. [`super::quotas`] reads
 //! and writes the records of the counters. A collector counts everything now and then, which corrects them
-//! after a process was killed. Processes that share a store would each see only their own changes until the
-//! next count.
+//! after a process was killed. Processes that share a store add their differences to the stored counters, and
+//! learn there what the others have added.
 
 mod book;
 mod census;
@@ -14,19 +14,23 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
-pub(super) use book::Adds;
+pub(super) use book::{Adds, Taken};
 pub(super) use census::Census;
 pub use exceeded::{QuotaExceeded, TOTAL};
 
 use super::states::usage::UsageRecord;
 use crate::access::Repositories;
+use crate::clock::Timestamp;
 use crate::oci::{Digest, RepositoryName};
 use book::{Book, Item, Refused};
 use standing::Standing;
+use std::collections::HashSet;
 use std::fmt;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The most bytes that may be stored. Without any quota nothing is counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +67,12 @@ struct Counters {
     released: Notify,
     /// Held while everything is counted, because two counts would disturb each other.
     counting: tokio::sync::Mutex<()>,
+    /// Held while counters are written and read.
+    exchanging: tokio::sync::Mutex<()>,
+    /// Counters of a shared store that were written before this are known.
+    known_until: Mutex<Option<Timestamp>>,
+    /// A count of a shared store, and when it may correct the counters.
+    counted: Mutex<Option<(Census, Instant)>>,
 }
 
 /// A count of everything, which continues until it is passed to [`Usage::end_census`].
@@ -122,6 +132,9 @@ impl Usage {
             book: Mutex::new(Book::new(standings)),
             released: Notify::new(),
             counting: tokio::sync::Mutex::default(),
+            exchanging: tokio::sync::Mutex::default(),
+            known_until: Mutex::default(),
+            counted: Mutex::default(),
         })))
     }
 
@@ -219,7 +232,7 @@ impl Usage {
 
     /// The counters that differ from their records, which are regarded as written from now on. `None` is the
     /// store.
-    pub(super) fn take_new(&self) -> Vec<(Option<RepositoryName>, UsageRecord)> {
+    pub(super) fn take_new(&self) -> Vec<Taken> {
         self.0
             .as_ref()
             .map(|counters| counters.book().take_new())
@@ -227,8 +240,50 @@ impl Usage {
     }
 
     /// Takes back counters that could not be written.
-    pub(super) fn put_back(&self, taken: Vec<(Option<RepositoryName>, UsageRecord)>) {
+    pub(super) fn put_back(&self, taken: Vec<Taken>) {
         self.change(|book| book.put_back(taken));
+    }
+
+    /// Waits until no other task writes or reads the stored counters. `None` without quotas.
+    pub(super) async fn exchange(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        Some(self.0.as_ref()?.exchanging.lock().await)
+    }
+
+    /// The counter as stored, with what other processes have added. `None` is the store.
+    pub(super) fn learn(&self, repository: Option<&RepositoryName>, stored: &UsageRecord) {
+        self.change(|book| book.learn(repository, stored));
+    }
+
+    pub(super) fn in_use_apart_from(&self, listed: &HashSet<RepositoryName>) -> Vec<RepositoryName> {
+        let Some(counters) = &self.0 else {
+            return Vec::new();
+        };
+        counters.book().in_use_apart_from(listed)
+    }
+
+    /// Whether the counters were read or counted.
+    pub(super) fn is_known(&self) -> bool {
+        self.0.as_ref().is_some_and(|counters| counters.book().is_known())
+    }
+
+    /// Counters that were written before this time are known. From now on, `until` is that time.
+    pub(super) fn replace_known_until(&self, until: Timestamp) -> Option<Timestamp> {
+        let known = &self.0.as_ref()?.known_until;
+        known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(until)
+    }
+
+    /// What a count of a shared store adds to the stored counters, if one is due.
+    pub(super) fn corrections(&self) -> Vec<Taken> {
+        let Some(counters) = &self.0 else {
+            return Vec::new();
+        };
+        let mut counted = counters.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = counted.take_if(|(_, due)| *due <= Instant::now());
+        due.map(|(census, _)| counters.book().corrections(census))
+            .unwrap_or_default()
     }
 
     fn change(&self, change: impl FnOnce(&mut Book)) {
@@ -254,6 +309,19 @@ impl Usage {
         self.change(|book| book.count_ended(counting.census));
     }
 
+    /// Like [`end_census`](Self::end_census) on a shared store. The counters are corrected when the other
+    /// processes have had the time to write what they added during the count.
+    pub(super) fn end_shared_census(&self, counting: Counting<'_>) {
+        let Some(counters) = &self.0 else { return };
+        let settles = if self.is_known() {
+            SETTLED_AFTER
+        } else {
+            Duration::ZERO
+        };
+        let parked = (counting.census, Instant::now() + settles);
+        *counters.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(parked);
+    }
+
     /// Each quota with its use. There are none until the use is known.
     pub(super) fn quotas(&self) -> Vec<QuotaUse> {
         let Some(counters) = &self.0 else {
@@ -268,6 +336,9 @@ impl Usage {
         quotas.collect()
     }
 }
+
+/// Each process writes its counters once a minute.
+const SETTLED_AFTER: Duration = Duration::from_secs(150);
 
 impl fmt::Debug for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -48,6 +48,13 @@ fn record(bytes: u64, blobs: u64) -> UsageRecord {
     }
 }
 
+fn named(taken: &[Taken]) -> Vec<(Option<RepositoryName>, UsageRecord)> {
+    let pairs = taken
+        .iter()
+        .map(|one| (one.repository.clone(), one.record.clone()));
+    pairs.collect()
+}
+
 impl Usage {
     /// `None` if it must wait for others.
     fn reserves(
@@ -76,6 +83,11 @@ impl Usage {
 
     fn has_room(&self, repository: &str, number: u8, bytes: u64) -> bool {
         matches!(self.reserve_new(repository, number, bytes), Some(Ok(_)))
+    }
+
+    /// Takes the counters that are to be written.
+    fn taken(&self) -> Vec<(Option<RepositoryName>, UsageRecord)> {
+        named(&self.take_new())
     }
 
     fn count(&self, of: &[(&str, u64)], stored: u64) {
@@ -196,11 +208,7 @@ fn until_the_use_is_known_nothing_is_limited() {
     let usage = usage(Some(10), &[("a", 10)]);
     assert_eq!(usage.quotas(), []);
     assert!(usage.has_room("a", 1, 11) && usage.check_begin(&name("a")).is_ok());
-    assert_eq!(
-        usage.take_new(),
-        [],
-        "the next start must not trust an unknown use"
-    );
+    assert_eq!(usage.taken(), [], "the next start must not trust an unknown use");
     usage.gained_link(&name("a"), &digest(1), 4);
     usage.gained_blob(&digest(1), 4);
     usage.count(&[("a", 10)], 10);
@@ -213,13 +221,15 @@ fn only_changed_counters_are_written_again() {
     let usage = empty(Some(100), &[]);
     usage.gained_link(&name("a"), &digest(1), 4);
     let taken = usage.take_new();
-    assert_eq!(taken, [(Some(name("a")), record(4, 1))]);
-    assert_eq!(usage.take_new(), []);
+    assert_eq!(named(&taken), [(Some(name("a")), record(4, 1))]);
+    assert_eq!(usage.taken(), []);
     usage.put_back(taken);
     usage.lost_link(&name("a"), &digest(1), 4);
     usage.gained_blob(&digest(1), 4);
-    let taken = usage.take_new();
-    assert_eq!(taken, [(Some(name("a")), record(0, 0)), (None, record(4, 1))]);
+    assert_eq!(
+        usage.taken(),
+        [(Some(name("a")), record(0, 0)), (None, record(4, 1))]
+    );
 }
 
 #[test]
@@ -227,7 +237,7 @@ fn without_quotas_there_are_no_counters() {
     let usage = Usage::new(&Quotas::default());
     assert!(!usage.is_kept());
     usage.gained_link(&name("a"), &digest(1), 7);
-    assert_eq!(usage.take_new(), []);
+    assert_eq!(usage.taken(), []);
     let repository = name("a");
     let digest = digest(1);
     let reserved = usage.reserve_blob(&repository, &digest, Adds::PERHAPS, u64::MAX);

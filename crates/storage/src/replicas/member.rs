@@ -73,6 +73,11 @@ impl Member {
         format.admits(self.replica.newest).map(|()| format)
     }
 
+    /// What an operator calls this process.
+    pub fn name(&self) -> String {
+        self.replica.name()
+    }
+
     /// The format in which this process writes.
     pub const fn format(&self) -> &InUse {
         &self.format

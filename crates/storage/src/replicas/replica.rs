@@ -18,6 +18,18 @@ pub struct Replica {
     pub newest: u8,
 }
 
+impl Replica {
+    pub(super) fn name(&self) -> String {
+        let Self {
+            command,
+            host,
+            process,
+            ..
+        } = self;
+        format!("`wharfinger {command}` on {host} (process {process})")
+    }
+}
+
 impl fmt::Display for Replica {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

@@ -18,6 +18,8 @@ mod records;
 mod refused;
 #[path = "docs/rules.rs"]
 mod rules;
+#[path = "docs/sizing.rs"]
+mod sizing;
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

@@ -25,4 +25,4 @@ pub use check::{Checked, check};
 pub use collect::{Cut, NotCollected, collect};
 pub use evaluate::{Evaluator, Verdict};
 pub use registrar::Registrar;
-pub use store::{NotOpened, NotUpgradedHere, Store, upgrade};
+pub use store::{NotOpened, NotUpgradedHere, Purpose, Store, upgrade};

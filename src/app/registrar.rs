@@ -120,7 +120,13 @@ impl Registrar {
         let live = live(1, opened.ways_in, settings, Some(&tokens), on_loopback);
         let live: Shared = Arc::new(ArcSwap::from_pointee(live));
         // Its files are read again, because they may have changed during a conversion.
-        let tls = present(Some(chain_check(live.clone(), clock.clone())))?;
+        let tls = match present(Some(chain_check(live.clone(), clock.clone()))) {
+            Ok(tls) => tls,
+            Err(mistakes) => {
+                store.leave().await;
+                return Err(mistakes);
+            }
+        };
         warnings.iter().chain(&opened.warnings).for_each(Warning::log);
         sources.install(opened.running);
         let mut own = Own::default();

@@ -75,8 +75,18 @@ impl Starting<'_> {
             clock,
         } = self;
         let store = Store::open(fixed, clock).await?;
-        let state_lock = lock_state(&fixed.state_directory)?;
-        let tokens = tokens::open(fixed, store.records(), session_lifetime, clock.now()).await?;
+        let locked_and_tokens = async {
+            let state_lock = lock_state(&fixed.state_directory)?;
+            let tokens = tokens::open(fixed, store.records(), session_lifetime, clock.now()).await?;
+            Ok((state_lock, tokens))
+        };
+        let (state_lock, tokens) = match locked_and_tokens.await {
+            Ok(opened) => opened,
+            Err(mistake) => {
+                store.leave().await;
+                return Err(mistake);
+            }
+        };
         let settings = registry::Settings {
             sparse: fixed.sparse.clone(),
             unchecked_descriptors: fixed.unchecked_descriptors.clone(),
@@ -84,7 +94,7 @@ impl Starting<'_> {
             grace: Some(fixed.collecting.delay),
             repositories: fixed.max_repos,
             quotas: fixed.quotas.clone(),
-            shared: fixed.storage.is_shared(),
+            shared: fixed.storage.may_overlap(),
             ..registry::Settings::default()
         };
         let registry = store.registry(settings);

@@ -1,9 +1,10 @@
 //! The store that the configuration names: a folder or a bucket.
 //!
 //! A folder has one process at a time, and a disk that can be measured, copied and searched for leftover files. A
-//! bucket may have many processes and has no disk. Everything else runs on both alike.
+//! bucket may have many processes, or one by configuration, and has no disk. Everything else runs on both alike.
 
 use super::convert::convert_store;
+use super::foreign_store;
 use crate::clock::Clock;
 use crate::config::{FixedSettings, Mistake, StorePlace};
 use crate::registry::{self, Registry};
@@ -22,10 +23,22 @@ use tokio::task::JoinHandle;
 pub struct Store {
     records: Arc<dyn RecordStore>,
     bytes: Arc<dyn BlobStore>,
-    /// Absent if the store is a bucket.
-    folder: Option<Arc<Local>>,
+    place: Place,
     /// This process as one of those that share a bucket.
     membership: Option<Arc<Membership>>,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Folder(Arc<Local>),
+    Bucket(Arc<Bucket>),
+}
+
+/// What a command does with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Reading,
+    Changing,
 }
 
 /// Renews the process's record in the store until it is dropped.
@@ -63,6 +76,10 @@ pub enum NotOpened {
     Unreadable { place: String, why: Failure },
     #[error("{place}: {why}")]
     NotUsable { place: String, why: NotUsable },
+    #[error(transparent)]
+    Unfit(#[from] bucket::probe::Unfit),
+    #[error(transparent)]
+    NotAlone(#[from] bucket::NotAlone),
 }
 
 /// Why a bucket was not upgraded.
@@ -94,44 +111,56 @@ impl Store {
                 let mistake = |why: String| Mistake::new("storage.storageDriver", why);
                 let bucket = open_bucket(place.settings.clone()).await;
                 let bucket = bucket.map_err(|why| mistake(why.to_string()))?;
-                bucket.probe().await.map_err(|why| mistake(why.to_string()))?;
-                let store = Self::of_bucket(bucket);
-                let joined = store.join("serve", true).await;
+                let foreign = foreign_store::check_bucket(&bucket, &place.settings).await;
+                if let Some(foreign) = foreign.map_err(|why| mistake(why.to_string()))? {
+                    return Err(foreign);
+                }
+                let used = use_bucket(&bucket, place.single_replica).await;
+                used.map_err(|why| mistake(why.to_string()))?;
+                let joined = Self::of_bucket(bucket).join("serve", true).await;
                 joined.map_err(|why| mistake(format!("{}: {why}", fixed.storage)))
             }
         }
     }
 
     /// Opens the store for this command and never creates one. No other process may have a folder open. Others
-    /// may use a bucket meanwhile.
-    pub async fn open_existing(place: &StorePlace, command: &str) -> Result<Self, NotOpened> {
-        let bucket = match place {
+    /// may use a bucket meanwhile, unless it is for one process and the command changes it.
+    pub async fn open_existing(
+        place: &StorePlace,
+        command: &str,
+        purpose: Purpose,
+    ) -> Result<Self, NotOpened> {
+        let settings = match place {
             StorePlace::Folder(folder) => return Ok(Self::of_folder(Local::open_existing(folder)?)),
-            StorePlace::Bucket(bucket) => bucket,
+            StorePlace::Bucket(settings) => settings,
         };
-        let store = Self::of_bucket(open_bucket(bucket.settings.clone()).await?);
-        match store.records.get(STORE_ID).await {
-            Ok(Some(_)) => {
-                let joined = store.join(command, false).await;
-                joined.map_err(|why| NotOpened::NotUsable {
+        let bucket = open_bucket(settings.settings.clone()).await?;
+        match bucket.get(STORE_ID).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Err(NotOpened::NoStore(place.to_string())),
+            Err(why) => {
+                return Err(NotOpened::Unreadable {
                     place: place.to_string(),
                     why,
-                })
+                });
             }
-            Ok(None) => Err(NotOpened::NoStore(place.to_string())),
-            Err(why) => Err(NotOpened::Unreadable {
-                place: place.to_string(),
-                why,
-            }),
         }
+        if purpose == Purpose::Changing {
+            use_bucket(&bucket, settings.single_replica).await?;
+        }
+        let joined = Self::of_bucket(bucket).join(command, false).await;
+        joined.map_err(|why| NotOpened::NotUsable {
+            place: place.to_string(),
+            why,
+        })
     }
 
     fn of_bucket(bucket: Bucket) -> Self {
         let bucket = Arc::new(bucket);
         Self {
             records: bucket.clone(),
-            bytes: bucket,
-            folder: None,
+            bytes: bucket.clone(),
+            place: Place::Bucket(bucket),
             membership: None,
         }
     }
@@ -145,7 +174,13 @@ impl Store {
             process: std::process::id(),
             newest: replicas::newest(),
         };
-        let member = Arc::new(Member::join(self.records.clone(), replica, creates).await?);
+        let member = match Member::join(self.records.clone(), replica, creates).await {
+            Ok(member) => Arc::new(member),
+            Err(why) => {
+                self.leave().await;
+                return Err(why);
+            }
+        };
         let format = member.format().get();
         let newest = replicas::newest();
         if format < newest {
@@ -160,11 +195,15 @@ impl Store {
         })
     }
 
-    /// Removes the record of this process. Call it last.
+    /// Removes the record of this process, and gives back a bucket that is for one process. Call it last: nothing is
+    /// written afterwards.
     pub async fn leave(&self) {
         if let Some(membership) = &self.membership {
             membership.renewing.abort();
             membership.member.leave().await;
+        }
+        if let Place::Bucket(bucket) = &self.place {
+            bucket.release().await;
         }
     }
 
@@ -173,7 +212,7 @@ impl Store {
         Self {
             records: local.clone(),
             bytes: local.clone(),
-            folder: Some(local),
+            place: Place::Folder(local),
             membership: None,
         }
     }
@@ -192,7 +231,10 @@ impl Store {
     /// The store as a folder, for what only a folder has.
     #[must_use]
     pub const fn folder(&self) -> Option<&Arc<Local>> {
-        self.folder.as_ref()
+        match &self.place {
+            Place::Folder(folder) => Some(folder),
+            Place::Bucket(_) => None,
+        }
     }
 
     pub(super) fn records(&self) -> &dyn RecordStore {
@@ -214,6 +256,18 @@ async fn open_bucket(settings: bucket::Settings) -> Result<Bucket, bucket::OpenE
     Bucket::open_with(settings, &requests).await
 }
 
+/// Makes sure that no other process harms what this one writes to the bucket.
+async fn use_bucket(bucket: &Bucket, alone: bool) -> Result<(), NotOpened> {
+    bucket.refuse_if_held().await?;
+    if alone {
+        bucket.probe_for_one().await?;
+        bucket.hold().await?;
+    } else {
+        bucket.probe().await?;
+    }
+    Ok(())
+}
+
 /// Counts the requests to a bucket in the metrics.
 #[derive(Debug)]
 struct Counted;
@@ -229,7 +283,7 @@ impl bucket::Observer for Counted {
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store")
-            .field("folder", &self.folder)
+            .field("place", &self.place)
             .finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 use super::bar::Bar;
 use super::{FAILED, SUCCESS, fail, load, registry_on, say};
 use crate::access::Maintenance;
-use crate::app::Store;
+use crate::app::{Purpose, Store};
 use crate::config::{Config, StorePlace};
 use crate::registry::collect::{self, Options};
 use crate::registry::{BrokenImage, Checked, Finding, Marking, Progress, Registry, Severity};
@@ -18,7 +18,8 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let store = match Store::open_existing(&config.fixed.storage, "fsck").await {
+    let purpose = if mark { Purpose::Changing } else { Purpose::Reading };
+    let store = match Store::open_existing(&config.fixed.storage, "fsck", purpose).await {
         Ok(store) => store,
         Err(why) => return fail(&why.to_string()),
     };

@@ -189,7 +189,7 @@ fn registry_on(store: &Store, fixed: &FixedSettings) -> Registry {
         sparse: fixed.sparse.clone(),
         unchecked_descriptors: fixed.unchecked_descriptors.clone(),
         grace: Some(fixed.collecting.delay),
-        shared: fixed.storage.is_shared(),
+        shared: fixed.storage.may_overlap(),
         scratch: Some(fixed.state_directory.clone()),
         ..Settings::default()
     })

@@ -45,11 +45,8 @@ pub(super) async fn run(options: &Options) -> u8 {
             Err(why) => return fail(&why.to_string()),
         },
     }
-    if report.is_fit_for_replicas() {
-        SUCCESS
-    } else {
-        FAILED
-    }
+    let is_fit = report.is_fit_for_replicas() || place.single_replica && report.is_fit_for_one();
+    if is_fit { SUCCESS } else { FAILED }
 }
 
 /// The configured endpoint, and the others with the same settings.
@@ -104,7 +101,7 @@ fn meaning(report: &Report) -> &'static str {
     if report.is_fit_for_replicas() {
         "any number of replicas may use this store"
     } else if report.is_fit_for_one() {
-        "no registry may use this store, since it does not keep the conditions of writes"
+        "only one registry at a time may use this store, with singleReplica: true, since it does not keep the conditions of writes"
     } else {
         "no registry may use this store"
     }

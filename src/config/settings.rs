@@ -192,6 +192,13 @@ impl StorePlace {
             Self::Bucket(bucket) => !bucket.single_replica,
         }
     }
+
+    /// Whether another process may still write to the store, or already does. Only a folder can be locked: the
+    /// process before this one on a bucket may be cut off from it and come back.
+    #[must_use]
+    pub const fn may_overlap(&self) -> bool {
+        matches!(self, Self::Bucket(_))
+    }
 }
 
 impl fmt::Display for StorePlace {

@@ -52,6 +52,7 @@ mod replicas;
 mod restart;
 mod revoke;
 mod scrub;
+mod single_replica;
 mod strangers;
 mod trust;
 mod tutorial;

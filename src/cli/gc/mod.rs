@@ -8,7 +8,7 @@ use super::bar::Bar;
 use super::holder::Holder;
 use super::{FAILED, SUCCESS, fail, interrupted, load, registry_on, say, say_error};
 use crate::access::Maintenance;
-use crate::app::{self, NotCollected, NotOpened, Store};
+use crate::app::{self, NotCollected, NotOpened, Purpose, Store};
 use crate::config::{Config, StorePlace};
 use crate::control::{CollectRequest, Collected};
 use crate::registry::collect::{self, Phase, Reached, Report};
@@ -123,7 +123,12 @@ async fn make(
         why,
         report: Box::default(),
     };
-    match Store::open_existing(&fixed.storage, "gc").await {
+    let purpose = if dry_run {
+        Purpose::Reading
+    } else {
+        Purpose::Changing
+    };
+    match Store::open_existing(&fixed.storage, "gc", purpose).await {
         Ok(store) => {
             let registry = registry_on(&store, fixed);
             let options = collect::Options {

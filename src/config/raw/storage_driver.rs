@@ -65,8 +65,9 @@ pub struct StorageDriver {
     /// `s3`: whether all parts of an upload but the last get the same size, which Cloudflare R2 needs. Default false.
     #[serde(rename = "equalParts")]
     pub equal_parts: Option<bool>,
-    /// Only one process will use the bucket, so `http.auth.token.signingKeyFile` may be missing. The service must keep
-    /// the conditions of requests all the same. Default false.
+    /// Whether only one registry at a time uses the bucket. A second one is refused, `http.auth.token.signingKeyFile`
+    /// may be missing, and the service may ignore the conditions of requests ([with less
+    /// safety](../how-to/buckets.md#one-registry)). Default false.
     #[serde(rename = "singleReplica")]
     pub single_replica: Option<bool>,
 }

@@ -8,11 +8,16 @@
 //! | `d/<first two characters of the name>/<name>` | the bytes of one blob each |
 //! | the same with `.` and 32 characters | bytes of an upload that are too few for a part |
 //! | `probe/…` | what a probe writes and removes. `probe/passed` stays |
+//! | `holder` | which process has the bucket, if it is for one only |
 
 mod bytes;
 mod clock;
 mod credentials;
+mod explain;
+mod fence;
+mod holder;
 mod objects;
+mod order;
 mod others;
 pub mod probe;
 mod records;
@@ -23,6 +28,7 @@ mod uploads;
 mod web_identity;
 mod wire;
 
+pub use holder::NotAlone;
 pub use settings::{Credentials, Parts, Provider, Settings, Tls};
 pub use web_identity::{FetchError, TokenFetcher, TokenSource, WebIdentity};
 pub use wire::{Observer, Requests};
@@ -31,9 +37,10 @@ use self::bytes::Blobs;
 use crate::Answer;
 use crate::contract::{Change, Failure, Range, Record, RecordStore, Value, Version, Written};
 use futures_util::future::BoxFuture;
+use holder::{Hold, Times};
 use objects::Objects;
 use records::Records;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use wharfinger_base::clock::Timestamp;
 
 /// The open store.
@@ -42,6 +49,8 @@ pub struct Bucket {
     objects: Arc<Objects>,
     records: Records,
     blobs: Blobs,
+    /// If the bucket is for one process.
+    hold: Mutex<Option<Hold>>,
 }
 
 impl Bucket {
@@ -56,12 +65,13 @@ impl Bucket {
         objects
             .list("", "", 1)
             .await
-            .map_err(|why| OpenError::new(&settings.bucket, why))?;
+            .map_err(|why| objects.not_opened(&why))?;
         let objects = Arc::new(objects);
         Ok(Self {
             records: Records::new(objects.clone()),
             blobs: Blobs::new(&objects, settings.parts),
             objects,
+            hold: Mutex::default(),
         })
     }
 }
@@ -69,8 +79,41 @@ impl Bucket {
 impl Bucket {
     /// Finds out whether replicas may share the bucket: a few requests, and at its first start some hundreds.
     pub async fn probe(&self) -> Result<(), probe::Unfit> {
-        probe::at_start(&self.objects).await?;
-        probe::first(&self.objects).await
+        probe::for_replicas(&self.objects).await
+    }
+
+    /// Finds out whether one process may use the bucket. If the service ignores conditions, this process keeps the
+    /// order of its writes itself from now on.
+    pub async fn probe_for_one(&self) -> Result<(), probe::Unfit> {
+        probe::for_one(&self.objects).await
+    }
+
+    /// The names of up to `limit` objects that begin with `prefix`, below the root, whoever wrote them.
+    pub async fn names(&self, prefix: &str, limit: usize) -> Result<Vec<String>, Failure> {
+        let listed = self.objects.list(prefix, "", limit).await;
+        let listed = listed.map_err(|why| self.objects.failure(why))?;
+        Ok(listed.into_iter().map(|entry| entry.key).collect())
+    }
+
+    /// An error if a process has the bucket for itself.
+    pub async fn refuse_if_held(&self) -> Result<(), NotAlone> {
+        holder::refuse_if_held(&self.objects, Times::default()).await
+    }
+
+    /// Has the bucket for this process alone, until [`Bucket::release`]. If another process takes it, this one
+    /// writes nothing any more.
+    pub async fn hold(&self) -> Result<(), NotAlone> {
+        let hold = holder::take(&self.objects, Times::default()).await?;
+        *self.hold.lock().unwrap_or_else(PoisonError::into_inner) = Some(hold);
+        Ok(())
+    }
+
+    /// Ends [`Bucket::hold`], so that another process need not wait. This one writes nothing afterwards.
+    pub async fn release(&self) {
+        let hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(hold) = hold {
+            hold.release().await;
+        }
     }
 }
 
@@ -125,16 +168,17 @@ impl RecordStore for Bucket {
 
 /// Why a bucket cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the bucket {bucket} cannot be used: {why}")]
+#[error("{name} cannot be used: {why}")]
 pub struct OpenError {
-    bucket: String,
+    /// The bucket and its service.
+    name: String,
     why: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl OpenError {
     fn new(bucket: &str, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self {
-            bucket: bucket.to_owned(),
+            name: format!("the bucket {bucket}"),
             why: why.into(),
         }
     }

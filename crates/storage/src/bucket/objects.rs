@@ -1,13 +1,17 @@
 //! The requests that the store makes to its bucket, on `object_store`. A conditional write is sent once, and its
 //! failure is not interpreted here. Every other request is sent again after a passing failure.
 
+mod multipart;
+
 use super::OpenError;
 use super::clock::StoreClock;
 use super::credentials::{Environment, Keys};
+use super::explain::Explainer;
+use super::fence::{Fence, Fenced};
+use super::order::Order;
 use super::retry::{Attempts, Budget, Verdict, verdict};
 use super::service::{Service, client_options, service};
 use super::settings::{Provider, Settings};
-use super::uploads::{Marker, Uploads};
 use super::wire::{Requests, Wire};
 use crate::Failure;
 use bytes::Bytes;
@@ -15,7 +19,6 @@ use futures_util::stream::BoxStream;
 use http::header::IF_MATCH;
 use object_store::client::{HttpConnector, HttpRequestBody, HttpResponse};
 use object_store::list::PaginatedListOptions;
-use object_store::multipart::PartId;
 use object_store::path::Path;
 use object_store::signer::SignedUrlOptions;
 use object_store::{
@@ -23,7 +26,7 @@ use object_store::{
 };
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 use wharfinger_base::clock::Timestamp;
@@ -65,6 +68,15 @@ pub(super) enum Condition<'a> {
     None,
 }
 
+impl<'a> Condition<'a> {
+    const fn tag(self) -> Option<&'a str> {
+        match self {
+            Self::Tag(tag) => Some(tag),
+            Self::Absent | Self::None => None,
+        }
+    }
+}
+
 /// A bucket, seen from its root.
 pub(super) struct Objects {
     /// Sends every request once.
@@ -80,8 +92,12 @@ pub(super) struct Objects {
     budget: Budget,
     /// The bucket and its service, for messages.
     name: String,
+    explainer: Explainer,
     /// Ends with a slash, or is empty.
     root: String,
+    /// Set if the service ignores conditions.
+    order: OnceLock<Order>,
+    fence: Fence,
 }
 
 impl Objects {
@@ -112,6 +128,7 @@ impl Objects {
             service: service(settings, &options, &wire, none.clone(), &keys, plain).map_err(failed)?,
             sending: service(settings, &patient, &wire, none, &keys, false).map_err(failed)?,
             http,
+            explainer: Explainer::new(settings, keys.region(), &clock),
             clock,
             keys,
             has_generations: matches!(settings.provider, Provider::Gcs { .. }),
@@ -124,7 +141,31 @@ impl Objects {
                 "" => String::new(),
                 root => format!("{root}/"),
             },
+            order: OnceLock::new(),
+            fence: Fence::default(),
         })
+    }
+
+    /// From now on, conditions are checked in this process and not by the service. No other may use the bucket.
+    pub(super) fn keep_order(&self) {
+        self.order.get_or_init(Order::new);
+    }
+
+    pub(super) fn keeps_order(&self) -> bool {
+        self.order.get().is_some()
+    }
+
+    pub(super) const fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
+    fn check_fence(&self, path: &Path) -> object_store::Result<()> {
+        self.fence
+            .check()
+            .map_err(|fenced| object_store::Error::PermissionDenied {
+                path: path.to_string(),
+                source: fenced.into(),
+            })
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -162,10 +203,33 @@ impl Objects {
 
     /// The failure of an operation, which names the bucket.
     pub(super) fn failure(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+        let source = source.into();
+        let first: &(dyn std::error::Error + 'static) = &*source;
+        let mut causes = std::iter::successors(Some(first), |cause| cause.source());
+        if let Some(Fenced(why)) = causes.find_map(|cause| cause.downcast_ref()) {
+            return Failure::Barred(why.clone());
+        }
         Failure::Io(Arc::new(BucketFailed {
             name: self.name.clone(),
-            source: source.into(),
+            why: match source.downcast_ref::<object_store::Error>() {
+                Some(failure) => self.explain(failure),
+                None => source.to_string(),
+            },
+            source,
         }))
+    }
+
+    /// Why a request failed, and what to do.
+    pub(super) fn explain(&self, failure: &object_store::Error) -> String {
+        self.explainer.explain(failure)
+    }
+
+    /// Why the bucket cannot be used, if its first request failed.
+    pub(super) fn not_opened(&self, failure: &object_store::Error) -> OpenError {
+        OpenError {
+            name: self.name.clone(),
+            why: self.explain(failure).into(),
+        }
     }
 
     /// Sends a request again after a passing failure, and once if the store does not accept the keys any more.
@@ -287,45 +351,89 @@ impl Objects {
         bytes: impl Into<PutPayload>,
         condition: Condition<'_>,
     ) -> object_store::Result<Arc<str>> {
+        let path = self.path(key)?;
+        self.put_at(&path, bytes.into(), condition, || self.check_fence(&path))
+            .await
+    }
+
+    /// The same for the object that says who may write.
+    pub(super) async fn put_unfenced(
+        &self,
+        key: &str,
+        bytes: impl Into<PutPayload>,
+        condition: Condition<'_>,
+    ) -> object_store::Result<Arc<str>> {
+        let path = self.path(key)?;
+        self.put_at(&path, bytes.into(), condition, || Ok(())).await
+    }
+
+    /// `may_write` is asked before the request is sent.
+    async fn put_at(
+        &self,
+        path: &Path,
+        bytes: PutPayload,
+        condition: Condition<'_>,
+        may_write: impl Fn() -> object_store::Result<()>,
+    ) -> object_store::Result<Arc<str>> {
+        may_write()?;
         let mode = match condition {
             Condition::Absent => PutMode::Create,
-            Condition::None => PutMode::Overwrite,
+            Condition::None => {
+                let send = || self.sending.put_opts(path, bytes.clone(), PutOptions::default());
+                let put = self.retried(send).await?;
+                return Ok(self.tag(put.e_tag, put.version));
+            }
             Condition::Tag(tag) => PutMode::Update(UpdateVersion {
                 e_tag: Some(tag.to_owned()),
                 version: self.has_generations.then(|| tag.trim_matches('"').to_owned()),
             }),
         };
-        let path = self.path(key)?;
-        let bytes = bytes.into();
-        let options = PutOptions::from(mode);
-        let put = match condition {
-            Condition::None => {
-                let send = || self.sending.put_opts(&path, bytes.clone(), options.clone());
-                self.retried(send).await?
-            }
-            Condition::Absent | Condition::Tag(_) => {
-                let began = Instant::now();
-                let put = self.service.put_opts(&path, bytes, options).await;
-                match &put {
-                    Ok(_) => self.budget.succeeded(),
-                    // The next request has new keys.
-                    Err(failure) => drop(self.keys.renewed(failure, began).await),
-                }
-                put?
+        let began = Instant::now();
+        let put = match self.order.get() {
+            None => self.service.put_opts(path, bytes, PutOptions::from(mode)).await,
+            Some(order) => {
+                let found = async {
+                    let found = self.tag_at(path).await?;
+                    may_write()?;
+                    Ok(found)
+                };
+                let service = self.service.clone();
+                let to = path.clone();
+                let send = async move { service.put_opts(&to, bytes, PutOptions::default()).await };
+                order.change(path, condition.tag(), found, send).await
             }
         };
+        match &put {
+            Ok(_) => self.budget.succeeded(),
+            // The next request has new keys.
+            Err(failure) => drop(self.keys.renewed(failure, began).await),
+        }
+        let put = put?;
         Ok(self.tag(put.e_tag, put.version))
+    }
+
+    /// The entity tag of the object, if it exists.
+    async fn tag_at(&self, path: &Path) -> object_store::Result<Option<Arc<str>>> {
+        let found = self.retried(|| self.service.head(path)).await;
+        Ok(unless_absent(found)?.map(|found| self.tag(found.e_tag, found.version)))
     }
 
     /// Replaces what is at `to`.
     pub(super) async fn copy(&self, from: &str, to: &str) -> object_store::Result<()> {
         let from = self.path(from)?;
         let to = self.path(to)?;
+        self.check_fence(&to)?;
         self.retried(|| self.service.copy(&from, &to)).await
     }
 
     /// Not an error if there is no object.
     pub(super) async fn delete(&self, key: &str) -> object_store::Result<()> {
+        self.check_fence(&self.path(key)?)?;
+        self.delete_unfenced(key).await
+    }
+
+    /// The same for the object that says who may write.
+    pub(super) async fn delete_unfenced(&self, key: &str) -> object_store::Result<()> {
         let path = self.path(key)?;
         let deleted = self.retried(|| self.service.delete(&path)).await;
         unless_absent(deleted).map(drop)
@@ -333,9 +441,20 @@ impl Objects {
 
     /// Deletes the object if it has this entity tag. Returns whether it did.
     pub(super) async fn delete_if(&self, key: &str, tag: &str) -> object_store::Result<bool> {
+        let path = self.path(key)?;
+        self.check_fence(&path)?;
+        if let Some(order) = self.order.get() {
+            let service = self.service.clone();
+            let gone = path.clone();
+            let delete = async move { service.delete(&gone).await };
+            let deleted = order.change(&path, Some(tag), self.tag_at(&path), delete).await;
+            return match deleted {
+                Err(object_store::Error::Precondition { .. }) => Ok(false),
+                deleted => Ok(unless_absent(deleted)?.is_some()),
+            };
+        }
         let value: http::HeaderValue = tag.parse().map_err(generic)?;
         let options = SignedUrlOptions::new().with_signed_header(IF_MATCH, value);
-        let path = self.path(key)?;
         let answer = self.signed(http::Method::DELETE, &path, &options).await?;
         let status = answer.status();
         match status.as_u16() {
@@ -343,30 +462,6 @@ impl Objects {
             404 | 412 => Ok(false),
             _ => Err(generic(Unexpected(status))),
         }
-    }
-
-    /// The multipart uploads that are neither completed nor aborted, under keys with the prefix, after
-    /// `after`: one page of the service.
-    pub(super) async fn uploads(&self, prefix: &str, after: &Marker) -> object_store::Result<Uploads> {
-        let under = format!("{}{prefix}", self.root);
-        let mut query = vec![("uploads", ""), ("prefix", &under)];
-        if !after.key.is_empty() {
-            query.push(("key-marker", &after.key));
-        }
-        if !after.upload.is_empty() {
-            query.push(("upload-id-marker", &after.upload));
-        }
-        let options = SignedUrlOptions::new().with_query(query);
-        let path = &Path::default();
-        let options = &options;
-        let listed = self.retried(|| async move {
-            let answer = self.signed(http::Method::GET, path, options).await?;
-            match answer.status() {
-                status if status.is_success() => answer.into_body().bytes().await.map_err(generic),
-                status => Err(generic(Unexpected(status))),
-            }
-        });
-        Uploads::parse(&listed.await?, &self.root).map_err(generic)
     }
 
     /// What the bucket answers to a question about a setting such as `versioning`. `Ok(None)` if it has none.
@@ -440,59 +535,6 @@ impl Objects {
         }
         Ok(entries)
     }
-
-    /// Begins a multipart upload and returns its ID.
-    pub(super) async fn begin(&self, key: &str) -> object_store::Result<String> {
-        let path = self.path(key)?;
-        self.retried(|| self.service.create_multipart(&path)).await
-    }
-
-    /// Returns the part's entity tag. Numbers begin with 0.
-    pub(super) async fn put_part(
-        &self,
-        key: &str,
-        upload: &str,
-        number: usize,
-        bytes: impl Into<PutPayload>,
-    ) -> object_store::Result<String> {
-        let path = self.path(key)?;
-        let upload = upload.to_owned();
-        let bytes = bytes.into();
-        let part = self
-            .retried(|| self.sending.put_part(&path, &upload, number, bytes.clone()))
-            .await?;
-        Ok(part.content_id)
-    }
-
-    /// Makes an object of the parts with these entity tags, from number 0 on.
-    pub(super) async fn complete(
-        &self,
-        key: &str,
-        upload: &str,
-        parts: &[String],
-    ) -> object_store::Result<()> {
-        let parts: Vec<_> = parts
-            .iter()
-            .map(|tag| PartId {
-                content_id: tag.clone(),
-            })
-            .collect();
-        let path = self.path(key)?;
-        let upload = upload.to_owned();
-        self.retried(|| self.service.complete_multipart(&path, &upload, parts.clone()))
-            .await?;
-        Ok(())
-    }
-
-    /// Not an error if there is no such upload.
-    pub(super) async fn abort(&self, key: &str, upload: &str) -> object_store::Result<()> {
-        let path = self.path(key)?;
-        let upload = upload.to_owned();
-        let aborted = self
-            .retried(|| self.service.abort_multipart(&path, &upload))
-            .await;
-        unless_absent(aborted).map(drop)
-    }
 }
 
 /// `None` if there is no object. A missing bucket is a failure, or it would look like an empty one.
@@ -511,9 +553,10 @@ const SENDING: Duration = Duration::from_secs(5 * 60);
 const SIGNED_FOR: Duration = Duration::from_secs(30 * 60);
 
 #[derive(Debug, thiserror::Error)]
-#[error("{name}: {source}")]
+#[error("{name}: {why}")]
 struct BucketFailed {
     name: String,
+    why: String,
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 

@@ -3,7 +3,7 @@
 
 use super::wire::Answered;
 use object_store::Error;
-use object_store::client::HttpError;
+use object_store::client::{HttpError, HttpErrorKind};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -50,6 +50,21 @@ pub(super) fn verdict(failure: &Error) -> Verdict {
         }
     }
     verdict
+}
+
+/// Whether a request that failed may be carried out later: it was sent, and no answer came.
+pub(super) fn may_still_happen(failure: &Error) -> bool {
+    let first: &(dyn std::error::Error + 'static) = failure;
+    let mut may = false;
+    for cause in std::iter::successors(Some(first), |cause| cause.source()) {
+        if cause.is::<Answered>() {
+            return false;
+        }
+        if let Some(http) = cause.downcast_ref::<HttpError>() {
+            may = http.kind() != HttpErrorKind::Connect;
+        }
+    }
+    may
 }
 
 fn of_answer(answered: &Answered) -> Verdict {

@@ -64,6 +64,17 @@ pub(super) struct Answered {
     pub(super) wait: Option<Duration>,
 }
 
+#[cfg(test)]
+impl Answered {
+    pub(super) fn test(status: u16) -> Self {
+        Self {
+            status: StatusCode::from_u16(status).unwrap(),
+            details: String::new(),
+            wait: None,
+        }
+    }
+}
+
 impl HttpConnector for Wire {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner = ReqwestConnector::default().connect(options)?;

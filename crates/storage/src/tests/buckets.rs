@@ -26,6 +26,9 @@ pub(super) struct InFake {
     pub(super) hand: ManualClock,
 }
 
+/// The same, with conditions ignored. The process keeps the order.
+pub(super) struct InOrder(InFake);
+
 pub(super) struct InMoto(Settings);
 
 pub(super) struct InSeaweedFs(Settings);
@@ -59,6 +62,27 @@ impl Place for InFake {
             ..Requests::default()
         };
         Arc::new(Bucket::open_with(settings, &requests).await.unwrap())
+    }
+}
+
+impl InOrder {
+    pub(super) fn new() -> Option<Self> {
+        InFake::new().map(Self)
+    }
+}
+
+impl Place for InOrder {
+    type Store = Bucket;
+
+    async fn open(&self) -> Arc<Bucket> {
+        let fake = self.0.fake().await;
+        fake.set_rules(|rules| {
+            rules.conditions = s3::Conditions::Ignored;
+            rules.conditional_delete = false;
+        });
+        let bucket = self.0.open().await;
+        bucket.probe_for_one().await.unwrap();
+        bucket
     }
 }
 

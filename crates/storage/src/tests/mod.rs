@@ -12,6 +12,7 @@ macro_rules! contract {
         contract!(in memory = InMemory, stores: [$($rule),*], places: [$($opened),* $(, $moved)*]);
         contract!(in local = InFolder, stores: [$($rule),*], places: [$($opened),* $(, $moved)*]);
         contract!(in fake = InFake, stores: [$($rule),*], places: [$($opened),*]);
+        contract!(in order = InOrder, stores: [$($rule),*], places: [$($opened),*]);
         contract!(in moto = InMoto, stores: [$($rule),*], places: [$($opened),*]);
         contract!(in seaweedfs = InSeaweedFs, stores: [$($rule),*], places: [$($opened),*]);
     };
@@ -45,7 +46,7 @@ mod records;
 mod together;
 mod tombstones;
 
-use self::buckets::{InFake, InMoto, InSeaweedFs};
+use self::buckets::{InFake, InMoto, InOrder, InSeaweedFs};
 use super::local::{Local, Settings};
 use super::memory::Memory;
 use super::{

@@ -3,6 +3,13 @@
 use super::super::retry::{Verdict, verdict};
 use object_store::Error;
 
+pub(super) const fn is_denied(failure: &Error) -> bool {
+    matches!(
+        failure,
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. }
+    )
+}
+
 /// What a conditional write did.
 #[derive(Debug)]
 pub(super) enum Attempt<T> {
@@ -11,8 +18,10 @@ pub(super) enum Attempt<T> {
     Refused,
     /// The store rejected the request itself.
     Rejected(String),
+    /// The keys may not make the request.
+    Denied(Error),
     /// It may have been done or not. This says nothing about the store's abilities.
-    Unknown(String),
+    Unknown(Error),
 }
 
 impl<T> From<object_store::Result<T>> for Attempt<T> {
@@ -23,8 +32,9 @@ impl<T> From<object_store::Result<T>> for Attempt<T> {
         };
         match verdict(&failure) {
             Verdict::Refused => Self::Refused,
+            Verdict::Final if is_denied(&failure) => Self::Denied(failure),
             Verdict::Final => Self::Rejected(failure.to_string()),
-            Verdict::Passing { .. } | Verdict::Unusable => Self::Unknown(failure.to_string()),
+            Verdict::Passing { .. } | Verdict::Unusable => Self::Unknown(failure),
         }
     }
 }

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use wharfinger_base::clock::Clock;
 
 pub(super) async fn all(objects: &Objects) -> Vec<Finding> {
-    let versioning = versioning(objects.setting("versioning").await);
-    let (expiry, uploads) = lifecycle(objects.setting("lifecycle").await);
+    let versioning = versioning(setting(objects, "versioning").await);
+    let (expiry, uploads) = lifecycle(setting(objects, "lifecycle").await);
     vec![
         Finding::new("no versions are kept", Need::Nothing, versioning),
         Finding::new("no rule deletes objects", Need::Always, expiry),
@@ -16,8 +16,13 @@ pub(super) async fn all(objects: &Objects) -> Vec<Finding> {
     ]
 }
 
-/// What the bucket answers to a question about a setting. `Ok(None)` if it has none.
-type Setting = object_store::Result<Option<String>>;
+/// What the bucket answers to a question about a setting. `Ok(None)` if it has none, or why it does not answer.
+type Setting = Result<Option<String>, String>;
+
+async fn setting(objects: &Objects, name: &str) -> Setting {
+    let answered = objects.setting(name).await;
+    answered.map_err(|why| objects.explain(&why))
+}
 
 fn versioning(setting: Setting) -> Found {
     match setting {
@@ -25,7 +30,7 @@ fn versioning(setting: Setting) -> Found {
             "the bucket keeps old versions, which cost space: suspend that, or add a rule that removes old versions",
         ),
         Ok(_) => yes("the bucket keeps one version of an object"),
-        Err(why) => unknown(why.to_string()),
+        Err(why) => unknown(why),
     }
 }
 
@@ -40,7 +45,7 @@ fn lifecycle(setting: Setting) -> (Found, Found) {
         }
         Err(why) => {
             // Those who must not read the rules can still use the bucket.
-            return (yes(format!("not known: {why}")), unknown(why.to_string()));
+            return (yes(format!("not known: {why}")), unknown(why));
         }
     };
     let Ok(Lifecycle { rules }) = quick_xml::de::from_str(&text) else {
@@ -91,7 +96,7 @@ impl Rule {
 
 async fn clocks(objects: &Objects) -> Found {
     if let Err(why) = objects.list("", "", 1).await {
-        return unknown(why.to_string());
+        return unknown(objects.explain(&why));
     }
     let ours = Clock::system().now();
     let theirs = objects.now();

@@ -11,23 +11,23 @@ pub(super) async fn all(run: &Run<'_>) -> Vec<Finding> {
         Finding::new(
             "a list shows what was just written",
             Need::Always,
-            or_unknown(fresh(run)).await,
+            or_unknown(run, fresh(run)).await,
         ),
         Finding::new(
             "a list is in the order of the keys",
             Need::Always,
-            or_unknown(ordered(run)).await,
+            or_unknown(run, ordered(run)).await,
         ),
         Finding::new(
             "a list begins after a key",
             Need::Always,
-            or_unknown(continued(run)).await,
+            or_unknown(run, continued(run)).await,
         ),
     ]
 }
 
-async fn or_unknown(check: impl Future<Output = Result<Found, Error>>) -> Found {
-    check.await.unwrap_or_else(|why| unknown(why.to_string()))
+async fn or_unknown(run: &Run<'_>, check: impl Future<Output = Result<Found, Error>>) -> Found {
+    check.await.unwrap_or_else(|why| unknown(run.explain(&why)))
 }
 
 /// Writes through one endpoint and lists through the next.

@@ -1,8 +1,7 @@
 //! What a store can do, found out by trying. Many services accept the conditions of a write and do not keep them,
 //! and two replicas on such a service would overwrite each other's records.
 //!
-//! `at_start` makes a few requests at each start. `first` adds the races at the first start of a bucket.
-//! [`full`] tries everything and is for people who choose a store. All objects are written below `probe/` and
+//! A start makes a few requests. The first start on a bucket adds the races. [`full`] tries everything and is for people who choose a store. All objects are written below `probe/` and
 //! removed again. `probe/passed` stays, and says that the races were won.
 
 mod attempt;
@@ -15,7 +14,7 @@ mod writes;
 
 pub use report::{Finding, Need, Report, Verdict};
 pub use start::Unfit;
-pub(super) use start::{at_start, first};
+pub(super) use start::{for_one, for_replicas};
 
 use super::OpenError;
 use super::objects::Objects;
@@ -33,7 +32,7 @@ pub async fn full(settings: &[Settings]) -> Result<Report, OpenError> {
         objects
             .list("", "", 1)
             .await
-            .map_err(|why| OpenError::new(&settings.bucket, why))?;
+            .map_err(|why| objects.not_opened(&why))?;
         endpoints.push(Arc::new(objects));
     }
     let mut findings = Vec::new();
@@ -69,6 +68,13 @@ impl<'a> Run<'a> {
 
     fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    fn explain(&self, failure: &object_store::Error) -> String {
+        match self.endpoints.first() {
+            Some(objects) => objects.explain(failure),
+            None => failure.to_string(),
+        }
     }
 
     /// Removes what this probe wrote, and what probes left that were interrupted. A failure leaves small objects.

@@ -15,9 +15,9 @@ use tokio::time::timeout;
 pub(super) async fn all(run: &Run<'_>) -> Vec<Finding> {
     // Side by side: where writers wait for a lock on the key, each race takes many seconds.
     let races = join3(
-        bounded(creations(run)),
-        bounded(updates(run)),
-        bounded(counter(run)),
+        bounded(run, creations(run)),
+        bounded(run, updates(run)),
+        bounded(run, counter(run)),
     );
     let (creations, updates, counter) = races.await;
     vec![
@@ -27,10 +27,10 @@ pub(super) async fn all(run: &Run<'_>) -> Vec<Finding> {
     ]
 }
 
-async fn bounded(race: impl Future<Output = Result<Found, Error>>) -> Found {
+async fn bounded(run: &Run<'_>, race: impl Future<Output = Result<Found, Error>>) -> Found {
     match timeout(LONGEST, race).await {
         Ok(Ok(found)) => found,
-        Ok(Err(why)) => unknown(why.to_string()),
+        Ok(Err(why)) => unknown(run.explain(&why)),
         Err(_) => unknown(format!("not finished within {} s", LONGEST.as_secs())),
     }
 }
@@ -175,6 +175,7 @@ async fn count(objects: &Objects, key: &str) -> Result<(), Error> {
                 Attempt::Refused | Attempt::Unknown(_) => {
                     tokio::time::sleep(PAUSE.mul_f64(fastrand::f64())).await;
                 }
+                Attempt::Denied(why) => return Err(why),
                 Attempt::Rejected(why) => {
                     return Err(Error::Generic {
                         store: "bucket",

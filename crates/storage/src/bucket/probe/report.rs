@@ -38,7 +38,7 @@ pub enum Verdict {
 pub enum Need {
     /// Without it, the registry does not run on the store.
     Always,
-    /// Without it, writes may overtake each other. Replicas need it, and so does a registry that is restarted.
+    /// Without it, writes of replicas may overtake each other. A single replica can keep them in order itself.
     Replicas,
     /// The registry does without it.
     Nothing,

@@ -2,6 +2,7 @@
 
 use super::super::objects::Objects;
 use super::super::settings::Settings;
+use super::start::at_start;
 use super::*;
 use crate::tests::buckets;
 use wharfinger_testkit::s3::{Conditions, Fake, Listing, Rules};
@@ -73,9 +74,8 @@ async fn a_store_that_ignores_conditions_is_refused_at_each_start() {
 async fn a_store_that_checks_and_writes_in_two_steps_is_refused_at_its_first_start() {
     let fake = fake(|rules| rules.conditions = Conditions::NotAtomic).await;
     let objects = objects(fake.place());
-    at_start(&objects).await.unwrap();
-    let why = first(&objects).await.unwrap_err();
-    assert!(matches!(why, Unfit::Lacks { .. }), "{why}");
+    let why = for_replicas(&objects).await.unwrap_err();
+    assert!(matches!(why, Unfit::NoConditions { .. }), "{why}");
     assert!(
         fake.objects().is_empty(),
         "it has not passed, and nothing is left"
@@ -113,11 +113,37 @@ async fn lists_that_lack_something_are_told_apart() {
     assert!(why.contains("does not list"), "{why}");
 }
 
+/// Whether the process keeps the order itself, after a start for one replica and another one.
+async fn keeps_order(conditions: Conditions) -> [bool; 2] {
+    let fake = fake(|rules| rules.conditions = conditions).await;
+    let mut kept = [false; 2];
+    for kept in &mut kept {
+        let objects = objects(fake.place());
+        for_one(&objects).await.unwrap();
+        *kept = objects.keeps_order();
+    }
+    // What one replica noted does not let several in.
+    let shared = for_replicas(&objects(fake.place())).await;
+    assert_eq!(shared.is_ok(), conditions == Conditions::Kept, "{shared:?}");
+    kept
+}
+
+#[tokio::test]
+async fn one_process_keeps_the_order_where_the_store_does_not() {
+    assert_eq!(keeps_order(Conditions::Kept).await, [false; 2]);
+    assert_eq!(keeps_order(Conditions::Ignored).await, [true; 2]);
+    assert_eq!(keeps_order(Conditions::NotAtomic).await, [true; 2]);
+    let fake = fake(|rules| rules.listing = Listing::Behind).await;
+    fake.set_rules(|rules| rules.conditions = Conditions::Ignored);
+    let why = for_one(&objects(fake.place())).await.unwrap_err();
+    assert!(matches!(why, Unfit::Lacks { .. }), "{why}");
+}
+
 #[tokio::test]
 async fn a_bucket_is_raced_at_its_first_start_only() {
     let fake = fake(|_| {}).await;
     let objects = objects(fake.place());
-    first(&objects).await.unwrap();
+    for_replicas(&objects).await.unwrap();
     let kept = fake.objects();
     let kept: Vec<_> = kept.keys().collect();
     assert!(
@@ -125,11 +151,12 @@ async fn a_bucket_is_raced_at_its_first_start_only() {
         "{kept:?}"
     );
     fake.forget_requests();
-    first(&objects).await.unwrap();
-    assert_eq!(fake.requests().len(), 1);
-    fake.forget_requests();
-    at_start(&objects).await.unwrap();
-    assert_eq!(fake.requests().len(), 7);
+    for_replicas(&objects).await.unwrap();
+    assert_eq!(
+        fake.requests().len(),
+        8,
+        "the short probe, and a look at what was noted"
+    );
     assert_eq!(fake.objects().len(), 1, "nothing else is left");
 }
 

@@ -18,8 +18,8 @@ pub(super) async fn all(objects: &Objects, run: &Run<'_>) -> Vec<Finding> {
     ]
 }
 
-fn failed(why: &Error) -> Found {
-    unknown(why.to_string())
+fn failed(objects: &Objects, why: &Error) -> Found {
+    unknown(objects.explain(why))
 }
 
 async fn creates(objects: &Objects, run: &Run<'_>) -> Found {
@@ -33,7 +33,8 @@ async fn creates(objects: &Objects, run: &Run<'_>) -> Found {
         [Attempt::Done(_), Attempt::Done(_)] => no("the second creation was accepted"),
         [Attempt::Refused, _] => no("the first creation was refused"),
         [Attempt::Rejected(why), _] | [_, Attempt::Rejected(why)] => no(why),
-        [Attempt::Unknown(why), _] | [_, Attempt::Unknown(why)] => unknown(why),
+        [Attempt::Denied(why) | Attempt::Unknown(why), _]
+        | [_, Attempt::Denied(why) | Attempt::Unknown(why)] => failed(objects, &why),
     }
 }
 
@@ -41,7 +42,7 @@ async fn updates(objects: &Objects, run: &Run<'_>) -> Found {
     let key = run.key("update");
     let first = match objects.put(&key, nonce(), Condition::None).await {
         Ok(tag) => tag,
-        Err(why) => return failed(&why),
+        Err(why) => return failed(objects, &why),
     };
     let twice = [
         Attempt::from(objects.put(&key, nonce(), Condition::Tag(&first)).await),
@@ -53,7 +54,8 @@ async fn updates(objects: &Objects, run: &Run<'_>) -> Found {
         [Attempt::Done(_), Attempt::Done(_)] => no("the stale update was accepted"),
         [Attempt::Refused, _] => no("the right update was refused"),
         [Attempt::Rejected(why), _] | [_, Attempt::Rejected(why)] => no(why),
-        [Attempt::Unknown(why), _] | [_, Attempt::Unknown(why)] => unknown(why),
+        [Attempt::Denied(why) | Attempt::Unknown(why), _]
+        | [_, Attempt::Denied(why) | Attempt::Unknown(why)] => failed(objects, &why),
     }
 }
 
@@ -75,7 +77,7 @@ async fn deletes(objects: &Objects, run: &Run<'_>) -> Found {
         })
     }
     .await;
-    found.unwrap_or_else(|why| no(why.to_string()))
+    found.unwrap_or_else(|why| no(objects.explain(&why)))
 }
 
 async fn reads(objects: &Objects, run: &Run<'_>) -> Found {
@@ -90,7 +92,7 @@ async fn reads(objects: &Objects, run: &Run<'_>) -> Found {
         })
     }
     .await;
-    found.unwrap_or_else(|why| failed(&why))
+    found.unwrap_or_else(|why| failed(objects, &why))
 }
 
 async fn multipart(objects: &Objects, run: &Run<'_>) -> Found {
@@ -115,7 +117,7 @@ async fn multipart(objects: &Objects, run: &Run<'_>) -> Found {
         })
     }
     .await;
-    found.unwrap_or_else(|why| no(why.to_string()))
+    found.unwrap_or_else(|why| no(objects.explain(&why)))
 }
 
 const SMALLEST_PART: usize = 5 << 20;

@@ -110,6 +110,7 @@ impl Writing<'_> {
         match self.unknown.take() {
             Some(source) => self.objects.failure(Unknown {
                 name: self.name.to_owned(),
+                why: self.objects.explain(&source),
                 source,
             }),
             None => self.objects.failure(Busy(self.name.to_owned())),
@@ -140,9 +141,10 @@ impl Writing<'_> {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("it is not known whether {name} was written: {source}")]
+#[error("it is not known whether {name} was written: {why}")]
 struct Unknown {
     name: String,
+    why: String,
     source: object_store::Error,
 }
 

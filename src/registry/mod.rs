@@ -180,8 +180,9 @@ impl Registry {
 }
 
 impl Registry {
-    /// Checks that the store can be read, with one request.
+    /// Checks that the store can be read, with one request, and that this process may change it.
     pub async fn check_reading(&self) -> Result<(), Error> {
+        self.records.may_change()?;
         self.records.read(&keys::probe()).await?;
         Ok(())
     }

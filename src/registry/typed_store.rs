@@ -219,6 +219,11 @@ impl TypedStore {
         })
     }
 
+    /// Fails if this process must not change the store now. Makes no request.
+    pub(super) fn may_change(&self) -> Result<(), Error> {
+        Ok(self.store.may_change()?)
+    }
+
     /// The store's present time.
     pub(super) fn now(&self) -> Timestamp {
         self.store.now()

@@ -284,6 +284,10 @@ pub trait RecordStore: Send + Sync {
     fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>>;
     /// The store's present time.
     fn now(&self) -> Timestamp;
+    /// Fails with [`Failure::Barred`] if this process must not change records now. Makes no request.
+    fn may_change(&self) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// Makes several changes in this order. Each succeeds or fails by itself, and a conflict does not stop
     /// the others. Any other failure stops those after it: they answer with the same failure and do not

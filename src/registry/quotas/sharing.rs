@@ -10,7 +10,7 @@ use super::keeping::key_of;
 use crate::access::Maintenance;
 use crate::oci::RepositoryName;
 use crate::storage::Show;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -45,13 +45,12 @@ impl Registry {
     /// The store's counter comes last, because it says that the others are there.
     async fn write_differences(&self, mut taken: Vec<Taken>, how: Write) -> Result<(), Error> {
         let last = taken.pop();
-        let failed = stream::iter(taken)
-            .map(|one| self.write_difference(one, how))
+        let written: Vec<_> = stream::iter(taken)
+            .map(|one| self.write_difference(one, how).boxed())
             .buffer_unordered(AT_ONCE)
-            .filter_map(async |written| written.err())
-            .collect::<Vec<_>>()
+            .collect()
             .await;
-        if let Some(why) = failed.into_iter().next() {
+        if let Some(why) = written.into_iter().find_map(Result::err) {
             self.usage.put_back(last.into_iter().collect());
             return Err(why);
         }

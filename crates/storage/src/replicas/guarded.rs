@@ -67,6 +67,10 @@ impl RecordStore for Guarded {
         self.records.now()
     }
 
+    fn may_change(&self) -> Result<(), Failure> {
+        self.member.check()
+    }
+
     fn change_all(&self, changes: Vec<Change>) -> BoxFuture<'_, Vec<Result<Option<Version>, Failure>>> {
         match self.member.check() {
             Ok(()) => self.records.change_all(changes),

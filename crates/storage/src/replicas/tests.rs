@@ -147,6 +147,7 @@ async fn a_process_that_was_taken_for_dead_does_not_write_after_the_upgrade() {
         );
     }
     assert!(!writes(&store, "d").await);
+    assert!(matches!(store.may_change(), Err(Failure::Barred(_))));
     assert!(store.get("a").await.unwrap().is_some(), "it still reads");
 }
 

@@ -144,7 +144,8 @@ fn fill_tags(address: SocketAddr, count: usize) {
     let number = AtomicUsize::new(0);
     in_parallel(count, FILLERS, || {
         let mut stream = connect(address);
-        let (number, manifest) = (&number, &manifest);
+        let number = &number;
+        let manifest = &manifest;
         move || {
             let tag = format!("tag-{:06}", number.fetch_add(1, Ordering::Relaxed));
             push_manifest_on(&mut stream, repository, &tag, manifest);

@@ -420,6 +420,15 @@ pub trait BlobStore: Send + Sync {
     /// bytes are listed. Unsealed ones may be, even if only a part of them is there. A failure that is [`Unlisted`] says how to
     /// continue.
     fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>>;
+    /// Lists up to `limit` names of sealed bytes in order, starting behind `after`, of whose making something is
+    /// left that nothing needs, with the time of its last change. For collectors.
+    fn list_remains<'a>(&'a self, _after: &'a str, _limit: usize) -> Answer<'a, Vec<Written>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+    /// Removes what is left of the making of these sealed bytes, and not the bytes.
+    fn remove_remains<'a>(&'a self, _name: &'a str) -> Answer<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
     /// The size of the smallest chunk, unless it is the last, that the store need not write twice. `None` if
     /// any size will do.
     fn least_chunk(&self) -> Option<u64> {

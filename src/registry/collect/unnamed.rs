@@ -5,6 +5,8 @@
 //! record goes. So old bytes are garbage if neither an upload nor a blob names them. The order matters: list
 //! the bytes, then the uploads, then read the blobs. In the opposite order, bytes could pass from an upload
 //! to a blob between the two and be seen in neither.
+//!
+//! What is left of the making of sealed bytes is garbage whatever records say.
 
 use super::super::Error;
 use super::super::keys::{self, Entry};
@@ -63,6 +65,7 @@ impl Collector {
     /// Like [`unnamed`](Self::unnamed), with rounds of this many names. Each round reads all blobs.
     async fn unnamed_of(&self, most: usize, notes: &mut Notes<'_>) -> Result<(), Error> {
         notes.begins(Phase::Bytes);
+        self.remains(notes).await?;
         let mut from = Some(After::new());
         while let Some(begin) = from {
             let (names, end) = self.old_names(&begin, most).await?;
@@ -76,6 +79,21 @@ impl Collector {
             from = end;
         }
         Ok(())
+    }
+
+    /// Removes what is left of the making of sealed bytes.
+    async fn remains(&self, notes: &mut Notes<'_>) -> Result<(), Error> {
+        let mut after = After::new();
+        loop {
+            self.breath.take().await;
+            let page = self.registry.bytes.list_remains(&after, LISTED).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after.clone_from(&last.key);
+            for left in page.iter().filter(|left| !self.is_young(left.written)) {
+                let removal = self.registry.bytes.remove_remains(&left.key);
+                self.removed(&left.key, 0, removal, notes).await?;
+            }
+        }
     }
 
     /// Up to `most` names of old bytes, and where the next round begins.
@@ -170,11 +188,24 @@ impl Collector {
             Ok(file) => file.size(),
             Err(_) => 0, // unsealed bytes cannot be opened
         };
+        let none = Resume::default();
+        let removal = self.registry.bytes.remove(name, &none);
+        self.removed(name, size, removal, notes).await
+    }
+
+    /// Removes these bytes, unless the pass only looks.
+    async fn removed(
+        &self,
+        name: &str,
+        size: u64,
+        removal: impl Future<Output = Result<(), Failure>>,
+        notes: &mut Notes<'_>,
+    ) -> Result<(), Error> {
         if self.is_dry() {
             notes.goes(&item(name, size), Goes::UnnamedBytes);
             return Ok(());
         }
-        match self.registry.bytes.remove(name, &Resume::default()).await {
+        match removal.await {
             Ok(()) => notes.goes(&item(name, size), Goes::UnnamedBytes),
             Err(why @ Failure::Stopped) => return Err(why.into()),
             Err(why) => {

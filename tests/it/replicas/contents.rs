@@ -70,15 +70,6 @@ impl Contents {
             assert_eq!(found, Some(&blob.size), "{blob:?}");
         }
         let keys: Vec<&String> = blobs.map(|blob| &blob.key).collect();
-        // A replica that is killed right after it sealed a blob leaves a rest of it, until the blob goes.
-        let is_known = |key: &str| {
-            keys.iter().any(|blob| {
-                **blob == key
-                    || key
-                        .strip_prefix(blob.as_str())
-                        .is_some_and(|rest| rest.starts_with('.'))
-            })
-        };
         let is_of_an_upload = |key: &str| {
             let name = key.rsplit('/').next().unwrap().split('.').next().unwrap();
             self.uploads.iter().any(|upload| upload.ends_with(name))
@@ -87,7 +78,7 @@ impl Contents {
             .bytes
             .keys()
             .chain(&self.unfinished)
-            .filter(|key| !is_known(key) && !is_of_an_upload(key))
+            .filter(|key| !keys.contains(key) && !is_of_an_upload(key))
             .collect();
         assert!(
             unnamed.is_empty(),

@@ -18,6 +18,7 @@ pub(super) async fn is_exact(cluster: &Cluster, known: &Known, unknown: u64) {
     done.expect("nothing is killed any more");
     cluster.stop().await;
     fresh.stop().await;
+    leave_remains(cluster);
     collect(cluster).await;
     let Some(place) = cluster.place() else { return };
     let contents = Contents::of(&Inspector::new(place)).await;
@@ -37,6 +38,17 @@ pub(super) async fn is_exact(cluster: &Cluster, known: &Known, unknown: u64) {
         contents.size(),
         contents.tombstones
     );
+}
+
+/// Leaves what a late request leaves: a rest of a blob that is sealed.
+fn leave_remains(cluster: &Cluster) {
+    if let Some(store) = cluster.store_in_the_process() {
+        let objects = store.objects();
+        let blob = objects
+            .keys()
+            .find(|key| key.starts_with("d/") && !key.contains('.'));
+        store.put(&format!("{}.0123456789abcdef", blob.unwrap()), "late");
+    }
 }
 
 /// Checks the stopped store, and makes one pass of the collector without a grace period. It is enough.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use wharfinger_base::clock::Timestamp;
 
 /// Names, each with the time of its last change.
-type Names = BTreeMap<String, Timestamp>;
+pub(super) type Names = BTreeMap<String, Timestamp>;
 
 /// How many keys are listed at once.
 const PAGE: usize = 1000;
@@ -82,7 +82,7 @@ impl Core {
     }
 }
 
-fn note(names: &mut Names, name: &str, written: Timestamp) {
+pub(super) fn note(names: &mut Names, name: &str, written: Timestamp) {
     let last = names.entry(name.to_owned()).or_insert(written);
     *last = written.max(*last);
 }

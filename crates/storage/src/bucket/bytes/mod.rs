@@ -10,6 +10,7 @@ mod listing;
 mod memory;
 mod plan;
 mod reading;
+mod remains;
 mod removing;
 mod saved;
 mod sending;
@@ -250,6 +251,14 @@ impl BlobStore for Bucket {
 
     fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>> {
         self.blobs.core.list(after, limit).boxed()
+    }
+
+    fn list_remains<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>> {
+        self.blobs.core.list_remains(after, limit).boxed()
+    }
+
+    fn remove_remains<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+        self.blobs.core.remove_remains(name).boxed()
     }
 
     fn least_chunk(&self) -> Option<u64> {

@@ -5,7 +5,7 @@ use super::keys;
 use super::saved::Saved;
 use crate::Failure;
 use crate::bucket::uploads::Marker;
-use futures_util::future::{join3, try_join_all};
+use futures_util::future::{join, join3, try_join_all};
 
 /// How many rests are removed at once.
 const PAGE: usize = 100;
@@ -23,6 +23,13 @@ impl Core {
         )
         .await;
         object.and(rests).and(uploads).map_err(|why| self.failed(why))
+    }
+
+    /// Removes the rests and the multipart uploads of a sealed blob.
+    pub(super) async fn remove_remains(&self, name: &str) -> Result<(), Failure> {
+        let key = keys::blob(name)?;
+        let (uploads, rests) = join(self.abort_all(&key, None), self.remove_rests(&key)).await;
+        rests.and(uploads).map_err(|why| self.failed(why))
     }
 
     async fn remove_rests(&self, key: &str) -> object_store::Result<()> {

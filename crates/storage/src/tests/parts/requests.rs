@@ -131,3 +131,38 @@ async fn chunks_of_the_least_size_are_parts() {
     assert_eq!(fake.count(Operation::UploadPart), 3);
     assert!(read(&store, NAME).await == whole);
 }
+
+#[tokio::test]
+async fn what_is_left_of_sealed_blobs_is_found_and_removed() {
+    let (fake, store) = fake().await;
+    let [first, second, open] = [1, 2, 3].map(|number| format!("{number:032}"));
+    for name in [&first, &second] {
+        write(&*store, name, 0, vec![content(5)]).await.unwrap();
+        store.seal(name, 5, &NEW).await.unwrap();
+    }
+    write(&*store, &open, 0, vec![content(5)]).await.unwrap();
+    store.keep(&open, 5, &NEW).await.unwrap();
+    assert_eq!(store.list_remains("", 10).await.unwrap(), []);
+    // A request arrives late.
+    fake.put(&format!("root/d/00/{first}.0123456789abcdef"), "late");
+    let late = another(&fake).await;
+    write(&*late, &second, 0, vec![content(20 * MIB)]).await.unwrap();
+    assert_eq!(fake.uploads().len(), 1);
+    let names = async |after: &str, limit| {
+        let found = store.list_remains(after, limit).await.unwrap();
+        found.into_iter().map(|one| one.key).collect::<Vec<_>>()
+    };
+    let both = [first.as_str(), &second];
+    assert_eq!(names("", 10).await, both);
+    assert_eq!(names("", 1).await, both[..1]);
+    assert_eq!(names(&first, 10).await, both[1..]);
+    for name in [&first, &second] {
+        store.remove_remains(name).await.unwrap();
+    }
+    assert_eq!(names("", 10).await, [""; 0]);
+    assert!(fake.uploads().is_empty());
+    assert!(read(&store, &first).await == content(5));
+    let listed = store.list_bytes("", 10).await.unwrap();
+    let listed: Vec<String> = listed.into_iter().map(|one| one.key).collect();
+    assert_eq!(listed, [first, second, open]);
+}

@@ -3,8 +3,8 @@
 use crate::control::{BackupRequest, Updates};
 use crate::exchange::store_id;
 use crate::registry::NamedBytes;
-use crate::storage::Failure;
-use crate::storage::local::{BackedUp, Backup, BackupError, Copied, Local, Progress};
+use crate::storage::local::{BackedUp, Backup, BackupError, Local};
+use crate::storage::{Copied, Failure, Progress};
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -102,4 +102,5 @@ impl Drop for StopOnDrop {
     }
 }
 
-const SAY_EVERY: Duration = Duration::from_secs(2);
+/// How often progress is reported.
+pub(super) const SAY_EVERY: Duration = Duration::from_secs(2);

@@ -1,7 +1,7 @@
 //! Opens the store at the start. An old folder is converted, and operations that a crash interrupted are
 //! finished. Both may take minutes.
 
-use super::store::Store;
+use super::store::{Store, must_be_whole};
 use super::tokens;
 use crate::access::Maintenance;
 use crate::clock::Clock;
@@ -75,9 +75,16 @@ impl Starting<'_> {
             clock,
         } = self;
         let store = Store::open(fixed, clock).await?;
+        let whole = || async {
+            let whole = must_be_whole(store.records(), &fixed.storage).await;
+            whole.map_err(|why| Mistake::new("storage", why.to_string()))
+        };
         let locked_and_tokens = async {
             let state_lock = lock_state(&fixed.state_directory)?;
+            // The first look keeps an unfinished copy from getting another ID, the second one is sure.
+            whole().await?;
             let tokens = tokens::open(fixed, store.records(), session_lifetime, clock.now()).await?;
+            whole().await?;
             Ok((state_lock, tokens))
         };
         let (state_lock, tokens) = match locked_and_tokens.await {

@@ -6,12 +6,12 @@
 use super::convert::convert_store;
 use super::foreign_store;
 use crate::clock::Clock;
-use crate::config::{FixedSettings, Mistake, StorePlace};
+use crate::config::{BucketPlace, FixedSettings, Mistake, StorePlace};
 use crate::registry::{self, Registry};
 use crate::storage::bucket::{self, Bucket};
 use crate::storage::local::{self, Local};
 use crate::storage::replicas::{self, Guarded, Member, NotUpgraded, NotUsable, Replica, Upgraded};
-use crate::storage::{BlobStore, Failure, RecordStore, STORE_ID};
+use crate::storage::{BlobStore, Failure, RecordStore, STORE_ID, UNFINISHED};
 use rustix::system::uname;
 use std::fmt;
 use std::sync::Arc;
@@ -80,6 +80,12 @@ pub enum NotOpened {
     Unfit(#[from] bucket::probe::Unfit),
     #[error(transparent)]
     NotAlone(#[from] bucket::NotAlone),
+    #[error("{0}")]
+    Foreign(String),
+    #[error(
+        "the store in {0} is an unfinished copy of another one: run the same `wharfinger copy` again to finish it before you use it"
+    )]
+    Unfinished(String),
 }
 
 /// Why a bucket was not upgraded.
@@ -135,20 +141,39 @@ impl Store {
             StorePlace::Bucket(settings) => settings,
         };
         let bucket = open_bucket(settings.settings.clone()).await?;
-        match bucket.get(STORE_ID).await {
-            Ok(Some(_)) => {}
-            Ok(None) => return Err(NotOpened::NoStore(place.to_string())),
-            Err(why) => {
-                return Err(NotOpened::Unreadable {
-                    place: place.to_string(),
-                    why,
-                });
-            }
+        let id = bucket.get(STORE_ID).await;
+        let id = id.map_err(|why| NotOpened::Unreadable {
+            place: place.to_string(),
+            why,
+        })?;
+        must_be_whole(&bucket, place).await?;
+        if id.is_none() {
+            return Err(NotOpened::NoStore(place.to_string()));
         }
         if purpose == Purpose::Changing {
             use_bucket(&bucket, settings.single_replica).await?;
         }
-        let joined = Self::of_bucket(bucket).join(command, false).await;
+        Self::of_bucket(bucket).join_at(place, command, false).await
+    }
+
+    /// Opens a bucket to copy a store into it. It must be fit for a registry, and need not hold a store yet.
+    pub async fn open_target(place: &BucketPlace) -> Result<Self, NotOpened> {
+        let bucket = open_bucket(place.settings.clone()).await?;
+        let foreign = foreign_store::check_bucket(&bucket, &place.settings).await;
+        let whole_place = StorePlace::Bucket(Box::new(place.clone()));
+        let foreign = foreign.map_err(|why| NotOpened::Unreadable {
+            place: whole_place.to_string(),
+            why,
+        })?;
+        if let Some(Mistake { what, .. }) = foreign {
+            return Err(NotOpened::Foreign(what));
+        }
+        use_bucket(&bucket, place.single_replica).await?;
+        Self::of_bucket(bucket).join_at(&whole_place, "copy", true).await
+    }
+
+    async fn join_at(self, place: &StorePlace, command: &str, creates: bool) -> Result<Self, NotOpened> {
+        let joined = self.join(command, creates).await;
         joined.map_err(|why| NotOpened::NotUsable {
             place: place.to_string(),
             why,
@@ -246,6 +271,19 @@ impl Store {
 pub async fn upgrade(settings: &bucket::Settings) -> Result<Upgraded, NotUpgradedHere> {
     let bucket = open_bucket(settings.clone()).await?;
     Ok(replicas::upgrade(&bucket, replicas::newest()).await?)
+}
+
+/// Fails if another store is being copied into this one. Such a copy marks the store before it writes the store's ID.
+/// So the caller reads the ID first.
+pub(super) async fn must_be_whole(records: &dyn RecordStore, place: &StorePlace) -> Result<(), NotOpened> {
+    match records.get(UNFINISHED).await {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) | Err(Failure::Lost { .. }) => Err(NotOpened::Unfinished(place.to_string())),
+        Err(why) => Err(NotOpened::Unreadable {
+            place: place.to_string(),
+            why,
+        }),
+    }
 }
 
 async fn open_bucket(settings: bucket::Settings) -> Result<Bucket, bucket::OpenError> {

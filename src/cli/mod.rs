@@ -5,6 +5,7 @@
 mod backup;
 mod bar;
 mod completion;
+mod copy;
 mod dev;
 mod explain;
 mod fsck;
@@ -80,6 +81,11 @@ enum Command {
         after_help = "Examples:\n  wharfinger backup /etc/wharfinger/config.yaml /backup/wharfinger\n  wharfinger backup /etc/wharfinger/config.yaml /var/lib/wharfinger-backup --hard-link\n\nA running registry makes the copy itself. The command finds it through FILE, and the registry's user must be able to write to TO.\nIf a run is interrupted, run the same command again to continue. The copy does not include the state directory or the configuration. A bucket cannot be copied this way.\n\nExit codes: 0 the backup is complete, 1 it is incomplete or the store itself is damaged, 2 the configuration is wrong."
     )]
     Backup(backup::Options),
+    /// Copy a store in a folder into an empty bucket. No registry may use either of them meanwhile
+    #[command(
+        after_help = "Example:\n  wharfinger copy /etc/wharfinger/folder.yaml /etc/wharfinger/bucket.yaml\n\nFROM and TO are configurations as `serve` reads them. Stop the registry on FROM first. If a run is interrupted, run the same command again to continue. A registry refuses a bucket whose copy is unfinished.\nUploads under way are not copied. The bytes of each blob are checked by their digest. A line with `damage:` names a blob that is damaged in FROM, and the copy goes on without it.\n\nExit codes: 0 the copy is complete, 1 it is incomplete, or complete but the store in FROM is damaged, 2 the arguments or a configuration are wrong."
+    )]
+    Copy(copy::Options),
     /// Find out by trying what an object store can do, and whether replicas may share it
     #[command(
         after_help = "Examples:\n  wharfinger probe /etc/wharfinger/config.yaml\n  wharfinger probe config.yaml --endpoint https://s3-b.example.org --output json\n\nIt writes small objects below probe/ and removes them. Registries may use the bucket meanwhile. docs/reference/stores.md explains the report.\n\nExit codes: 0 the store is fit for the configuration, 1 it is not or could not be probed, 2 the configuration is wrong."
@@ -162,6 +168,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Fsck { file, json, mark } => fsck::run(&file, json, mark).await,
             Command::Gc(options) => gc::run(&options).await,
             Command::Backup(options) => backup::run(&options).await,
+            Command::Copy(options) => copy::run(&options).await,
             Command::Probe(options) => probe::run(&options).await,
             Command::Upgrade { file } => upgrade::run(&file).await,
             Command::Dev(options) => dev::run(&options).await,

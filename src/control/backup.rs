@@ -1,7 +1,8 @@
 //! The question that `wharfinger backup` asks: make a backup of the store.
 
 use super::question::Question;
-use crate::storage::local::{BackedUp, Copied};
+use crate::storage::Copied;
+use crate::storage::local::BackedUp;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;

@@ -78,7 +78,7 @@ impl<P: Serialize + DeserializeOwned, A: Serialize + DeserializeOwned> Line<P, A
 mod tests {
     use super::*;
     use crate::control::BackupRequest;
-    use crate::storage::local::Copied;
+    use crate::storage::Copied;
 
     #[test]
     fn a_question_and_its_lines_are_read_as_they_were_written() {

@@ -27,6 +27,7 @@
 //! | [`STORE_ID`] | the store's own ID |
 //! | `i/format` | the format in which a shared store is written |
 //! | `i/replica/<32 hex>` | a process that has a shared store open |
+//! | [`UNFINISHED`] | another store is being copied into this one |
 
 use super::states::blob::BlobRecord;
 use super::states::lease::LeaseRecord;
@@ -42,7 +43,7 @@ use super::states::tag::TagRecord;
 use super::states::usage::UsageRecord;
 use super::upload_id::UploadId;
 use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
-use crate::storage::{STORE_ID, replicas};
+use crate::storage::{STORE_ID, UNFINISHED, replicas};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -373,8 +374,8 @@ pub(super) enum Entry {
     Scrub,
     /// The usage of the whole store.
     StoreUsage,
-    /// The probe's record, the one about pulls, the store's ID and format, a lease, or a process that has the
-    /// store open.
+    /// The probe's record, the one about pulls, the store's ID and format, the mark of a copy, a lease, or a process
+    /// that has the store open.
     Own,
 }
 
@@ -385,6 +386,7 @@ impl Entry {
             PROBE,
             PULLS_BEGAN,
             STORE_ID,
+            UNFINISHED,
             COLLECTING,
             SCRUBBING,
             replicas::FORMAT_KEY,
@@ -568,6 +570,7 @@ mod tests {
             PROBE,
             PULLS_BEGAN,
             STORE_ID,
+            UNFINISHED,
             COLLECTING,
             SCRUBBING,
             "i/format",

@@ -13,6 +13,7 @@ mod body;
 mod checking;
 pub mod collect;
 mod convert;
+mod copying;
 mod deleting;
 mod error;
 mod fsck;
@@ -53,6 +54,7 @@ pub use backup::NamedBytes;
 pub use blobs::Blob;
 pub use body::Body;
 pub use convert::{Unconvertible, convert, keeps as keeps_unconverted};
+pub use copying::{CopiedStore, Copy, NotCopied};
 pub use error::{BodyError, Error, NAMED_DIGESTS};
 pub use fsck::{BrokenImage, Checked, Finding, Progress, Severity};
 #[doc(hidden)]

@@ -123,7 +123,7 @@ impl Registry {
     /// Records when pulls began to be recorded. Before that time, any manifest may have been pulled.
     pub async fn begin_recording_pulls(&self) -> Result<(), Error> {
         let key = keys::pulls_began();
-        self.records.create(&key, &PullsBegan {}).await?;
+        self.records.create(&key, &PullsBegan::default()).await?;
         self.pulls_recorded_since().await.map(drop)
     }
 
@@ -134,7 +134,7 @@ impl Registry {
         }
         let found = self.records.read(&keys::pulls_began()).await?;
         Ok(match found {
-            Some(found) => *self.pulls.since.get_or_init(|| found.written),
+            Some(found) => *self.pulls.since.get_or_init(|| found.record.began(found.written)),
             None => self.records.now(),
         })
     }

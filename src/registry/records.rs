@@ -61,6 +61,9 @@ pub(super) trait Json: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn is_hidden(&self) -> bool {
         false
     }
+
+    /// As in [`Stored`].
+    fn fill_in(&mut self, _written: Timestamp) {}
 }
 
 impl<T: Json> Stored for T {
@@ -74,6 +77,10 @@ impl<T: Json> Stored for T {
 
     fn is_hidden(&self) -> bool {
         Json::is_hidden(self)
+    }
+
+    fn fill_in(&mut self, written: Timestamp) {
+        Json::fill_in(self, written);
     }
 }
 
@@ -126,10 +133,15 @@ impl Json for Mark {}
 impl Json for PassRecord {}
 impl Json for Probe {}
 impl Json for PullRecord {}
-impl Json for PullsBegan {}
 impl Json for ScrubRecord {}
 impl Json for Session {}
 impl Json for UsageRecord {}
+
+impl Json for PullsBegan {
+    fn fill_in(&mut self, written: Timestamp) {
+        self.since = Some(self.began(written).as_millis());
+    }
+}
 
 impl Json for TagRecord {
     fn is_hidden(&self) -> bool {
@@ -232,6 +244,26 @@ pub(super) fn encode_in<T: Stored>(format: u8, _: &Key<T>, record: &T, more: &Mo
         hidden: record.is_hidden(),
         frees: false,
     })
+}
+
+/// The bytes of the record after `change`, with the same first line. So they follow from the record alone. Fails if
+/// the content does not match the key.
+pub(super) fn rewritten<T: Stored + Clone + PartialEq>(
+    key: &Key<T>,
+    value: &Bytes,
+    change: impl FnOnce(&mut T),
+) -> Result<Bytes, Error> {
+    let (before, _) = decode_checked(key, value)?;
+    let mut record = before.clone();
+    change(&mut record);
+    if record == before {
+        return Ok(value.clone());
+    }
+    let (head, _) = first_line(value).map_err(unwritable)?;
+    let mut bytes = head.to_vec();
+    bytes.push(b'\n');
+    record.encode(&mut bytes).map_err(unwritable)?;
+    Ok(bytes.into())
 }
 
 pub(super) fn decode<T: Stored>(key: &Key<T>, value: &Bytes) -> Result<(T, More), Error> {

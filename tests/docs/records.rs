@@ -3,7 +3,8 @@
 use regex::Regex;
 use std::collections::BTreeSet;
 use std::fs;
-use wharfinger::storage::STORE_ID;
+use wharfinger::storage::replicas::{FORMAT_KEY, REPLICAS};
+use wharfinger::storage::{STORE_ID, UNFINISHED};
 
 const PAGE: &str = "docs/design/records.md";
 const KEYS: &str = "src/registry/keys.rs";
@@ -21,6 +22,7 @@ fn table(text: &str) -> BTreeSet<String> {
             .unwrap()
             .trim()
             .replace("[`STORE_ID`]", STORE_ID)
+            .replace("[`UNFINISHED`]", UNFINISHED)
             .replace("<algorithm>", "<a>")
             .replace("<2 hex>", "<hh>")
             .replace("<16 hex>", "<seq>")
@@ -37,7 +39,10 @@ fn prefixes(source: &str) -> BTreeSet<String> {
     let constants = constants.captures_iter(code).map(|found| found[1].to_owned());
     let kinds = kinds.captures_iter(code);
     let kinds = kinds.map(|found| format!("r/<repository>!/{}", &found[1]));
-    constants.chain(kinds).chain([STORE_ID.to_owned()]).collect()
+    constants
+        .chain(kinds)
+        .chain([STORE_ID, UNFINISHED, FORMAT_KEY, REPLICAS].map(str::to_owned))
+        .collect()
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod collecting;
 mod commands;
 mod compatibility;
 mod conformance;
+mod copying;
 mod costs;
 mod crash;
 mod descriptors;

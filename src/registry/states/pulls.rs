@@ -42,8 +42,19 @@ impl PullRecord {
 
 /// The first version that records pulls writes this record once. Its time says since when every pull has been
 /// recorded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::registry) struct PullsBegan {}
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::registry) struct PullsBegan {
+    /// That time, in milliseconds since the epoch, if the record was copied from another store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<i64>,
+}
+
+impl PullsBegan {
+    /// Since when pulls are recorded. `written` is the time of the record.
+    pub(in crate::registry) fn began(&self, written: Timestamp) -> Timestamp {
+        self.since.map_or(written, Timestamp::from_millis)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ mod collecting;
 mod collisions;
 mod commits;
 mod convert;
+mod copying;
 mod damage;
 mod deleting;
 mod faults;

@@ -35,7 +35,7 @@ mod values;
 mod writeback;
 mod writer;
 
-pub use backup::{BackedUp, Backup, BackupError, Copied, Kind, Named, Names, Progress};
+pub use backup::{BackedUp, Backup, BackupError, Kind, Named, Names};
 pub use convert::{Convert, ConvertError, Converted, Unconverted, convert, room_to_convert};
 pub use folder::inspect;
 pub use open_error::OpenError;

@@ -3,14 +3,14 @@
 use super::super::hold::Hold;
 use super::super::openat::{open_file, open_folder};
 use super::target::{PART, Target, clone_file, made, stat};
-use super::{BackedUp, BackupError, Kind, Progress};
+use super::{BackedUp, BackupError, Kind, check};
+use crate::Progress;
 use rustix::fs::{AtFlags, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 
 /// A large file is copied in pieces of so many bytes, between which a backup can be stopped.
 const PIECE: u64 = 64 << 20;
@@ -83,12 +83,12 @@ impl<'a> Copier<'a> {
         kind: Kind,
         done: &mut BackedUp,
     ) -> Result<(), BackupError> {
-        self.progress.check()?;
+        check(self.progress)?;
         if self.hold.is_broken() {
             return Err(BackupError::HoldBroken);
         }
         self.enter(shard)?;
-        self.progress.files.fetch_add(1, Ordering::Relaxed);
+        self.progress.count_file();
         let there = self.there(name)?;
         let (source, found) = match self.source(name)? {
             Source::There(source, found) => (source, found),
@@ -319,7 +319,7 @@ impl<'a> Copier<'a> {
         let mut writer = to;
         let mut at = 0;
         while at < length {
-            self.progress.check()?;
+            check(self.progress)?;
             let most = PIECE.min(length - at);
             // The kernel copies the bytes itself if it can.
             match io::copy(&mut reader.take(most), &mut writer) {
@@ -340,7 +340,7 @@ impl<'a> Copier<'a> {
     }
 
     fn count(&self, bytes: u64) {
-        self.progress.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.progress.count_bytes(bytes);
     }
 
     /// Turns an error into one about this file of the backup.

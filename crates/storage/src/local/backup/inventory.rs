@@ -4,14 +4,14 @@ use super::super::records::Records;
 use super::super::table::{BUSY, connect};
 use super::super::writer::Cell;
 use super::super::{Number, values};
-use super::{BackedUp, BackupError, Progress};
+use super::{BackedUp, BackupError, check};
+use crate::Progress;
 use crate::contract::check_name;
 use bytes::Bytes;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 /// Knows which records refer to bytes, which the store itself does not.
 pub trait Names: fmt::Debug + Send + Sync {
@@ -117,12 +117,9 @@ impl Inventory {
     }
 
     pub(super) fn announce(&self, progress: &Progress) {
-        progress
-            .of_files
-            .store((self.blobs.len() + self.values.len()) as u64, Ordering::Relaxed);
-        progress
-            .of_bytes
-            .store(self.blobs.iter().map(|item| item.size).sum(), Ordering::Relaxed);
+        let files = self.blobs.len() + self.values.len();
+        let bytes = self.blobs.iter().map(|item| item.size).sum();
+        progress.expect(files as u64, bytes);
     }
 
     pub(super) fn has_blob(&self, name: &str) -> bool {
@@ -162,7 +159,7 @@ pub(super) fn copy_records(
     to: &Path,
     progress: &Progress,
 ) -> Result<Connection, BackupError> {
-    copy_table(from, to, || progress.check()).map_err(|failed| failed.at(to))
+    copy_table(from, to, || check(progress)).map_err(|failed| failed.at(to))
 }
 
 /// Why the records could not be copied or read.

@@ -26,6 +26,7 @@ use super::file_names::FORMAT;
 use super::hold::Hold;
 use super::table::{Index, open_for_writing};
 use super::{Failure, Local, Number, blobs, values};
+use crate::Progress;
 use bytes::Bytes;
 use copy::Copier;
 use inventory::{Inventory, Item, copy_records};
@@ -34,7 +35,6 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::TryLockError;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use target::Target;
 
 /// The parameters of a backup.
@@ -47,26 +47,6 @@ pub struct Backup<'a> {
     /// The store's ID. A later run writes only into a backup of the same store.
     pub store_id: &'a str,
     pub names: &'a dyn Names,
-}
-
-/// The progress of a backup. It can also stop the backup.
-#[derive(Debug, Default)]
-pub struct Progress {
-    files: AtomicU64,
-    of_files: AtomicU64,
-    bytes: AtomicU64,
-    of_bytes: AtomicU64,
-    stopped: AtomicBool,
-}
-
-/// How much is done, of how much.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Copied {
-    pub files: u64,
-    pub of_files: u64,
-    pub bytes: u64,
-    pub of_bytes: u64,
 }
 
 /// The result of a complete backup.
@@ -91,29 +71,11 @@ pub struct BackedUp {
     pub damaged: Vec<String>,
 }
 
-impl Progress {
-    /// Ends the backup at the next file.
-    pub fn stop(&self) {
-        self.stopped.store(true, Ordering::SeqCst);
-    }
-
-    #[must_use]
-    pub fn now(&self) -> Copied {
-        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        Copied {
-            files: read(&self.files),
-            of_files: read(&self.of_files),
-            bytes: read(&self.bytes),
-            of_bytes: read(&self.of_bytes),
-        }
-    }
-
-    fn check(&self) -> Result<(), BackupError> {
-        if self.stopped.load(Ordering::SeqCst) {
-            Err(BackupError::Stopped)
-        } else {
-            Ok(())
-        }
+fn check(progress: &Progress) -> Result<(), BackupError> {
+    if progress.is_stopped() {
+        Err(BackupError::Stopped)
+    } else {
+        Ok(())
     }
 }
 

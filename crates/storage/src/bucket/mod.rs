@@ -157,6 +157,11 @@ impl RecordStore for Bucket {
         self.objects.now()
     }
 
+    fn may_change(&self) -> Result<(), Failure> {
+        let fenced = self.objects.fence().check();
+        fenced.map_err(|why| self.objects.failure(why))
+    }
+
     fn change_each(&self, changes: Vec<Change>) -> BoxFuture<'_, Vec<Result<Option<Version>, Failure>>> {
         Box::pin(self.records.change_each(changes))
     }

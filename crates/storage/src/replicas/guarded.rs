@@ -68,7 +68,8 @@ impl RecordStore for Guarded {
     }
 
     fn may_change(&self) -> Result<(), Failure> {
-        self.member.check()
+        self.member.check()?;
+        self.records.may_change()
     }
 
     fn change_all(&self, changes: Vec<Change>) -> BoxFuture<'_, Vec<Result<Option<Version>, Failure>>> {

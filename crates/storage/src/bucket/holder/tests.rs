@@ -127,6 +127,8 @@ async fn a_process_whose_object_was_replaced_writes_nothing_and_says_why() {
         let why = until_refused(&bucket).await;
         assert!(why.contains("another-host") && why.contains("restart"), "{why}");
         assert!(bucket.get("b").await.unwrap().is_some(), "reads work");
+        let may_change = bucket.may_change();
+        assert!(matches!(may_change, Err(Failure::Barred(_))), "{may_change:?}");
         let swapped = bucket.swap("b", &record, value()).await;
         assert!(matches!(swapped, Err(Failure::Barred(_))), "{swapped:?}");
         let deleted = bucket.delete("b", &record).await;

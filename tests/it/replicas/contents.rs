@@ -46,7 +46,9 @@ impl Contents {
                 assert_eq!(object, "probe/passed", "no object of the registry has this name");
                 continue;
             };
-            let is_of_processes = key.starts_with("g._") || key.starts_with("h._") || key.contains("!._p._");
+            let of_processes = ["g._", "h._", "i._replica"];
+            let is_of_processes =
+                of_processes.iter().any(|start| key.starts_with(start)) || key.contains("!._p._");
             if size == TOMBSTONE {
                 contents.tombstones += 1;
             } else if key.starts_with("u._") {

@@ -1,11 +1,12 @@
 //! One replica: a process that is started again whenever it ends, as a supervisor does.
 
-use crate::harness::{PATIENCE, Setup, eventually, output};
+use crate::harness::{PATIENCE, Setup, output};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -16,6 +17,8 @@ pub(super) struct Replica {
     log: Arc<Mutex<VecDeque<String>>>,
 }
 
+/// The store may be down, and starts slowly on a busy machine.
+const WITH_THE_STORE: Duration = Duration::from_secs(300);
 /// How many lines of the log are printed when a test fails.
 const LINES: usize = 300;
 
@@ -34,7 +37,15 @@ impl Replica {
 
     /// Starts it until it serves. A start may fail, for example because the store cannot be reached.
     pub(super) async fn start(&mut self) -> SocketAddr {
-        eventually("the replica serves", async || self.try_start().await).await
+        let serves = async {
+            loop {
+                if let Some(address) = self.try_start().await {
+                    return address;
+                }
+            }
+        };
+        let served = tokio::time::timeout(WITH_THE_STORE, serves).await;
+        served.expect("the replica does not serve")
     }
 
     async fn try_start(&mut self) -> Option<SocketAddr> {

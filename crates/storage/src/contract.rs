@@ -468,8 +468,8 @@ pub trait BlobFile: Send + Sync {
     fn read_once(&self, offset: u64, most: usize) -> Answer<'_, Bytes> {
         self.read(offset, most)
     }
-    /// A URL that reads the whole blob for this time, without another credential. It is as secret as one. `None`
-    /// if the store has no such URLs.
+    /// A URL that reads the whole blob for this time or less, without another credential. It is as secret as one.
+    /// `None` if the store has no such URLs, or none that works long enough.
     fn url(&self, _lifetime: Duration) -> Answer<'_, Option<Secret>> {
         Box::pin(async { Ok(None) })
     }

@@ -3,13 +3,24 @@
 use super::*;
 use crate::http::Redirects;
 use crate::secret::Secret;
-use crate::storage::bucket::{Bucket, Credentials, Parts, Provider, Settings, Tls};
+use crate::storage::bucket::{
+    Bucket, Credentials, Parts, Provider, Settings, Tls, TokenFetcher, TokenSource, WebIdentity,
+};
 use wharfinger_testkit::s3::{Fake, Place};
 
 const SECRET: &str = "X-Amz-Signature";
 
 /// A registry whose store is a bucket, which redirects downloads from this size on.
 async fn site(place: &Place, min_size: u64) -> Site {
+    let keys = Credentials::Given {
+        access_key: place.access_key.clone(),
+        secret_key: Secret::new(place.secret_key.clone()),
+        session_token: None,
+    };
+    site_with(place, min_size, keys).await
+}
+
+async fn site_with(place: &Place, min_size: u64, credentials: Credentials) -> Site {
     let settings = Settings {
         provider: Provider::S3,
         bucket: place.bucket.clone(),
@@ -22,11 +33,7 @@ async fn site(place: &Place, min_size: u64) -> Site {
             ..Tls::default()
         },
         parts: Parts::default(),
-        credentials: Credentials::Given {
-            access_key: place.access_key.clone(),
-            secret_key: Secret::new(place.secret_key.clone()),
-            session_token: None,
-        },
+        credentials,
     };
     let store = Arc::new(Bucket::open(settings).await.unwrap());
     let mut site = Site::new();
@@ -101,5 +108,71 @@ async fn a_caller_without_a_permit_gets_no_url() {
         let answer = site.get(&format!("/v2/{path}/blobs/{digest}")).await;
         assert!(answer.status.is_client_error(), "{path}: {}", answer.status);
         assert_eq!(answer.header("location"), "", "{path}");
+    }
+}
+
+/// The lifetime that a presigned URL states, in seconds.
+fn stated(url: &str) -> u64 {
+    let (_, rest) = url.split_once("X-Amz-Expires=").expect("a presigned URL");
+    rest.split('&').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_url_lives_no_longer_than_the_keys_that_sign_it() {
+    let fake = Fake::start().await;
+    let session = |seconds| fake.set_rules(|rules| rules.session = Some(Duration::from_secs(seconds)));
+    let keys = || {
+        let token = || Box::pin(async { Ok(Secret::new("a.b.c")) }) as _;
+        Credentials::WebIdentity(WebIdentity {
+            role: "arn:aws:iam::1:role/registry".to_owned(),
+            session_name: None,
+            sts_endpoint: Some(fake.place().endpoint.clone()),
+            token: TokenSource::Fetched(TokenFetcher::new("the test", token)),
+        })
+    };
+    session(60);
+    let short = site_with(fake.place(), 0, keys()).await;
+    let path = format!(
+        "/v2/open/a/blobs/{}",
+        short.push_blob("open/a", "0123456789").await
+    );
+    let sent = short.get(&path).await;
+    let url = sent.header("location");
+    assert!(stated(url) <= 60, "the configured lifetime is 90 seconds: {url}");
+    assert_eq!(
+        reqwest::get(url).await.unwrap().text().await.unwrap(),
+        "0123456789"
+    );
+
+    // They end before a client could follow.
+    session(9);
+    let shorter = site_with(fake.place(), 0, keys()).await;
+    let sent = shorter.get(&path).await;
+    assert_eq!(
+        (sent.status, sent.text().as_str()),
+        (StatusCode::OK, "0123456789")
+    );
+    assert_eq!(sent.header("location"), "");
+}
+
+#[tokio::test]
+async fn a_url_works_although_the_clock_of_this_machine_is_wrong() {
+    let now = Clock::system().now();
+    let ten_minutes = Duration::from_mins(10);
+    for (stores, redirected) in [(now.plus(ten_minutes), true), (now.minus(ten_minutes), false)] {
+        let fake = Fake::start_at(Clock::manual(stores).0).await;
+        let site = site(fake.place(), 0).await;
+        let path = format!(
+            "/v2/open/a/blobs/{}",
+            site.push_blob("open/a", "0123456789").await
+        );
+        let sent = site.get(&path).await;
+        let url = sent.header("location");
+        assert_eq!(!url.is_empty(), redirected, "{url}");
+        let bytes = match redirected {
+            true => reqwest::get(url).await.unwrap().text().await.unwrap(),
+            false => sent.text(),
+        };
+        assert_eq!(bytes, "0123456789", "the store's time is {stores}");
     }
 }

@@ -2,6 +2,7 @@
 //! libraries' errors hold neither.
 
 use super::clock::StoreClock;
+use super::credentials::no_keys;
 use super::settings::{Credentials, Provider, Settings};
 use super::wire::Answered;
 use object_store::client::{HttpError, HttpErrorKind};
@@ -55,6 +56,9 @@ impl Explainer {
     }
 
     pub(super) fn explain(&self, failure: &(dyn Error + 'static)) -> String {
+        if let Some(why) = no_keys(failure) {
+            return why.to_string();
+        }
         let answered = causes(failure).any(|cause| cause.is::<Answered>());
         let http = causes(failure).find_map(|cause| cause.downcast_ref::<HttpError>());
         if let Some(http) = http.filter(|_| !answered) {

@@ -19,6 +19,7 @@ mod holder;
 mod objects;
 mod order;
 mod others;
+mod permissions;
 pub mod probe;
 mod records;
 mod retry;
@@ -59,9 +60,15 @@ impl Bucket {
         Self::open_with(settings, &Requests::default()).await
     }
 
+    /// Checks the settings, and what the environment adds to them. Makes no request.
+    pub fn check(settings: &Settings) -> Result<(), OpenError> {
+        Objects::new(settings, &Requests::default()).map(drop)
+    }
+
     /// Like [`Bucket::open`], with requests that are made in this way.
     pub async fn open_with(settings: Settings, requests: &Requests) -> Result<Self, OpenError> {
         let objects = Objects::new(&settings, requests)?;
+        objects.log_keys(&settings.bucket);
         objects
             .list("", "", 1)
             .await
@@ -177,14 +184,23 @@ impl RecordStore for Bucket {
 pub struct OpenError {
     /// The bucket and its service.
     name: String,
+    is_about_keys: bool,
     why: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl OpenError {
     fn new(bucket: &str, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let why = why.into();
         Self {
             name: format!("the bucket {bucket}"),
-            why: why.into(),
+            is_about_keys: credentials::no_keys(&*why).is_some(),
+            why,
         }
+    }
+
+    /// Whether there are no keys for the bucket.
+    #[must_use]
+    pub const fn is_about_keys(&self) -> bool {
+        self.is_about_keys
     }
 }

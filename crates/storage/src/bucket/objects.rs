@@ -2,10 +2,11 @@
 //! failure is not interpreted here. Every other request is sent again after a passing failure.
 
 mod multipart;
+mod presigned;
 
 use super::OpenError;
 use super::clock::StoreClock;
-use super::credentials::{Environment, Keys};
+use super::credentials::{Environment, Keys, no_keys};
 use super::explain::Explainer;
 use super::fence::{Fence, Fenced};
 use super::order::Order;
@@ -30,7 +31,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 use wharfinger_base::clock::Timestamp;
-use wharfinger_base::secret::Secret;
 
 /// An object as read.
 #[derive(Debug)]
@@ -168,6 +168,14 @@ impl Objects {
             })
     }
 
+    /// Logs where the keys come from.
+    pub(super) fn log_keys(&self, bucket: &str) {
+        tracing::info!(
+            "the keys for the bucket {bucket} come from {}",
+            self.keys.origin()
+        );
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -228,6 +236,7 @@ impl Objects {
     pub(super) fn not_opened(&self, failure: &object_store::Error) -> OpenError {
         OpenError {
             name: self.name.clone(),
+            is_about_keys: no_keys(failure).is_some(),
             why: self.explain(failure).into(),
         }
     }
@@ -281,17 +290,6 @@ impl Objects {
             Err(object_store::Error::NotModified { .. }) => Ok(Reading::Same),
             found => Ok(unless_absent(found)?.map_or(Reading::Absent, Reading::Found)),
         }
-    }
-
-    /// A URL that reads the object for this time, without another credential. It ends earlier if the keys that
-    /// sign it do.
-    pub(super) async fn presigned(&self, key: &str, lifetime: Duration) -> object_store::Result<Secret> {
-        let path = self.path(key)?;
-        let url = self
-            .service
-            .signed_url(http::Method::GET, &path, lifetime)
-            .await?;
-        Ok(Secret::new(url))
     }
 
     /// The size of an object, if it exists.
@@ -460,7 +458,7 @@ impl Objects {
         match status.as_u16() {
             200..300 => Ok(true),
             404 | 412 => Ok(false),
-            _ => Err(generic(Unexpected(status))),
+            _ => Err(unexpected(answer).await),
         }
     }
 
@@ -474,7 +472,7 @@ impl Objects {
                 let body = answer.into_body().bytes().await.map_err(generic)?;
                 Ok(Some(String::from_utf8_lossy(&body).into_owned()))
             }
-            status => Err(generic(Unexpected(status))),
+            _ => Err(unexpected(answer).await),
         }
     }
 
@@ -561,8 +559,19 @@ struct BucketFailed {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the store answered {0}")]
-struct Unexpected(http::StatusCode);
+#[error("the store answered {status}{details}")]
+struct Unexpected {
+    status: http::StatusCode,
+    details: String,
+}
+
+async fn unexpected(answer: HttpResponse) -> object_store::Error {
+    let status = answer.status();
+    // The client has put the code, the message and the missing permission there.
+    let details = answer.into_body().bytes().await.unwrap_or_default();
+    let details = String::from_utf8_lossy(&details).into_owned();
+    generic(Unexpected { status, details })
+}
 
 fn generic(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> object_store::Error {
     object_store::Error::Generic {

@@ -2,6 +2,7 @@
 //! requests to an observer.
 
 use super::clock::StoreClock;
+use super::permissions::needed;
 use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, Method, StatusCode};
 use object_store::ClientOptions;
@@ -95,6 +96,7 @@ struct Noted {
 impl HttpService for Noted {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let operation = operation(request.method(), request.uri().query().unwrap_or_default());
+        let copies = request.headers().contains_key(COPY_SOURCE);
         let begun = Instant::now();
         let answer = self.inner.execute(request).await;
         self.wire
@@ -122,9 +124,11 @@ impl HttpService for Noted {
         let body = body.unwrap_or_default();
         if has_meaning(parts.status) {
             // The rest of the body may hold a session token or what was signed.
+            let details = details(&String::from_utf8_lossy(&body));
+            let needed = needed(parts.status, &details, operation, copies);
             return Ok(HttpResponse::from_parts(
                 parts,
-                details(&String::from_utf8_lossy(&body)).into(),
+                format!("{details}{needed}").into(),
             ));
         }
         Err(answered(
@@ -149,6 +153,8 @@ fn answered(status: StatusCode, headers: &HeaderMap, body: &str) -> HttpError {
 /// The completion of a multipart upload takes time. So S3 answers 200 before it is done, and a failure is in the
 /// body.
 const COMPLETE: &str = "complete_upload";
+
+const COPY_SOURCE: &str = "x-amz-copy-source";
 
 fn text<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
@@ -178,6 +184,8 @@ fn operation(method: &Method, query: &str) -> &'static str {
     match *method {
         Method::GET if query.contains("list-type=") => "list",
         Method::GET if query.contains("uploads") => "list_uploads",
+        Method::GET if query.starts_with("versioning") => "get_versioning",
+        Method::GET if query.starts_with("lifecycle") => "get_lifecycle",
         Method::GET => "get",
         Method::HEAD => "head",
         Method::PUT if query.contains("partNumber=") => "put_part",

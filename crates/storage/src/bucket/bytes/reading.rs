@@ -146,9 +146,7 @@ impl BlobFile for Reading {
 
     fn url(&self, lifetime: Duration) -> Answer<'_, Option<Secret>> {
         let signed = self.core.objects.presigned(&self.key, lifetime);
-        signed
-            .map(|url| url.map(Some).map_err(|why| self.core.failed(why)))
-            .boxed()
+        signed.map(|url| url.map_err(|why| self.core.failed(why))).boxed()
     }
 }
 

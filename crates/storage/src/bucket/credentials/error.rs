@@ -1,6 +1,6 @@
 //! Why a bucket has no keys.
 
-use super::exchange::StsSetupError;
+use super::exchange::{ExchangeError, StsSetupError};
 use super::profile::ProfileError;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,8 +14,10 @@ pub(in crate::bucket) enum KeysError {
     Profile(#[from] ProfileError),
     #[error(transparent)]
     Sts(#[from] StsSetupError),
+    #[error(transparent)]
+    Exchange(ExchangeError),
     #[error(
-        "the bucket is not at Amazon, so the URL of its STS must be set in \
+        "the bucket is not at Amazon, so the URL of its STS must be set in webidentity.stsendpoint or \
          AWS_ENDPOINT_URL_STS"
     )]
     NoSts,

@@ -67,6 +67,10 @@ fn builder() -> AmazonS3Builder {
         })
 }
 
+/// The keys of these providers are renewed when they are valid for less: `object_store` renews those of an
+/// instance or a container 5 minutes before their end, and those of an EKS pod 1 minute before it.
+pub(super) const LEAST: Duration = Duration::from_secs(60);
+
 /// A token of the container must not be sent to another machine in plain HTTP.
 fn check(url: &str) -> Result<(), KeysError> {
     let is_local = reqwest::Url::parse(url).is_ok_and(|url| match url.scheme() {

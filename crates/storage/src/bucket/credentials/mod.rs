@@ -12,13 +12,14 @@ use super::settings::{Credentials, Provider, Settings};
 use super::web_identity::{TokenSource, WebIdentity};
 pub(super) use environment::Environment;
 pub(super) use error::KeysError;
-use exchange::Sts;
+use exchange::{ExchangeError, Sts};
 use object_store::StaticCredentialProvider;
 use object_store::aws::{AwsCredential, AwsCredentialProvider};
 use profile::{Profile, ProfileError};
 use renewing::Renewing;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 use wharfinger_base::secret::Secret;
 
@@ -26,8 +27,20 @@ use wharfinger_base::secret::Secret;
 #[derive(Clone)]
 pub(super) struct Keys {
     provider: AwsCredentialProvider,
-    renewing: Option<Arc<Renewing>>,
+    life: Life,
     region: String,
+    /// For the log.
+    origin: String,
+}
+
+/// How long keys are valid.
+#[derive(Clone)]
+enum Life {
+    /// They do not expire, or only the store knows when.
+    Endless,
+    /// The provider renews them when they have less.
+    AtLeast(Duration),
+    Session(Arc<Renewing>),
 }
 
 impl Keys {
@@ -37,8 +50,9 @@ impl Keys {
             // The others find their credentials themselves.
             return Ok(Self {
                 provider: Arc::new(StaticCredentialProvider::new(credential("", "", None))),
-                renewing: None,
+                life: Life::Endless,
                 region: String::new(),
+                origin: "the service's own settings".to_owned(),
             });
         }
         let search = Search {
@@ -51,28 +65,32 @@ impl Keys {
         };
         let region = search.region(profile.as_ref());
         let (origin, source) = search.source(profile.as_ref(), &region)?;
-        tracing::info!("the keys for the bucket {} come from {origin}", settings.bucket);
-        let (provider, renewing) = match source {
-            Source::Keys(keys) => (Arc::new(StaticCredentialProvider::new(keys)) as _, None),
-            Source::Role(provider) => (provider, None),
+        let (provider, life) = match source {
+            Source::Keys(keys) => (Arc::new(StaticCredentialProvider::new(keys)) as _, Life::Endless),
+            Source::Role(provider) => (provider, Life::AtLeast(instance::LEAST)),
             Source::Sts(sts) => {
                 let sts = Arc::new(sts);
                 let renewing = Arc::new(Renewing::new(move || {
                     let sts = sts.clone();
                     Box::pin(async move { sts.exchange().await })
                 }));
-                (renewing.clone() as _, Some(renewing))
+                (renewing.clone() as _, Life::Session(renewing))
             }
         };
         Ok(Self {
             provider,
-            renewing,
+            life,
             region,
+            origin,
         })
     }
 
     pub(super) fn provider(&self) -> AwsCredentialProvider {
         self.provider.clone()
+    }
+
+    pub(super) fn origin(&self) -> &str {
+        &self.origin
     }
 
     pub(super) fn region(&self) -> &str {
@@ -82,9 +100,19 @@ impl Keys {
     /// Gets new keys if `failure` says that the store rejected those of a request that began at `began`. Returns
     /// whether there are newer ones now. The rejected request had no effect.
     pub(super) async fn renewed(&self, failure: &object_store::Error, began: Instant) -> bool {
-        match &self.renewing {
-            Some(renewing) if were_rejected(failure) => renewing.renew(began).await,
-            _ => false,
+        match &self.life {
+            Life::Session(renewing) if were_rejected(failure) => renewing.renew(began).await,
+            Life::Session(_) | Life::Endless | Life::AtLeast(_) => false,
+        }
+    }
+
+    /// How long the keys that sign the next request are valid. `None` if they do not expire, or only the store
+    /// knows when.
+    pub(super) async fn left(&self) -> object_store::Result<Option<Duration>> {
+        match &self.life {
+            Life::Endless => Ok(None),
+            Life::AtLeast(least) => Ok(Some(*least)),
+            Life::Session(renewing) => renewing.left().await.map(Some),
         }
     }
 }
@@ -95,6 +123,16 @@ impl fmt::Debug for Keys {
             .field("region", &self.region)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns why there are no keys, if that is what failed.
+pub(super) fn no_keys(failure: &(dyn std::error::Error + 'static)) -> Option<KeysError> {
+    std::iter::successors(Some(failure), |cause| cause.source()).find_map(|cause| {
+        match cause.downcast_ref::<ExchangeError>() {
+            Some(why) => Some(KeysError::Exchange(why.clone())),
+            None => cause.downcast_ref::<KeysError>().cloned(),
+        }
+    })
 }
 
 /// Whether the store rejected a request for its keys, which it does not know any more. Amazon answers 400, others

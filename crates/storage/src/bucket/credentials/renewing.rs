@@ -46,6 +46,8 @@ struct Failed {
     times: u32,
     /// Until then, no exchange is tried.
     until: Instant,
+    /// Whether the present keys had expired.
+    expired: bool,
 }
 
 impl Renewing {
@@ -70,6 +72,16 @@ impl Renewing {
         });
         let is_newer = |state: &State| state.held.as_ref().is_some_and(|held| held.obtained > began);
         keys.await.is_ok() && is_newer(&self.shared.state())
+    }
+
+    /// How long the present keys are valid, after an exchange if there are none.
+    pub(super) async fn left(&self) -> object_store::Result<Duration> {
+        self.get_credential().await?;
+        let state = self.shared.state();
+        let held = state.held.as_ref();
+        Ok(held.map_or(Duration::ZERO, |held| {
+            held.expires.saturating_duration_since(Instant::now())
+        }))
     }
 
     /// Returns the keys, from an exchange unless the present ones are `enough`. The exchange goes on if the
@@ -153,16 +165,22 @@ impl State {
                 Ok(keys)
             }
             Err(why) => {
-                let times = self.failed.as_ref().map_or(0, |failed| failed.times);
+                let before = self.failed.take();
+                let times = before.as_ref().map_or(0, |failed| failed.times);
+                let expired = self.held.as_ref().is_some_and(|held| held.expires <= now);
                 let pause = FIRST_PAUSE
                     .saturating_mul(2_u32.saturating_pow(times))
                     .min(LONGEST_PAUSE);
+                // It is logged when it begins, when its reason changes, and when the keys have expired.
+                if before.is_none_or(|before| before.why != why || before.expired != expired) {
+                    self.log(&why, now);
+                }
                 self.failed = Some(Failed {
                     why: why.clone(),
                     times: times.saturating_add(1),
                     until: now + pause.mul_f64(0.75 + fastrand::f64() / 2.0),
+                    expired,
                 });
-                self.log(&why, now);
                 Err(why)
             }
         }

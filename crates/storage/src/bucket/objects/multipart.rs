@@ -1,7 +1,7 @@
 //! The requests of multipart uploads.
 
 use super::super::uploads::{Marker, Uploads};
-use super::{Objects, Unexpected, generic, unless_absent};
+use super::{Objects, generic, unexpected, unless_absent};
 use object_store::PutPayload;
 use object_store::multipart::PartId;
 use object_store::path::Path;
@@ -87,7 +87,7 @@ impl Objects {
             let answer = self.signed(http::Method::GET, path, options).await?;
             match answer.status() {
                 status if status.is_success() => answer.into_body().bytes().await.map_err(generic),
-                status => Err(generic(Unexpected(status))),
+                _ => Err(unexpected(answer).await),
             }
         });
         Uploads::parse(&listed.await?, &self.root).map_err(generic)

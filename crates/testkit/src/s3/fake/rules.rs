@@ -18,6 +18,8 @@ pub struct Rules {
     pub versioning: bool,
     /// The bucket's lifecycle configuration in XML.
     pub lifecycle: Option<String>,
+    /// How long the keys that STS gives from now on are valid. `None` for as long as the caller asks.
+    pub session: Option<Duration>,
 }
 
 /// How the conditions of a write are kept.
@@ -54,6 +56,7 @@ impl Default for Rules {
             latency: Duration::ZERO,
             versioning: false,
             lifecycle: None,
+            session: None,
         }
     }
 }

@@ -101,7 +101,10 @@ impl State {
             old_pages,
         };
         let response = match call.operation {
-            Operation::AssumeRole => self.sts.answer(call, &mut self.access, now),
+            Operation::AssumeRole => {
+                let session = self.rules.session;
+                self.sts.answer(call, &mut self.access, session, now)
+            }
             _ if call.bucket == Place::BUCKET => requests::apply(&mut self.bucket, call, manner),
             operation => Refusal::NO_SUCH_BUCKET.response_to(operation),
         };

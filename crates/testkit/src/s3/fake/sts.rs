@@ -51,10 +51,18 @@ struct Credentials {
 }
 
 impl Sts {
-    pub(super) fn answer(&mut self, call: &Call, access: &mut Access, now: Timestamp) -> Response<Bytes> {
+    /// `session` is how long the keys are valid, if not for as long as the caller asks.
+    pub(super) fn answer(
+        &mut self,
+        call: &Call,
+        access: &mut Access,
+        session: Option<Duration>,
+        now: Timestamp,
+    ) -> Response<Bytes> {
         let form: BTreeMap<String, String> = form_urlencoded::parse(&call.body).into_owned().collect();
         let number = self.exchanges.len() + 1;
-        let credentials = lifetime(call, &form).map(|life| issue(number, now.plus(life), access));
+        let credentials =
+            lifetime(call, &form).map(|life| issue(number, now.plus(session.unwrap_or(life)), access));
         let given = credentials.as_ref().ok();
         self.exchanges.push(Exchange {
             target: call.target(),

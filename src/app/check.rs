@@ -1,6 +1,7 @@
 //! What `verify` does: everything that a start does, short of opening the store and listening.
 
 use super::sources::Sources;
+use super::store::check_bucket;
 use super::tls::{Own, prepare};
 use super::{foreign_store, tokens};
 use crate::clock::{Clock, Timestamp};
@@ -48,9 +49,12 @@ pub fn check(config: Config, clock: &Clock) -> Result<Checked, Vec<Mistake>> {
 pub(super) fn wrong_with_folders(fixed: &FixedSettings, now: Timestamp) -> Vec<Mistake> {
     let mut mistakes: Vec<_> = tokens::check(&fixed.token_keys, now).err().into_iter().collect();
     mistakes.extend(no_folder("stateDirectory", &fixed.state_directory));
-    if let StorePlace::Folder(folder) = &fixed.storage {
-        mistakes.extend(no_folder("storage.rootDirectory", folder));
-        mistakes.extend(foreign_store::check(folder));
+    match &fixed.storage {
+        StorePlace::Folder(folder) => {
+            mistakes.extend(no_folder("storage.rootDirectory", folder));
+            mistakes.extend(foreign_store::check(folder));
+        }
+        StorePlace::Bucket(place) => mistakes.extend(check_bucket(&place.settings).err()),
     }
     mistakes
 }

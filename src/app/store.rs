@@ -114,9 +114,9 @@ impl Store {
                     .map_err(|why| Mistake::new("storage.rootDirectory", why.to_string()))
             }
             StorePlace::Bucket(place) => {
-                let mistake = |why: String| Mistake::new("storage.storageDriver", why);
                 let bucket = open_bucket(place.settings.clone()).await;
-                let bucket = bucket.map_err(|why| mistake(why.to_string()))?;
+                let bucket = bucket.map_err(|why| not_opened(&place.settings, &why))?;
+                let mistake = |why: String| Mistake::new(DRIVER, why);
                 let foreign = foreign_store::check_bucket(&bucket, &place.settings).await;
                 if let Some(foreign) = foreign.map_err(|why| mistake(why.to_string()))? {
                     return Err(foreign);
@@ -285,6 +285,23 @@ pub(super) async fn must_be_whole(records: &dyn RecordStore, place: &StorePlace)
         }),
     }
 }
+
+/// Checks the settings of a bucket without a request.
+pub(super) fn check_bucket(settings: &bucket::Settings) -> Result<(), Mistake> {
+    Bucket::check(settings).map_err(|why| not_opened(settings, &why))
+}
+
+fn not_opened(settings: &bucket::Settings, why: &bucket::OpenError) -> Mistake {
+    let by_token = matches!(settings.credentials, bucket::Credentials::WebIdentity(_));
+    let key = match why.is_about_keys() && by_token {
+        true => WEB_IDENTITY,
+        false => DRIVER,
+    };
+    Mistake::new(key, why.to_string())
+}
+
+const DRIVER: &str = "storage.storageDriver";
+const WEB_IDENTITY: &str = "storage.storageDriver.webidentity";
 
 async fn open_bucket(settings: bucket::Settings) -> Result<Bucket, bucket::OpenError> {
     let requests = bucket::Requests {

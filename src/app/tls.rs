@@ -6,7 +6,7 @@ use crate::config::Mistake;
 use crate::http::Shared;
 use crate::identity::{Failure, Peer, Presented, Refusal};
 use crate::server::{ChainCheck, InvalidTls, NotAccepted, Prepared, Tls, TlsSettings};
-use crate::trust::source::{OwnSvid, OwnSvids};
+use crate::trust::source::{OwnSvid, OwnSvids, check_address};
 use futures_util::FutureExt;
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ pub(super) struct Own {
 impl Own {
     /// Whether `address` could be followed.
     pub(super) fn check(address: &str) -> Result<(), Mistake> {
-        OwnSvids::check(address).map_err(|why| Mistake::new("http.auth.spiffe.workloadAPI", why.to_string()))
+        check_address(address).map_err(|why| Mistake::new("http.auth.spiffe.workloadAPI", why.to_string()))
     }
 
     /// Follows `address` from now on, or stops if it is `None`. A running stream for the same address

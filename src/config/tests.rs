@@ -8,6 +8,7 @@ mod sources;
 mod strangers;
 mod tls;
 mod warnings;
+mod web_identity;
 mod zots;
 
 use super::*;

@@ -8,7 +8,8 @@ use crate::storage::bucket::{Credentials, Parts, Provider, Settings, Tls};
 use std::path::PathBuf;
 
 impl Interpreter<'_> {
-    pub(super) fn bucket(&mut self, driver: StorageDriver) -> BucketPlace {
+    /// `agent` is the Workload API's address.
+    pub(super) fn bucket(&mut self, driver: StorageDriver, agent: Option<&str>) -> BucketPlace {
         self.foreign_keys(&driver);
         let is_s3 = driver.name == Driver::S3;
         let bucket = match driver.name {
@@ -40,7 +41,20 @@ impl Interpreter<'_> {
             Driver::Gcs => self.google(driver.keyfile, driver.credentials_file),
             Driver::Azure => self.azure(driver.accountname, driver.accountkey),
         };
-        let credentials = self.access_key(driver.accesskey, driver.secretkey, driver.sessiontoken);
+        let plain = endpoint.as_deref().is_some_and(|url| url.starts_with("http://"));
+        let has_keys = driver.accesskey.is_some() || driver.secretkey.is_some();
+        let mut credentials = self.access_key(driver.accesskey, driver.secretkey, driver.sessiontoken);
+        if let Some(given) = driver.webidentity {
+            if has_keys {
+                self.mistake(
+                    key("webidentity"),
+                    "cannot be combined with accesskey and secretkey: remove those",
+                );
+            }
+            if let Some(identity) = self.web_identity(given, agent, plain) {
+                credentials = Credentials::WebIdentity(identity);
+            }
+        }
         let skip_verify = driver.skipverify.unwrap_or(false);
         if skip_verify {
             self.warn(
@@ -59,7 +73,7 @@ impl Interpreter<'_> {
             region: driver.region.filter(|region| !region.is_empty()),
             path_style: driver.forcepathstyle.unwrap_or(endpoint.is_some() || has_dot),
             tls: Tls {
-                plain: endpoint.as_deref().is_some_and(|url| url.starts_with("http://")),
+                plain,
                 skip_verify,
                 authorities: authorities.map(|file| self.around.path(&file)),
             },
@@ -88,6 +102,7 @@ impl Interpreter<'_> {
             ("accesskey", driver.accesskey.is_some(), &[Driver::S3]),
             ("secretkey", driver.secretkey.is_some(), &[Driver::S3]),
             ("sessiontoken", driver.sessiontoken.is_some(), &[Driver::S3]),
+            ("webidentity", driver.webidentity.is_some(), &[Driver::S3]),
             ("v4auth", driver.v4auth.is_some(), &[Driver::S3]),
             ("keyfile", driver.keyfile.is_some(), &[Driver::Gcs]),
             (
@@ -155,7 +170,12 @@ impl Interpreter<'_> {
     }
 
     /// The URL of the service, with a scheme and without a slash at its end.
-    fn service_url(&mut self, name: &str, given: Option<String>, secure: Option<bool>) -> Option<String> {
+    pub(super) fn service_url(
+        &mut self,
+        name: &str,
+        given: Option<String>,
+        secure: Option<bool>,
+    ) -> Option<String> {
         let given = given.filter(|given| !given.is_empty())?;
         let (scheme, rest) = match given.split_once("://") {
             Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),

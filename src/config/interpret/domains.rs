@@ -54,10 +54,10 @@ impl Interpreter<'_> {
         }
     }
 
-    /// The Workload API's address, if a setting needs it.
+    /// The Workload API's address, if a setting needs its streams.
     pub(super) fn workload_api(
         &mut self,
-        given: Option<String>,
+        address: Option<String>,
         domains: &[DomainConfig],
         tls: Option<&TlsSettings>,
     ) -> Option<String> {
@@ -68,7 +68,6 @@ impl Interpreter<'_> {
         if !by_domain && !by_tls {
             return None;
         }
-        let address = given.or_else(|| self.around.environment.endpoint_socket.clone());
         if address.is_none() {
             let who = if by_domain {
                 "a trust domain gets its bundle from it"

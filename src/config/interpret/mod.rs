@@ -23,6 +23,7 @@ mod sources;
 mod store;
 mod tls;
 mod token;
+mod web_identity;
 
 use super::mentions::Mentions;
 use super::raw;
@@ -127,13 +128,14 @@ pub(super) fn interpret(
     let access = file.access_control.as_ref().or(http.access_control.as_ref());
     let issuers = interpreter.issuers(bearer.oidc, &external_urls, &Granted::of(access));
     interpreter.advise_access(access);
-    let given = auth
+    let agent = auth
         .spiffe
         .as_ref()
-        .and_then(|spiffe| spiffe.workload_api.clone());
+        .and_then(|spiffe| spiffe.workload_api.clone())
+        .or_else(|| around.environment.endpoint_socket.clone());
     let domains = interpreter.domains(auth.spiffe, &external_urls);
     let tls = interpreter.tls(http.tls, &domains, &certificates);
-    let workload_api = interpreter.workload_api(given, &domains, tls.as_ref());
+    let workload_api = interpreter.workload_api(agent.clone(), &domains, tls.as_ref());
     let tokens = !issuers.is_empty() || !domains.is_empty() || token_server.is_some();
     // If entries have mistakes, they are already reported, and a missing login would only follow from them.
     let has_mistakes = interpreter
@@ -168,6 +170,7 @@ pub(super) fn interpret(
     let storage = interpreter.store(
         file.storage.root_directory.take(),
         file.storage.storage_driver.take(),
+        agent.as_deref(),
     );
     let state_directory = interpreter.state_directory(file.state_directory, &storage);
     let redirects = interpreter.redirects(&file.storage, &storage);

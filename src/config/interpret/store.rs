@@ -8,10 +8,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 impl Interpreter<'_> {
-    pub(super) fn store(&mut self, root: Option<PathBuf>, driver: Option<raw::StorageDriver>) -> StorePlace {
+    /// `agent` is the Workload API's address.
+    pub(super) fn store(
+        &mut self,
+        root: Option<PathBuf>,
+        driver: Option<raw::StorageDriver>,
+        agent: Option<&str>,
+    ) -> StorePlace {
         let root = root.filter(|root| !root.as_os_str().is_empty());
         match (driver, root) {
-            (Some(driver), _) => StorePlace::Bucket(Box::new(self.bucket(driver))),
+            (Some(driver), _) => StorePlace::Bucket(Box::new(self.bucket(driver, agent))),
             (None, Some(root)) => StorePlace::Folder(self.around.path(&root)),
             (None, None) => {
                 self.mistake(

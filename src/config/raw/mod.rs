@@ -25,7 +25,7 @@ pub use mapping::{ClaimMapping, Validation, Variable};
 pub use oidc::{Bearer, IssuerType, Oidc};
 pub use quotas::Quotas;
 pub use retention::{KeepTags, KeepUntagged, Retention, RetentionPolicy};
-pub use storage_driver::{Driver, StorageDriver};
+pub use storage_driver::{Driver, StorageDriver, WebIdentity};
 pub use token::Token;
 pub use trust_domains::{
     BundleSource, Domain, Empty, Endpoint, IssuerOrReach, OnPermissionDenied, Profile, Reach, Spiffe,

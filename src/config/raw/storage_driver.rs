@@ -36,8 +36,9 @@ pub struct StorageDriver {
     /// environment's `AWS_CA_BUNDLE`.
     #[serde(rename = "certificateAuthorityFile")]
     pub certificate_authority_file: Option<PathBuf>,
-    /// `s3`: the ID of an access key. Set `accesskey` and `secretkey`, or neither. Without them the credentials
-    /// come from the environment, a profile file, a web identity or the instance's role.
+    /// `s3`: the ID of an access key. Set `accesskey` and `secretkey`, or neither. Without them and without
+    /// `webidentity`, the credentials come from the environment, a profile file, a web identity of the environment or
+    /// the instance's role.
     pub accesskey: Option<String>,
     /// `s3`: the secret of the access key.
     #[schemars(with = "Option<String>")]
@@ -45,6 +46,8 @@ pub struct StorageDriver {
     /// `s3`: the session token of temporary keys. The registry cannot renew it.
     #[schemars(with = "Option<String>")]
     pub sessiontoken: Option<SecretText>,
+    /// `s3`: short-lived keys, which STS gives for a token of this workload. They are renewed in time.
+    pub webidentity: Option<WebIdentity>,
     /// `s3`: requests are always signed with version 4. `true` is accepted.
     pub v4auth: Option<bool>,
     /// `gcs`: a file with a service account's key in JSON. zot's `credentialsFile` means the same. Default: the
@@ -70,6 +73,27 @@ pub struct StorageDriver {
     /// safety](../how-to/buckets.md#one-registry)). Default false.
     #[serde(rename = "singleReplica")]
     pub single_replica: Option<bool>,
+}
+
+/// `storage.storageDriver.webidentity`. The token is a file's or, with `audience`, a JWT-SVID of the Workload API.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub struct WebIdentity {
+    /// The role that the token is exchanged for, such as `arn:aws:iam::123456789012:role/registry`. Required.
+    pub rolearn: Option<String>,
+    /// How the cloud's audit log names the registry: 2 to 64 characters of `A-Z a-z 0-9 _ = , . @ -`. Default
+    /// `wharfinger`.
+    pub sessionname: Option<String>,
+    /// The URL of STS. Default: the environment's `AWS_ENDPOINT_URL_STS`, or Amazon's STS in the bucket's region.
+    /// Required with a `regionendpoint` that is not Amazon's. The certificate settings of the bucket apply to it.
+    pub stsendpoint: Option<String>,
+    /// A file with the token, such as a Kubernetes service account's projected token. It is read for each exchange.
+    pub tokenfile: Option<PathBuf>,
+    /// The audience of a JWT-SVID, which is fetched for each exchange from the Workload API
+    /// (`http.auth.spiffe.workloadAPI`). STS must expect this audience.
+    pub audience: Option<String>,
+    /// With `audience`: the SPIFFE ID of the JWT-SVID, if this workload has several. Default: the agent's first.
+    pub spiffeid: Option<String>,
 }
 
 /// `storage.storageDriver.name`

@@ -20,7 +20,7 @@ fn amazon() -> Value {
 }
 
 /// Amazon's driver with these keys changed.
-fn changed(changes: Value) -> Value {
+pub(super) fn changed(changes: Value) -> Value {
     let mut driver = amazon();
     for (key, value) in changes.as_object().unwrap() {
         driver[key] = value.clone();
@@ -35,12 +35,12 @@ fn place(document: &Value) -> BucketPlace {
     }
 }
 
-fn bucket(document: &Value) -> Settings {
+pub(super) fn bucket(document: &Value) -> Settings {
     place(document).settings
 }
 
 /// Each mistake or warning of the file, as text.
-fn said(document: &Value) -> Vec<String> {
+pub(super) fn said(document: &Value) -> Vec<String> {
     match load(document) {
         Ok(config) => config.warnings.iter().map(ToString::to_string).collect(),
         Err(mistakes) => mistakes.iter().map(ToString::to_string).collect(),

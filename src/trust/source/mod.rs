@@ -14,7 +14,9 @@ pub use fetch::CaSource;
 pub use file::{file, inline};
 pub use format::Format;
 pub use oidc_discovery::{OidcSettings, oidc, oidc_of_trust_domain};
-pub use workload_api::{Following, OnPermissionDenied, OwnSvid, OwnSvids, WorkloadApi};
+pub use workload_api::{
+    Following, NoJwtSvid, OnPermissionDenied, OwnSvid, OwnSvids, WorkloadApi, check_address, jwt_svid,
+};
 
 use crate::file_error::FileError;
 use crate::trust::bundle::InvalidBundle;

@@ -1,6 +1,6 @@
 //! Calls to the Workload API over a unix socket or TCP, never with TLS (W-3).
 
-use super::wire::{Message, Request};
+use super::wire::{JwtSvidRequest, JwtSvidResponse, Message, Request};
 use crate::file_error::FileError;
 use crate::trust::source::SourceError;
 use http::uri::PathAndQuery;
@@ -25,10 +25,8 @@ pub(super) struct Client {
 impl Client {
     /// Makes a client for `unix:///absolute/path` or `tcp://IP:port` (W-2). Needs a tokio runtime.
     pub(super) fn new(address: &str) -> Result<Self, SourceError> {
-        let refused = || SourceError::Address {
-            found: address.to_owned(),
-        };
-        let endpoint = Endpoint::from_shared(target(address).ok_or_else(refused)?).map_err(|_| refused())?;
+        let target = target(address).ok_or_else(|| refused(address))?;
+        let endpoint = Endpoint::from_shared(target).map_err(|_| refused(address))?;
         // No HTTP/2 keep-alive: SPIRE hangs up on a client that pings more often than every five minutes.
         let channel = endpoint
             .connect_timeout(CONNECT)
@@ -42,13 +40,8 @@ impl Client {
 
     /// Opens the stream of `S` and waits for its first message.
     pub(super) async fn open<S: Message>(&self) -> Result<(S, Streaming<S>), Status> {
-        let mut grpc =
-            tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(LARGEST_MESSAGE);
-        grpc.ready().await.map_err(|e| Status::from_error(e.into()))?;
-        let mut request = tonic::Request::new(Request {});
-        request
-            .metadata_mut()
-            .insert("workload.spiffe.io", MetadataValue::from_static("true")); // W-1
+        let mut grpc = self.ready().await?;
+        let request = with_header(Request {});
         let path = PathAndQuery::from_static(S::PATH);
         let mut stream = grpc
             .server_streaming(request, path, tonic_prost::ProstCodec::<Request, S>::default())
@@ -59,6 +52,21 @@ impl Client {
             .await?
             .ok_or_else(|| Status::unavailable("the stream ended before its first message"))?;
         Ok((first, stream))
+    }
+
+    /// Fetches JWT-SVIDs once.
+    pub(super) async fn jwt_svids(&self, request: JwtSvidRequest) -> Result<JwtSvidResponse, Status> {
+        let mut grpc = self.ready().await?;
+        let path = PathAndQuery::from_static("/SpiffeWorkloadAPI/FetchJWTSVID");
+        let codec = tonic_prost::ProstCodec::<JwtSvidRequest, JwtSvidResponse>::default();
+        Ok(grpc.unary(with_header(request), path, codec).await?.into_inner())
+    }
+
+    async fn ready(&self) -> Result<tonic::client::Grpc<Channel>, Status> {
+        let mut grpc =
+            tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(LARGEST_MESSAGE);
+        grpc.ready().await.map_err(|e| Status::from_error(e.into()))?;
+        Ok(grpc)
     }
 
     /// Explains why a stream ended or did not open, and what to check if the agent was not reached.
@@ -88,6 +96,28 @@ impl Client {
             None => format!("the agent at {address} cannot be reached: {error}; {look}"),
         }
     }
+}
+
+/// Checks the form of an address without connecting.
+pub fn check_address(address: &str) -> Result<(), SourceError> {
+    match target(address) {
+        Some(_) => Ok(()),
+        None => Err(refused(address)),
+    }
+}
+
+fn refused(address: &str) -> SourceError {
+    SourceError::Address {
+        found: address.to_owned(),
+    }
+}
+
+fn with_header<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request
+        .metadata_mut()
+        .insert("workload.spiffe.io", MetadataValue::from_static("true")); // W-1
+    request
 }
 
 /// Returns the system's error of the connection.

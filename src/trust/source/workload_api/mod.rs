@@ -1,5 +1,5 @@
 //! Keys from the SPIFFE Workload API: bundles by two endless streams over one connection, and the registry's
-//! own X.509-SVID by a third. Each message is the whole state. A bundle that is missing in a message is
+//! own X.509-SVID by a third. A JWT-SVID of its own is fetched when it is needed. Each message is the whole state. A bundle that is missing in a message is
 //! withdrawn, and a malformed one leaves the old one in use. A fault in one trust domain's bundle does not
 //! affect others.
 //!
@@ -8,9 +8,12 @@
 mod bundles;
 mod client;
 mod follow;
+mod jwt_svid;
 mod own_svid;
 mod wire;
 
+pub use client::check_address;
+pub use jwt_svid::{NoJwtSvid, jwt_svid};
 pub use own_svid::{OwnSvid, OwnSvids};
 
 use super::{Source, SourceError};

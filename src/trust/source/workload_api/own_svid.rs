@@ -41,11 +41,6 @@ impl OwnSvids {
         Self::paced(address, present, Pace::default())
     }
 
-    /// Checks the form of `address` without connecting. Needs a tokio runtime.
-    pub fn check(address: &str) -> Result<(), SourceError> {
-        Client::new(address).map(drop)
-    }
-
     pub(super) fn paced(
         address: &str,
         present: impl FnMut(Option<OwnSvid>) + Send + 'static,

@@ -57,6 +57,40 @@ impl fmt::Debug for X509Svid {
     }
 }
 
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct JwtSvidRequest {
+    #[prost(string, repeated, tag = "1")]
+    pub(super) audience: Vec<String>,
+    /// Empty for all that the workload has.
+    #[prost(string, tag = "2")]
+    pub(super) spiffe_id: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct JwtSvidResponse {
+    /// The first is the default identity.
+    #[prost(message, repeated, tag = "1")]
+    pub(super) svids: Vec<JwtSvid>,
+}
+
+/// The generated `Debug` would show the token.
+#[derive(Clone, PartialEq, prost::Message)]
+#[prost(skip_debug)]
+pub(super) struct JwtSvid {
+    #[prost(string, tag = "1")]
+    pub(super) spiffe_id: String,
+    #[prost(string, tag = "2")]
+    pub(super) svid: String,
+}
+
+impl fmt::Debug for JwtSvid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtSvid")
+            .field("spiffe_id", &self.spiffe_id)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A message of an endless stream. Each message is the whole state (W-6).
 pub(super) trait Message: prost::Message + Default + 'static {
     /// The stream's name, and the path of its call.

@@ -2,7 +2,9 @@
 //! of its own.
 
 use super::Place;
-use crate::bucket::{Bucket, Credentials, Parts, Provider, Requests, Settings, Tls};
+use crate::bucket::{
+    Bucket, Credentials, Parts, Provider, Requests, Settings, Tls, TokenFetcher, TokenSource, WebIdentity,
+};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -10,10 +12,12 @@ use tokio::sync::OnceCell;
 use wharfinger_base::clock::{Clock, ManualClock};
 use wharfinger_base::secret::Secret;
 use wharfinger_testkit::s3::Fake;
-use wharfinger_testkit::s3::{self, Moto, SeaweedFs};
+use wharfinger_testkit::s3::{self, Moto, SeaweedFs, documented_policy};
 
 static MOTO: LazyLock<Option<Moto>> = LazyLock::new(Moto::start);
-static SEAWEEDFS: LazyLock<Option<SeaweedFs>> = LazyLock::new(SeaweedFs::start);
+/// Its keys come from its STS, and have only the permissions that users are told to give the registry.
+static SEAWEEDFS: LazyLock<Option<SeaweedFs>> =
+    LazyLock::new(|| SeaweedFs::with_roles(&[("registry", documented_policy("root-*"))]));
 static ROOTS: AtomicU32 = AtomicU32::new(0);
 
 /// How long ago the tests in a store in the process begin.
@@ -94,7 +98,19 @@ impl InMoto {
 
 impl InSeaweedFs {
     pub(super) fn new() -> Option<Self> {
-        SEAWEEDFS.as_ref().map(|store| Self(settings(&store.place())))
+        let store = SEAWEEDFS.as_ref()?;
+        let place = store.place();
+        let token = || Box::pin(async { Ok(Secret::new(SEAWEEDFS.as_ref().expect("it runs").token())) }) as _;
+        let identity = WebIdentity {
+            role: "arn:aws:iam::role/registry".to_owned(),
+            session_name: None,
+            sts_endpoint: Some(place.endpoint.clone()),
+            token: TokenSource::Fetched(TokenFetcher::new("the test", token)),
+        };
+        Some(Self(Settings {
+            credentials: Credentials::WebIdentity(identity),
+            ..settings(&place)
+        }))
     }
 }
 

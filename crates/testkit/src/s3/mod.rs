@@ -3,6 +3,7 @@
 mod engines;
 mod fake;
 mod place;
+mod policy;
 #[cfg(test)]
 mod tests;
 
@@ -12,3 +13,4 @@ pub use fake::{
     Upload, When, in_a_row,
 };
 pub use place::Place;
+pub use policy::documented_policy;

@@ -197,8 +197,9 @@ impl Stop {
 async fn attempt(objects: &Objects) -> Result<(), Stop> {
     let key = format!("{PREFIX}{:032x}", fastrand::u128(..));
     let found = steps(objects, &key).await;
-    drop(objects.delete(&key).await);
-    found
+    let removed = objects.delete(&key).await;
+    found?;
+    removed.map_err(|why| Stop::Unknown(why.to_string()))
 }
 
 async fn steps(objects: &Objects, key: &str) -> Result<(), Stop> {

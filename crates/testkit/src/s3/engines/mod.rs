@@ -3,6 +3,7 @@
 mod moto;
 mod program;
 mod seaweedfs;
+mod sts;
 
 pub use moto::Moto;
 pub use seaweedfs::SeaweedFs;

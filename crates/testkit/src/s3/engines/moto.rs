@@ -30,7 +30,7 @@ impl Moto {
         command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
         let mut program = Program::start(command, &log);
         program.wait(address, "/moto-api/data.json", &log);
-        make(address, Place::BUCKET);
+        program.until(address, "PUT", &format!("/{}", Place::BUCKET), &log);
         Some(Self {
             place: Place::first(format!("http://{address}")),
             address,

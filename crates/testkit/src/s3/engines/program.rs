@@ -43,8 +43,13 @@ impl Program {
 
     /// Returns when `path` answers 200 at `address`.
     pub(super) fn wait(&mut self, address: SocketAddr, path: &str, log: &Path) {
+        self.until(address, "GET", path, log);
+    }
+
+    /// The same for another method, whose request may be repeated.
+    pub(super) fn until(&mut self, address: SocketAddr, method: &str, path: &str, log: &Path) {
         let begun = Instant::now();
-        while ask(address, "GET", path) != Some(200) {
+        while ask(address, method, path) != Some(200) {
             let printed = || std::fs::read_to_string(log).unwrap_or_default();
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the store ended before it served, with {status}:\n{}", printed());
@@ -71,10 +76,16 @@ impl Drop for Program {
 
 /// Sends a request without a body. Returns the answer's status, or `None` if there is no answer.
 pub(super) fn ask(address: SocketAddr, method: &str, path: &str) -> Option<u16> {
+    send(address, method, path, "")
+}
+
+/// The same with a body.
+pub(super) fn send(address: SocketAddr, method: &str, path: &str, body: &str) -> Option<u16> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
     );
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();

@@ -1,7 +1,8 @@
 //! SeaweedFS, a distributed store: one engine and any number of gateways that speak S3.
 
 use super::super::Place;
-use super::program::{Program, ask, free};
+use super::program::{Program, ask, free, send};
+use super::sts::Sts;
 use crate::programs::is_installed;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -15,6 +16,8 @@ pub struct SeaweedFs {
     engine: Option<Program>,
     volumes: usize,
     ports: Ports,
+    /// Absent if no token is exchanged.
+    sts: Option<Sts>,
     folder: TempDir,
 }
 
@@ -34,6 +37,10 @@ struct Ports {
 const VOLUMES: usize = 20;
 
 const LIMITED_KEY: &str = "AKIALIMITED";
+/// The file with the roles.
+const IAM: &str = "iam.json";
+/// Where the engine has the keys of the tokens.
+const KEYS: &str = "/keys.json";
 
 impl SeaweedFs {
     /// Starts an engine with one gateway and an empty bucket. `None` if it is not installed.
@@ -42,15 +49,21 @@ impl SeaweedFs {
     }
 
     pub fn with_gateways(count: usize) -> Option<Self> {
-        Self::with(count, VOLUMES)
+        Self::launch(count, VOLUMES, None)
     }
 
     /// One gateway, and room for this many volumes of 64 MiB.
     pub fn with_volumes(volumes: usize) -> Option<Self> {
-        Self::with(1, volumes)
+        Self::launch(1, volumes, None)
     }
 
-    fn with(count: usize, volumes: usize) -> Option<Self> {
+    /// Starts with an STS at the gateway. A token of [`SeaweedFs::token`] may be exchanged there for any of these
+    /// roles. Each has a name and a policy.
+    pub fn with_roles(roles: &[(&str, Value)]) -> Option<Self> {
+        Self::launch(1, VOLUMES, Some(Sts::new(roles)))
+    }
+
+    fn launch(count: usize, volumes: usize, sts: Option<Sts>) -> Option<Self> {
         if !is_installed("weed") {
             return None;
         }
@@ -72,15 +85,23 @@ impl SeaweedFs {
                 volume: [v, vg],
                 filer: [f, fg],
             },
+            sts,
             folder: tempfile::tempdir().unwrap(),
         };
         std::fs::create_dir(store.path("data")).unwrap();
         std::fs::write(store.path("s3.json"), identities().to_string()).unwrap();
+        if let Some(sts) = &store.sts {
+            std::fs::write(store.path(IAM), sts.settings(&store.keys_url()).to_string()).unwrap();
+        }
         store.launch_engine();
         for number in 0..count {
             store.launch_gateway(number);
         }
         store.await_engine();
+        if let Some(sts) = &store.sts {
+            let keys = sts.keys().to_string();
+            assert_eq!(send(store.ports.filer[0], "PUT", KEYS, &keys), Some(201));
+        }
         store.make_bucket(Place::BUCKET);
         for number in 0..count {
             store.await_gateway(number);
@@ -111,6 +132,16 @@ impl SeaweedFs {
             access_key: LIMITED_KEY.to_owned(),
             ..self.place()
         }
+    }
+
+    /// A token for a day that the STS accepts.
+    pub fn token(&self) -> String {
+        self.sts.as_ref().expect("a store with an STS").token()
+    }
+
+    /// The gateway fetches the keys of the tokens from the engine itself.
+    fn keys_url(&self) -> String {
+        format!("http://{}{KEYS}", self.ports.filer[0])
     }
 
     /// Ends the engine as a power failure would. The gateways stay.
@@ -205,6 +236,9 @@ impl SeaweedFs {
             .arg(format!("-port={}", address.port()))
             .arg(format!("-port.grpc={}", grpc.port()))
             .arg(format!("-config={}", self.path("s3.json").display()));
+        if self.sts.is_some() {
+            command.arg(format!("-iam.config={}", self.path(IAM).display()));
+        }
         let program = Program::start(command, &self.gateway_log(number));
         self.gateways[number].program = Some(program);
     }

@@ -83,7 +83,7 @@ impl Starting<'_> {
             let state_lock = lock_state(&fixed.state_directory)?;
             // The first look keeps an unfinished copy from getting another ID, the second one is sure.
             whole().await?;
-            let tokens = tokens::open(fixed, store.records(), session_lifetime, clock.now()).await?;
+            let tokens = tokens::open(fixed, &store, session_lifetime, clock).await?;
             whole().await?;
             Ok((state_lock, tokens))
         };

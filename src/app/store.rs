@@ -5,7 +5,7 @@
 
 use super::convert::convert_store;
 use super::foreign_store;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{BucketPlace, FixedSettings, Mistake, StorePlace};
 use crate::registry::{self, Registry};
 use crate::storage::bucket::{self, Bucket};
@@ -262,6 +262,17 @@ impl Store {
         }
     }
 
+    /// The store's clock, which all registries on it share. `own` is the clock of this machine, for a service that
+    /// does not tell its time.
+    pub(super) fn clock(&self, own: &Clock) -> Clock {
+        let records = self.records.clone();
+        let own = own.clone();
+        Clock::of(move || match records.now() {
+            now if now < PAST => own.now(),
+            now => now,
+        })
+    }
+
     pub(super) fn records(&self) -> &dyn RecordStore {
         &*self.records
     }
@@ -300,6 +311,8 @@ fn not_opened(settings: &bucket::Settings, why: &bucket::OpenError) -> Mistake {
     Mistake::new(key, why.to_string())
 }
 
+/// A store's clock begins at the epoch, until the store has told its time.
+const PAST: Timestamp = Timestamp::from_secs(1_600_000_000);
 const DRIVER: &str = "storage.storageDriver";
 const WEB_IDENTITY: &str = "storage.storageDriver.webidentity";
 

@@ -1,9 +1,9 @@
 //! The keys of our own tokens: where they come from.
 
-use crate::clock::Timestamp;
+use super::store::Store;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{FixedSettings, Mistake, TokenKeys};
 use crate::exchange::{InvalidKeys, SigningKeys, Tokens, store_id};
-use crate::storage::RecordStore;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,12 +19,13 @@ pub(super) fn check(keys: &TokenKeys, now: Timestamp) -> Result<(), Mistake> {
 
 pub(super) async fn open(
     fixed: &FixedSettings,
-    store: &dyn RecordStore,
+    store: &Store,
     session_lifetime: Duration,
-    now: Timestamp,
+    clock: &Clock,
 ) -> Result<Tokens, Mistake> {
     let keys = &fixed.token_keys;
-    let id = store_id(store)
+    let now = clock.now();
+    let id = store_id(store.records())
         .await
         .map_err(|why| Mistake::new("storage", why.to_string()))?;
     let opened = match keys {
@@ -32,7 +33,8 @@ pub(super) async fn open(
         TokenKeys::File(path) => SigningKeys::from_file(path, now),
     };
     let opened = Arc::new(opened.map_err(|why| mistake(keys, &why))?);
-    Ok(Tokens::new(&id, opened).shared(fixed.storage.is_shared()))
+    let shared = fixed.storage.is_shared();
+    Ok(Tokens::new(&id, opened).shared(shared.then(|| store.clock(clock))))
 }
 
 fn mistake(keys: &TokenKeys, why: &InvalidKeys) -> Mistake {

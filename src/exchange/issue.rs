@@ -5,7 +5,7 @@ use super::Tokens;
 use super::keys::InvalidKeys;
 use super::store_id::random;
 use crate::access::{self, Policy};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::identity::{Identity, Scope};
 use crate::limits::MINTED_BYTES;
 use crate::secret::Secret;
@@ -71,15 +71,16 @@ pub enum NotIssued {
 
 impl Tokens {
     /// Issues a token for an identity. If the identity comes from another token, its scope can only be
-    /// narrowed.
+    /// narrowed. `own` is the time of this machine.
     pub fn issue(
         &self,
         terms: &Terms,
         policy: &Policy,
         identity: &Identity,
         asked: &Asked,
-        now: Timestamp,
+        own: Timestamp,
     ) -> Result<Issued, NotIssued> {
+        let now = self.clock.as_ref().map_or(own, Clock::now);
         let source = identity.source();
         let session = identity.session();
         if source.is_none() && !identity.is_anonymous()
@@ -128,11 +129,11 @@ impl Tokens {
             }
             claims
         };
-        let token = self.sign(Kind::Access, &claims(Kind::Access, &id, Some(&scope)), now)?;
+        let token = self.sign(Kind::Access, &claims(Kind::Access, &id, Some(&scope)), own)?;
         let gets_refresh = asked.offline && !identity.is_anonymous() && outlives(terms, identity, ends);
         let refresh = gets_refresh.then(|| {
             let id = random().map_err(|_| InvalidKeys::Crypto)?;
-            self.sign(Kind::Refresh, &claims(Kind::Refresh, &id, identity.scope()), now)
+            self.sign(Kind::Refresh, &claims(Kind::Refresh, &id, identity.scope()), own)
         });
         let expires_in = ends.since(now).saturating_sub(MARGIN).max(Duration::from_secs(1));
         Ok(Issued {

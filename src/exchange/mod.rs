@@ -21,6 +21,7 @@ pub use store_id::store_id;
 #[cfg(test)]
 mod tests;
 
+use crate::clock::Clock;
 use crate::identity::Minted;
 use crate::trust::minted::MintedRules;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ use std::sync::Arc;
 pub struct Tokens {
     issuer: Arc<str>,
     keys: Arc<SigningKeys>,
-    shared: bool,
+    /// What dates the tokens, if other registries sign tokens for the same store.
+    clock: Option<Clock>,
 }
 
 impl Tokens {
@@ -40,14 +42,15 @@ impl Tokens {
         Self {
             issuer: format!("urn:wharfinger:{store}").into(),
             keys,
-            shared: false,
+            clock: None,
         }
     }
 
-    /// Other registries sign tokens for the same store.
+    /// Other registries sign tokens for the same store. All of them use this clock for their tokens, so a wrong
+    /// clock of one machine does not matter.
     #[must_use]
-    pub fn shared(self, shared: bool) -> Self {
-        Self { shared, ..self }
+    pub fn shared(self, clock: Option<Clock>) -> Self {
+        Self { clock, ..self }
     }
 
     #[must_use]
@@ -68,11 +71,12 @@ impl Tokens {
             issuer: self.issuer.to_string(),
             service: terms.service.clone(),
             session_lifetime: terms.session_lifetime,
-            shared: self.shared,
+            shared: self.clock.is_some(),
         };
         Minted {
             rules,
             keys: self.keys.authorities().clone(),
+            clock: self.clock.clone(),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::secret::Secret;
 use crate::trust::NoKeys;
 use crate::trust::jwks::{self, UseRule};
 use crate::trust::jwt::{self, Unverified};
-use crate::trust::minted::{self, Kind};
+use crate::trust::minted::{self, Kind, Times};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
@@ -303,7 +303,7 @@ fn a_token_of_another_registry_is_good_with_its_key_and_undecided_until_that_arr
             std::fs::write(&path, rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
         }
         let keys = SigningKeys::from_file(&path, NOW).unwrap();
-        Tokens::new("store", Arc::new(keys)).shared(shared)
+        Tokens::new("store", Arc::new(keys)).shared(shared.then(Clock::system))
     };
     let seconds = NOW.as_secs();
     let claims = json!({
@@ -319,8 +319,12 @@ fn a_token_of_another_registry_is_good_with_its_key_and_undecided_until_that_arr
         session_lifetime: 2 * HOUR,
     };
     let verified = |by: &Tokens, now| {
-        let Minted { rules, keys } = by.verification(&terms);
-        minted::verify(&token, Kind::Access, &rules, &keys, now).map(drop)
+        let Minted { rules, keys, .. } = by.verification(&terms);
+        let times = Times {
+            own: now,
+            tokens: now,
+        };
+        minted::verify(&token, Kind::Access, &rules, &keys, times).map(drop)
     };
     assert_eq!(verified(&tokens("keys.pem", true), NOW), Ok(()));
     let other = tokens("other.pem", true);

@@ -147,6 +147,15 @@ impl VerifiedMinted {
     }
 }
 
+/// The present time by two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// This machine's.
+    pub own: Timestamp,
+    /// The one that dates the registry's own tokens. It may be another where several registries issue them.
+    pub tokens: Timestamp,
+}
+
 /// Verifies one of the registry's own tokens. `exp` has no leeway, since this registry or a replica signed
 /// the token.
 pub fn verify(
@@ -154,7 +163,7 @@ pub fn verify(
     kind: Kind,
     rules: &MintedRules,
     keys: &Authorities<KeySet>,
-    now: Timestamp,
+    times: Times,
 ) -> Result<VerifiedMinted, Failure> {
     let issuer = token.issuer().unwrap_or_default();
     let audience = kind.audience(&rules.service);
@@ -177,9 +186,9 @@ pub fn verify(
     if token.key_id().is_none() {
         return Err(Rejected::KeyIdMissing.into());
     }
-    signature::check(token, &keys.view(now)?.keys, &Tried::default())
-        .map_err(|why| unless_awaited(why, token, rules, now))?;
-    Ok(read(token, rules, now)?)
+    signature::check(token, &keys.view(times.own)?.keys, &Tried::default())
+        .map_err(|why| unless_awaited(why, token, rules, times.tokens))?;
+    Ok(read(token, rules, times)?)
 }
 
 /// A recent token of an unknown key may be from another registry, whose key this one does not have yet. Its
@@ -196,8 +205,9 @@ fn unless_awaited(why: Rejected, token: &Unverified, rules: &MintedRules, now: T
 }
 
 /// Reads the claims of a token whose signature was verified.
-fn read(token: &Unverified, rules: &MintedRules, now: Timestamp) -> Result<VerifiedMinted, Rejected> {
+fn read(token: &Unverified, rules: &MintedRules, times: Times) -> Result<VerifiedMinted, Rejected> {
     let claims = token.claims();
+    let now = times.tokens;
     let date = |claim| {
         claims::date(claims, claim)?.ok_or(Rejected::Claim {
             claim,
@@ -222,12 +232,15 @@ fn read(token: &Unverified, rules: &MintedRules, now: Timestamp) -> Result<Verif
         .map(|source| serde_json::from_value(source.clone()).map_err(|_| Rejected::MintedSource))
         .transpose()?;
     // The session lifetime may have been shortened since the token was issued.
-    let over = match (&source, rules.session_lifetime) {
-        (Some(source), Duration::ZERO) => source.expires()?,
-        (None, Duration::ZERO) => Timestamp::MAX,
-        (_, lifetime) => began.plus(lifetime),
+    let zero = rules.session_lifetime.is_zero();
+    let over = match (&source, zero) {
+        (Some(source), true) => source.expires()?,
+        (None, true) => Timestamp::MAX,
+        (_, false) => began.plus(rules.session_lifetime),
     };
-    if over <= now {
+    // The original credential must not have expired by either clock.
+    let latest = if zero { now.max(times.own) } else { now };
+    if over <= latest {
         return Err(Rejected::SessionOver { began, now });
     }
     let id = claims::text(claims, "jti")?.to_owned();

@@ -19,6 +19,7 @@ mod backup;
 mod bad_input;
 mod buckets;
 mod clients;
+mod clocks;
 mod clusters;
 mod collecting;
 mod commands;

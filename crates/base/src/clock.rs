@@ -103,6 +103,7 @@ pub struct Clock(Source);
 enum Source {
     System,
     Manual(Arc<watch::Sender<Timestamp>>),
+    Of(Arc<dyn Fn() -> Timestamp + Send + Sync>),
 }
 
 impl Clock {
@@ -110,6 +111,12 @@ impl Clock {
     #[must_use]
     pub fn system() -> Self {
         Self(Source::System)
+    }
+
+    /// Another clock, such as a store's.
+    #[must_use]
+    pub fn of(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Source::Of(Arc::new(now)))
     }
 
     /// A clock that moves only when it is set.
@@ -127,6 +134,7 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::Manual(at) => *at.borrow(),
+            Source::Of(now) => now(),
             Source::System => match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
                 Ok(after) => Timestamp(millis(after)),
                 Err(before) => Timestamp(-millis(before.duration())),
@@ -137,7 +145,7 @@ impl Clock {
     /// Returns at the time `at`. With a manual clock, returns when the clock is set to `at` or later.
     pub async fn reach(&self, at: Timestamp) {
         match &self.0 {
-            Source::System => tokio::time::sleep(at.since(self.now())).await,
+            Source::System | Source::Of(_) => tokio::time::sleep(at.since(self.now())).await,
             Source::Manual(hand) => drop(hand.subscribe().wait_for(|now| *now >= at).await),
         }
     }
@@ -147,7 +155,7 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Source::System => f.write_str("Clock(system)"),
-            Source::Manual(_) => write!(f, "Clock({})", self.now()),
+            Source::Manual(_) | Source::Of(_) => write!(f, "Clock({})", self.now()),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! session's.
 
 use super::Authenticator;
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::identity::deny::Proved;
 use crate::identity::grounds::Grounds;
 use crate::identity::refusal::Reason;
@@ -12,7 +12,7 @@ use crate::identity::{Identity, Refused, Scope, Session};
 use crate::trust::Authorities;
 use crate::trust::jwks::KeySet;
 use crate::trust::jwt::{Bearer, Unverified};
-use crate::trust::minted::{self, Kind, MintedRules, Source};
+use crate::trust::minted::{self, Kind, MintedRules, Source, Times};
 use std::sync::Arc;
 
 /// How the registry's own tokens are verified.
@@ -20,6 +20,17 @@ use std::sync::Arc;
 pub struct Minted {
     pub rules: MintedRules,
     pub keys: Arc<Authorities<KeySet>>,
+    /// What dates the tokens, if it is not this machine's clock.
+    pub clock: Option<Clock>,
+}
+
+impl Minted {
+    fn times(&self, own: Timestamp) -> Times {
+        Times {
+            own,
+            tokens: self.clock.as_ref().map_or(own, Clock::now),
+        }
+    }
 }
 
 impl Authenticator {
@@ -32,14 +43,22 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<Identity, Reason> {
         grounds.rest_on(&minted.keys, now);
-        let verified = minted::verify(token, kind, &minted.rules, &minted.keys, now)?;
+        let times = minted.times(now);
+        let verified = minted::verify(token, kind, &minted.rules, &minted.keys, times)?;
+        // Everything that follows uses this machine's clock. Without sessions, the original credential must not
+        // have expired by it either.
+        let here = now.plus(verified.expires().since(times.tokens));
+        let expires = match minted.rules.session_lifetime.is_zero() {
+            true => here.min(verified.expires()),
+            false => here,
+        };
         self.deny.check(Proved::Minted {
             id: verified.id(),
             session: verified.session(),
         })?;
         let bearer = Bearer {
             sender: token.sender(),
-            expires: verified.expires(),
+            expires,
         };
         let identity = match verified.source() {
             None => Identity::anonymous(),
@@ -69,7 +88,7 @@ impl Authenticator {
             token,
             first,
         };
-        let valid_until = identity.valid_until.min(verified.expires());
+        let valid_until = identity.valid_until.min(expires);
         Ok(Identity {
             scope,
             session: Some(session),

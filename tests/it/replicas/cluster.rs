@@ -230,7 +230,7 @@ pub(crate) fn signing_keys() -> String {
 
 /// What makes a program's clock wrong by so many seconds. Prints a message and returns `None` if libfaketime is
 /// not installed.
-fn clock_off_by(seconds: &'static str) -> Option<[(&'static str, &'static str); 3]> {
+pub(crate) fn clock_off_by(seconds: &'static str) -> Option<[(&'static str, &'static str); 3]> {
     let libraries = [
         "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
         "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",

@@ -16,7 +16,7 @@ mod left;
 mod replica;
 mod trouble;
 
-pub(crate) use cluster::{Cluster, on, signing_keys};
+pub(crate) use cluster::{Cluster, clock_off_by, on, signing_keys};
 
 use crate::crash::http::Http;
 use client::{Client, Done};

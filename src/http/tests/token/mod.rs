@@ -1,6 +1,7 @@
 //! The token endpoint: the tokens of each grant, the errors of wrong ones, and the rule that one of the
 //! registry's tokens never grants more than its credential would grant now.
 
+mod clocks;
 mod grants;
 mod svids;
 mod worth;

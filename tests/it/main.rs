@@ -17,6 +17,7 @@
 
 mod backup;
 mod bad_input;
+mod bucket_commands;
 mod buckets;
 mod clients;
 mod clocks;

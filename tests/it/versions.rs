@@ -23,8 +23,17 @@ fn setup(fake: &Fake) -> Setup {
 
 /// Runs a command of one of the two versions. Returns its exit code, and what it printed.
 async fn run(command: &str, setup: &Setup, version: Option<(&str, &str)>) -> (i32, String) {
+    run_with(&[command], setup, version).await
+}
+
+/// The same with options.
+pub(crate) async fn run_with(
+    arguments: &[&str],
+    setup: &Setup,
+    version: Option<(&str, &str)>,
+) -> (i32, String) {
     let mut program = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
-    program.arg(command).arg(setup.file()).envs(version);
+    program.args(arguments).arg(setup.file()).envs(version);
     let output = tokio::task::spawn_blocking(move || program.output())
         .await
         .unwrap()
@@ -33,7 +42,7 @@ async fn run(command: &str, setup: &Setup, version: Option<(&str, &str)>) -> (i3
     (output.status.code().unwrap(), String::from_utf8(text).unwrap())
 }
 
-async fn push(client: &Client, content: &str, tag: &str) -> StatusCode {
+pub(crate) async fn push(client: &Client, content: &str, tag: &str) -> StatusCode {
     let digest = sha256(content.as_bytes());
     let path = format!("/v2/team/app/blobs/uploads/?digest={digest}");
     let pushed = client
@@ -50,7 +59,7 @@ async fn push(client: &Client, content: &str, tag: &str) -> StatusCode {
 }
 
 /// The content of the image's configuration.
-async fn pull(client: &Client, tag: &str) -> String {
+pub(crate) async fn pull(client: &Client, tag: &str) -> String {
     let manifest = client.get(&format!("/v2/team/app/manifests/{tag}")).await;
     assert_eq!(manifest.status, StatusCode::OK, "{tag}: {}", manifest.text());
     let digest = manifest.json()["config"]["digest"].as_str().unwrap().to_owned();

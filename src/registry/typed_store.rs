@@ -224,11 +224,6 @@ impl TypedStore {
         Ok(self.store.may_change()?)
     }
 
-    /// The records as the store has them.
-    pub(super) const fn raw(&self) -> &Arc<dyn RecordStore> {
-        &self.store
-    }
-
     /// The store's present time.
     pub(super) fn now(&self) -> Timestamp {
         self.store.now()

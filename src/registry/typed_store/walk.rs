@@ -4,10 +4,16 @@ use super::super::Error;
 use super::super::keys::{Key, Prefix};
 use super::{LISTED, TypedStore};
 use crate::clock::Timestamp;
-use crate::storage::{Range, Show};
+use crate::storage::{Range, RecordStore, Show};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 impl TypedStore {
+    /// The records as the store has them.
+    pub(in crate::registry) const fn raw(&self) -> &Arc<dyn RecordStore> {
+        &self.store
+    }
+
     /// The keys with this prefix that come after `after`, page by page.
     pub(in crate::registry) fn pages<T>(&self, prefix: Prefix<T>, after: String, show: Show) -> Pages<'_, T> {
         Pages {

@@ -90,7 +90,8 @@ pub(super) async fn collect(cluster: &Cluster, known: &Known) {
             }
         }
         at_random(store, WHILE_COLLECTING, &faults());
-        let arguments = ["gc", file.to_str().unwrap()];
+        // A killed replica may hold the lease of collectors.
+        let arguments = ["gc", "--now", file.to_str().unwrap()];
         let (code, out, errors) = tokio::task::block_in_place(|| output(&arguments, setup.folder.path()));
         store.heal();
         store.apply_late();

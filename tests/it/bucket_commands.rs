@@ -7,8 +7,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::block_in_place;
-use wharfinger_base::secret::Secret;
-use wharfinger_storage::bucket::{Bucket, Credentials, Parts, Provider, Settings, Tls};
+use wharfinger::secret::Secret;
+use wharfinger::storage::bucket::{Bucket, Credentials, Parts, Provider, Settings, Tls};
 use wharfinger_testkit::s3::{Place, SeaweedFs};
 
 const GATEWAYS: usize = 2;

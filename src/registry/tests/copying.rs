@@ -22,6 +22,8 @@ struct Move {
     folder: TempDir,
     from: Registry,
     fake: Fake,
+    /// How long the bucket may be silent.
+    patience: Duration,
 }
 
 impl Move {
@@ -32,6 +34,7 @@ impl Move {
             from: Registry::new(local.clone(), local).with(any_sizes()),
             folder,
             fake: Fake::start().await,
+            patience: Requests::default().answer,
         }
     }
 
@@ -74,7 +77,7 @@ impl Move {
     }
 
     async fn to(&self) -> Registry {
-        let store = Arc::new(bucket(self.fake.place()).await);
+        let store = Arc::new(bucket(self.fake.place(), self.patience).await);
         Registry::new(store.clone(), store).with(any_sizes())
     }
 
@@ -170,7 +173,7 @@ async fn all_records(registry: &Registry) -> BTreeMap<(String, bool), Bytes> {
     found
 }
 
-async fn bucket(place: &Place) -> Bucket {
+async fn bucket(place: &Place, patience: Duration) -> Bucket {
     let settings = bucket::Settings {
         provider: Provider::S3,
         bucket: place.bucket.clone(),
@@ -190,7 +193,7 @@ async fn bucket(place: &Place) -> Bucket {
         },
     };
     let requests = Requests {
-        answer: Duration::from_secs(2),
+        answer: patience,
         ..Requests::default()
     };
     Bucket::open_with(settings, &requests).await.unwrap()
@@ -333,7 +336,8 @@ async fn a_damaged_blob_is_named_and_marked_and_its_next_push_replaces_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_goes_through_passing_faults() {
     for seed in 0..2 {
-        let moved = Move::with_content().await;
+        let mut moved = Move::with_content().await;
+        moved.patience = Duration::from_secs(2);
         moved.fake.inject_at_random(Chaos {
             seed,
             per_mille: 60,

@@ -36,9 +36,12 @@ impl Registry {
     }
 
     /// Writes the counters that have changed. Without quotas, removes records of earlier ones, which would be
-    /// outdated when there are quotas again.
+    /// outdated when there are quotas again. Another process of a shared store may have quotas, and need them.
     pub async fn keep_usage(&self, _: &Maintenance) -> Result<(), Error> {
         let Some(_exchange) = self.usage.exchange().await else {
+            if self.settings.shared {
+                return Ok(());
+            }
             return self.forget_usage().await;
         };
         if self.settings.shared {

@@ -96,6 +96,25 @@ async fn push(registry: &Registry, repository: &str, content: &str) -> Result<Di
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replica_without_quotas_leaves_the_counters_of_the_others() {
+    let fake = Fake::start().await;
+    let replicas = three(&fake, 1_000_000).await;
+    push(&replicas[0], R, "a blob of some bytes").await.unwrap();
+    keep_all(&replicas).await;
+    let bucket = open(fake.place()).await;
+    let without = Registry::new(bucket.clone(), bucket).with(Settings {
+        quotas: Quotas::default(),
+        ..settings(1_000_000)
+    });
+    without.keep_usage(&owner()).await.unwrap();
+    let bucket = open(fake.place()).await;
+    let next = Registry::new(bucket.clone(), bucket).with(settings(1_000_000));
+    next.load_usage(&owner()).await.unwrap();
+    assert!(next.shares_known_usage(&owner()));
+    assert_eq!(used(&next), [20, 20]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_replicas_add_beside_each_other_adds_up() {
     let fake = Fake::start().await;
     let replicas = three(&fake, 1_000_000).await;

@@ -43,7 +43,11 @@ impl Contents {
                 continue;
             }
             let Some(key) = object.strip_prefix("records/") else {
-                assert_eq!(object, "probe/passed", "no object of the registry has this name");
+                // A probe that was killed leaves an object, which a probe removes after a day.
+                assert!(
+                    object.starts_with("probe/"),
+                    "no object of the registry has the name {object}"
+                );
                 continue;
             };
             let of_processes = ["g._", "h._", "i._replica"];

@@ -3,7 +3,7 @@
 
 use super::known::{Image, Known, REPOSITORIES, TAGS, known, register};
 use crate::crash::http::{Answer, Http};
-use crate::harness::sha256;
+use crate::harness::{eventually, sha256};
 use http::Method;
 use serde_json::json;
 use std::sync::Arc;
@@ -87,16 +87,21 @@ impl Client {
         }
     }
 
-    /// Ends the uploads that it did not end. Nothing is wrong any more.
+    /// Ends the uploads that it did not end. Nothing is wrong any more, but a request may still wait for an
+    /// answer of the store and hold its upload.
     pub(super) async fn finish(&mut self) {
         for upload in std::mem::take(&mut self.open) {
-            let answer = self
-                .http
-                .ask(Method::DELETE, &upload, "")
-                .await
-                .expect("an answer");
-            let is_gone = answer.status == 204 || answer.is(404, "BLOB_UPLOAD_UNKNOWN");
-            assert!(is_gone, "{answer}");
+            eventually("the upload ends", async || {
+                let answer = self.http.ask(Method::DELETE, &upload, "").await;
+                let answer = answer.expect("an answer");
+                if answer.is(416, "BLOB_UPLOAD_INVALID") {
+                    return None;
+                }
+                let is_gone = answer.status == 204 || answer.is(404, "BLOB_UPLOAD_UNKNOWN");
+                assert!(is_gone, "{answer}");
+                Some(())
+            })
+            .await;
         }
     }
 

@@ -23,11 +23,13 @@ struct Wanted<'a> {
     digest: &'a Digest,
     name: &'a str,
     size: u64,
+    /// Whether they may be in the target already.
+    again: bool,
 }
 
 impl Copying {
     /// Copies the bytes of the blob. Returns the blob's record in the target: it is marked if the bytes are damaged.
-    pub(super) async fn blob(&self, digest: &Digest, value: Bytes) -> Result<Bytes, NotCopied> {
+    pub(super) async fn blob(&self, digest: &Digest, value: Bytes, again: bool) -> Result<Bytes, NotCopied> {
         let key = keys::blob(digest);
         let blob = match records::decode(&key, &value) {
             Ok((blob, _)) => blob,
@@ -43,6 +45,7 @@ impl Copying {
             digest,
             name: &blob.generation,
             size: blob.size,
+            again,
         };
         let brought = self.bring(wanted).await?;
         self.progress.count_file();
@@ -70,6 +73,7 @@ impl Copying {
         digest: &Digest,
         key: &Key<LinkRecord>,
         value: &Bytes,
+        again: bool,
     ) -> Result<(), NotCopied> {
         match self.from.records.read(&keys::blob(digest)).await {
             Err(Error::Unreadable { .. }) => {}
@@ -83,6 +87,7 @@ impl Copying {
                 digest,
                 name: &name,
                 size,
+                again,
             };
             drop(self.bring(wanted).await?);
         }
@@ -90,9 +95,11 @@ impl Copying {
     }
 
     async fn bring(&self, wanted: Wanted<'_>) -> Result<Result<(), Damage>, NotCopied> {
-        let Wanted { name, size, .. } = wanted;
+        let Wanted {
+            name, size, again, ..
+        } = wanted;
         let _turn = self.moving.acquire().await;
-        if self.again {
+        if again {
             if self.has(wanted).await? {
                 self.progress.count_bytes(size);
                 let mut done = self.done();
@@ -161,7 +168,9 @@ impl Copying {
 
     async fn send(
         &self,
-        Wanted { digest, name, size }: Wanted<'_>,
+        Wanted {
+            digest, name, size, ..
+        }: Wanted<'_>,
         file: &dyn BlobFile,
         sent: &mut u64,
     ) -> Result<Result<(), Damage>, NotCopied> {

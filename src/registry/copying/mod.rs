@@ -189,8 +189,9 @@ impl Copying {
     /// Copies a record with its bytes. Tries again if the target fails, which may pass.
     async fn copy(&self, key: &str, hidden: bool) -> Result<(), NotCopied> {
         let mut pause = PAUSE;
+        let mut again = self.again;
         for _ in 1..TRIES {
-            match self.copy_once(key, hidden).await {
+            match self.copy_once(key, hidden, again).await {
                 Err(why) if why.may_pass() => {
                     tracing::warn!(
                         record.key = key,
@@ -198,14 +199,16 @@ impl Copying {
                     );
                     tokio::time::sleep(pause).await;
                     pause *= 2;
+                    again = true;
                 }
                 done => return done,
             }
         }
-        self.copy_once(key, hidden).await
+        self.copy_once(key, hidden, again).await
     }
 
-    async fn copy_once(&self, key: &str, hidden: bool) -> Result<(), NotCopied> {
+    /// `again` says that an earlier try may have copied something.
+    async fn copy_once(&self, key: &str, hidden: bool, again: bool) -> Result<(), NotCopied> {
         let record = match self.from.records.raw().get_stored(key).await {
             Ok(Some(record)) => record,
             Ok(None) => return Ok(()),
@@ -216,7 +219,7 @@ impl Copying {
             Err(why) => return Err(NotCopied::Source(why.into())),
         };
         let value = Value {
-            bytes: self.value(key, record).await?,
+            bytes: self.value(key, record, again).await?,
             hidden,
             frees: false,
         };
@@ -228,12 +231,12 @@ impl Copying {
     }
 
     /// What the record is in the target, after everything that it needs there.
-    async fn value(&self, key: &str, record: Record) -> Result<Bytes, NotCopied> {
+    async fn value(&self, key: &str, record: Record, again: bool) -> Result<Bytes, NotCopied> {
         match Entry::parse(key) {
-            Some(Entry::Blob(digest)) => self.blob(&digest, record.value).await,
+            Some(Entry::Blob(digest)) => self.blob(&digest, record.value, again).await,
             Some(Entry::Link(digest, repository)) => {
-                self.spare_bytes(&digest, &keys::link(&digest, &repository), &record.value)
-                    .await?;
+                let key = keys::link(&digest, &repository);
+                self.spare_bytes(&digest, &key, &record.value, again).await?;
                 Ok(record.value)
             }
             Some(Entry::Manifest(repository, digest)) => {

@@ -52,14 +52,14 @@ async fn replicas_keep_what_they_acknowledged_whatever_the_store_answers() {
     at_random(store, WHILE_CLIENTS_WORK, &faults());
     run(&cluster, seconds(20)).await;
     let missed = missed(store, &Struck::new());
-    assert_eq!(missed, [""; 0], "no request had these faults");
+    assert!(missed.is_empty(), "no request had these faults: {missed:?}");
 }
 
 /// How many requests had each fault before.
 type Struck = BTreeMap<String, usize>;
 
 /// The faults that no request had since then.
-fn missed(store: &Fake, before: &Struck) -> Vec<String> {
+fn missed(store: &Fake, before: &Struck) -> Vec<Fault> {
     let all = faults().into_iter();
     all.filter(|fault| {
         let name = format!("{fault:?}");
@@ -67,7 +67,6 @@ fn missed(store: &Fake, before: &Struck) -> Vec<String> {
     })
     // Few uploads are large enough to have parts.
     .filter(|fault| !matches!(fault, Fault::Refuse(_, Refusal::INTERNAL_AFTER_200)))
-    .map(|fault| format!("{fault:?}"))
     .collect()
 }
 
@@ -89,7 +88,8 @@ pub(super) async fn collect(cluster: &Cluster, known: &Known) {
                 known.delete(&http, repository, &digest, &image.before).await;
             }
         }
-        at_random(store, WHILE_COLLECTING, &faults());
+        // Few requests can have some of the faults, so those that were had are left out.
+        at_random(store, WHILE_COLLECTING, &missed(store, &before));
         // A killed replica may hold the lease of collectors.
         let arguments = ["gc", "--now", file.to_str().unwrap()];
         let (code, out, errors) = tokio::task::block_in_place(|| output(&arguments, setup.folder.path()));

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 const PAGE: &str = include_str!("../../../../docs/how-to/buckets.md");
 
-/// The policy of docs/how-to/buckets.md for [`Place::first`]'s bucket. Its objects are those with keys like
+/// The policy of docs/how-to/buckets.md for the first bucket of a place. Its objects are those with keys like
 /// `registry/*`.
 pub fn documented_policy(objects: &str) -> Value {
     let (_, rest) = PAGE.split_once("```json\n").expect("the page has a policy");

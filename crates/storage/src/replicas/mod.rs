@@ -1,7 +1,7 @@
 //! The processes that share one store, and the format in which they write it.
 //!
 //! Two versions of the program may share a store. A version that knows a newer format writes the older one until
-//! [`upgrade`] has made sure that no older version runs. Each process keeps a record of its own
+//! `upgrade` has made sure that no older version runs. Each process keeps a record of its own
 //! ([`Member::keep`]), and reads the store's format whenever it renews that record. So it learns of an upgrade
 //! without asking before each change.
 //!
